@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a hardware backend (svm/, vmx/) must provide. Vendor code is reached
+ * through this table and nowhere else.
+ */
+#ifndef _HVX_BACKEND_H
+#define _HVX_BACKEND_H
+
+#include "hvx.h"
+
+/* What an exit handler says to the run loop. < 0: errno for HVX_RUN. */
+enum hvx_next {
+	HVX_REENTER = 0,	/* handled with preemption off: enter again */
+	HVX_SLOW = 1,		/* handler wants its ->handle_slow() with preemption on */
+	HVX_TO_USER = 2,	/* run->exit_reason is filled */
+};
+
+/* Second-level leaf and table entry format. Pure functions. */
+struct hvx_pte_ops {
+	u64 (*make_table)(u64 pa);
+	u64 (*make_leaf)(u64 pa, int level, bool write, bool exec);	/* level 1 = 4K, 2 = 2M, 3 = 1G */
+	bool (*present)(u64 pte);
+	bool (*leaf)(u64 pte, int level);
+	bool (*writable)(u64 pte);
+	u64 (*clear_write)(u64 pte);
+	u64 (*set_write)(u64 pte);
+	u64 (*address)(u64 pte);
+	bool (*accessed)(u64 pte);
+	u64 (*clear_accessed)(u64 pte);	/* where there is no accessed bit: the pte unchanged */
+	bool (*dirty)(u64 pte);
+};
+
+struct hvx_backend {
+	const char *name;
+	u64 features;			/* HVX_FEAT_*, set by ->setup() */
+	const struct hvx_pte_ops *pte;
+	int max_leaf_level;		/* 2 or 3 */
+	unsigned int table_levels;	/* 4 or 5 */
+
+	/* Can this CPU do it? Logs what is missing. 0, -ENODEV. */
+	int (*setup)(void);
+	void (*teardown)(void);
+	/* Who holds the extension on this CPU, NULL when nobody does. irqs off. */
+	const char *(*busy)(void);
+	/* Turn the extension on/off on this CPU. irqs off. -EBUSY. */
+	int (*enable_cpu)(void);
+	void (*disable_cpu)(void);
+
+	int (*vm_create)(struct hvx_vm *vm);
+	void (*vm_destroy)(struct hvx_vm *vm);
+	int (*vcpu_create)(struct hvx_vcpu *vcpu);
+	void (*vcpu_destroy)(struct hvx_vcpu *vcpu);
+	void (*vcpu_reset)(struct hvx_vcpu *vcpu, bool init);
+
+	/*
+	 * The run loop's steps, in order. preemption off from load to put,
+	 * interrupts off from prepare to enter's return.
+	 */
+	void (*load)(struct hvx_vcpu *vcpu);	/* to this CPU: guest MSRs that need swapping */
+	void (*put)(struct hvx_vcpu *vcpu);
+	void (*flush_tlb)(struct hvx_vcpu *vcpu);	/* at the next entry */
+	bool (*irq_allowed)(struct hvx_vcpu *vcpu);	/* RFLAGS.IF, shadow, nothing in EVENTINJ */
+	bool (*nmi_allowed)(struct hvx_vcpu *vcpu);
+	void (*inject_irq)(struct hvx_vcpu *vcpu, u8 vector);
+	void (*inject_nmi)(struct hvx_vcpu *vcpu);
+	void (*inject_exception)(struct hvx_vcpu *vcpu);	/* vcpu->ev */
+	void (*request_irq_window)(struct hvx_vcpu *vcpu);
+	void (*request_nmi_window)(struct hvx_vcpu *vcpu);
+	void (*set_tpr_threshold)(struct hvx_vcpu *vcpu, int vector);	/* IRR vector that TPR holds back, -1 none */
+	void (*enter)(struct hvx_vcpu *vcpu);	/* one VM entry and exit; host interrupts off */
+	/* Host interrupts on, preemption off. Fast, never sleeps. */
+	enum hvx_next (*handle_exit)(struct hvx_vcpu *vcpu);
+	/* Preemption on. For exits where handle_exit said HVX_SLOW. */
+	int (*handle_slow)(struct hvx_vcpu *vcpu);	/* enum hvx_next (not SLOW) or < 0 */
+
+	/* State that lives in the control block. */
+	void (*get_sregs)(struct hvx_vcpu *vcpu, struct hvx_sregs *s);
+	void (*set_sregs)(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);	/* checked by state.c */
+	u64 (*get_cr)(struct hvx_vcpu *vcpu, int cr);		/* 0, 2, 3, 4 */
+	u64 (*get_efer)(struct hvx_vcpu *vcpu);
+	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);
+	void (*set_cr4)(struct hvx_vcpu *vcpu, u64 val);
+	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out); /* 0..5 ES..GS, 6 LDTR, 7 TR */
+	int (*get_cpl)(struct hvx_vcpu *vcpu);
+	int (*get_msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* switched MSRs: 0; 1 not mine */
+	int (*set_msr)(struct hvx_vcpu *vcpu, u32 index, u64 val);
+	u8 (*get_shadow)(struct hvx_vcpu *vcpu);	/* HVX_SHADOW_* */
+	void (*set_shadow)(struct hvx_vcpu *vcpu, u8 shadow);
+	void (*update_msr_filter)(struct hvx_vcpu *vcpu);
+	void (*update_debug)(struct hvx_vcpu *vcpu);	/* debug registers or debugger changed */
+	void (*update_tsc)(struct hvx_vcpu *vcpu);	/* tsc_offset, tsc_ratio changed */
+	void (*update_cpuid)(struct hvx_vcpu *vcpu);
+	int (*set_tsc_khz)(struct hvx_vcpu *vcpu, u32 khz);	/* -EINVAL: cannot scale so */
+};
+
+extern const struct hvx_backend *hvx_backend;	/* chosen at load, constant after */
+extern struct hvx_backend hvx_svm;
+
+/* Linear CS:RIP mode of the vCPU, for the decoder. */
+enum hvx_cpu_mode hvx_vcpu_mode(struct hvx_vcpu *vcpu);
+
+/*
+ * Shared parts of exit handling (exits.c), called by the backends with
+ * exits already made neutral. They advance RIP by `len` where they complete.
+ */
+enum hvx_next hvx_exit_cpuid(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_rdmsr(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write, u64 next_rip);
+enum hvx_next hvx_exit_emulate_pio(struct hvx_vcpu *vcpu, bool write);
+/* Second-level fault that hvx_mmu_fault() called MMIO: LAPIC, ioeventfd, decoded MOV, or emulate. May sleep. */
+int hvx_exit_mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len);
+/* ... and the try without sleeping: HVX_REENTER, HVX_TO_USER or HVX_SLOW */
+enum hvx_next hvx_exit_mmio_fast(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len);
+int hvx_exit_complete(struct hvx_vcpu *vcpu);	/* what userspace answered; start of HVX_RUN */
+void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip);	/* RIP, clears shadow and RF, raises #DB on TF */
+
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The core's own types: VM, vCPU, and what each file offers to the others.
+ *
+ * Locks, outermost first:
+ *   hvx_hw_lock     hardware on/off and the list of VMs
+ *   vm->lock        creation of vCPUs, irqfds, ioeventfds, MSR filter (mutex)
+ *   vcpu->lock      everything in a vCPU that only its runner touches (mutex)
+ *   vm->slots_lock  changes to the slot array (mutex); readers use vm->srcu
+ *   mmap_lock       (the host's; taken by gup under the above)
+ *   vm->mmu_lock    second-level tables (spinlock; taken in MMU notifiers)
+ *   vm->irqfd_lock  list of irqfds (spinlock, irq-safe)
+ * LAPIC request registers are atomic; a LAPIC's other registers belong to its
+ * vCPU's runner.
+ */
+#ifndef _HVX_H
+#define _HVX_H
+
+#include <linux/types.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+#include <linux/refcount.h>
+#include <linux/mmu_notifier.h>
+#include <linux/hrtimer.h>
+#include <linux/rcuwait.h>
+#include <linux/mm.h>
+#include <uapi/hvx.h>
+
+#include "compat.h"
+
+#define hvx_err(fmt, ...)  pr_err("hvx: " fmt, ##__VA_ARGS__)
+#define hvx_warn(fmt, ...) pr_warn("hvx: " fmt, ##__VA_ARGS__)
+#define hvx_info(fmt, ...) pr_info("hvx: " fmt, ##__VA_ARGS__)
+
+struct hvx_vm;
+struct hvx_vcpu;
+struct hvx_lapic;
+
+/* ------------------------------------------------------------ requests */
+
+/*
+ * Work that a vCPU does before it next enters the guest. Set by any context
+ * with hvx_request(); taken by the runner. A request that must be seen before
+ * the caller goes on is followed by hvx_kick() or hvx_kick_all_wait().
+ */
+enum hvx_req {
+	HVX_REQ_TLB_FLUSH,	/* second-level tables changed: drop all of this VM's translations */
+	HVX_REQ_KICK,		/* return to userspace with HVX_EXIT_KICKED */
+	HVX_REQ_EVENT,		/* look at IRR, NMI, INIT/SIPI again */
+	HVX_REQ_CLOCK,		/* kvmclock page of this vCPU is stale */
+	HVX_REQ_STEAL,		/* steal time page of this vCPU is stale */
+	HVX_REQ_TIMER,		/* LAPIC timer expired */
+	HVX_REQ_MSR_FILTER,	/* permission bitmap is stale */
+	HVX_REQ_PV_EOI,		/* PV EOI word could not be read without sleeping */
+	HVX_REQ_DEAD,		/* VM is going away or hardware was taken: -EIO */
+};
+
+/* vcpu->mode: where the runner is, so that a kick costs an IPI only when needed. */
+enum hvx_mode {
+	HVX_OUTSIDE,		/* in userspace, sleeping, or handling an exit */
+	HVX_IN_GUEST,		/* between "interrupts off, requests checked" and VM exit */
+};
+
+/* ----------------------------------------------------------------- memory */
+
+/* One memory slot. Immutable once published, but for the bitmap's bits. */
+struct hvx_memslot {
+	u64 base_gfn;
+	u64 npages;
+	unsigned long hva;
+	u32 flags;		/* HVX_SLOT_* */
+	u32 id;
+	unsigned long *dirty;	/* npages bits, or NULL; set_bit()/xchg() only */
+};
+
+/* Slot array, sorted by base_gfn, replaced as a whole under SRCU. */
+struct hvx_memslots {
+	unsigned int count;
+	struct hvx_memslot slot[];
+};
+
+/* Access bits of a second-level fault, vendor-neutral. */
+#define HVX_ACC_READ	(1U << 0)
+#define HVX_ACC_WRITE	(1U << 1)
+#define HVX_ACC_EXEC	(1U << 2)
+
+/* Second-level paging state of one VM (mmu.c). */
+struct hvx_mmu {
+	u64 *root;		/* top-level table, one page */
+	unsigned int levels;	/* 4 or 5 */
+	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range */
+	unsigned long invalidate_count;	/* notifier ranges in progress */
+	unsigned long table_pages;
+};
+
+/* ---------------------------------------------------------------------- VM */
+
+struct hvx_vm {
+	refcount_t refs;		/* VM fd, vCPU fds, irqfds in flight */
+	struct mm_struct *mm;		/* the creator's; mmgrab()ed for life */
+	struct list_head list;		/* hvx_vms, hvx_hw_lock */
+	u32 flags;			/* HVX_VM_*, fixed at creation */
+	u32 id;				/* for debugfs and traces, fixed */
+	bool dead;			/* hardware gone; WRITE_ONCE, checked at each entry */
+
+	struct mutex lock;
+	struct hvx_vcpu *vcpus[HVX_MAX_VCPUS];	/* set once under lock (smp_store_release), cleared at destruction */
+	unsigned int nr_vcpus;		/* under lock */
+
+	/* memory: mmu.c */
+	struct mutex slots_lock;
+	struct srcu_struct srcu;	/* guards slots, io buses, msr filter */
+	struct hvx_memslots __rcu *slots;
+	struct hvx_mmu mmu;
+	spinlock_t mmu_lock;
+	struct mmu_notifier mn;
+	struct hvx_stats stats;		/* VM-wide counters; racy adds are fine */
+
+	/* interrupts: irq/ */
+	struct list_head irqfds;
+	spinlock_t irqfd_lock;
+	struct mutex resample_lock;
+	struct hvx_iobus __rcu *pio_events, *mmio_events;	/* ioeventfds */
+	void *apic_map;			/* RCU: physical/logical id -> LAPIC, irq/route.c */
+
+	/* clock: pv.c */
+	s64 clock_offset;		/* guest kvmclock ns = boot-time raw ns + offset; under lock */
+
+	struct hvx_msr_filter_tbl __rcu *msr_filter;	/* x86/msr.c */
+	void *backend;			/* the backend's VM part */
+	struct dentry *debugfs;
+};
+
+/* -------------------------------------------------------------------- vCPU */
+
+/* An event to deliver, in the order of priority of SDM vol. 3 "Prioritization". */
+struct hvx_pending {
+	bool exc_pending, exc_injected, exc_has_code;
+	u8 exc_vector;
+	u32 exc_code;
+	u64 exc_payload;
+	bool irq_injected;
+	u8 irq_vector;
+	u8 nmi_pending_taken;	/* NMIs taken over from vcpu->nmi_queued, at most 2 */
+	bool nmi_injected;
+	bool nmi_masked;
+};
+
+/* What is left to do in the next HVX_RUN for an exit that userspace completed. */
+enum hvx_complete {
+	HVX_COMPLETE_NONE,
+	HVX_COMPLETE_PIO_IN,
+	HVX_COMPLETE_MMIO_READ,
+	HVX_COMPLETE_MSR_READ,
+	HVX_COMPLETE_MSR_WRITE,
+	HVX_COMPLETE_HYPERCALL,
+};
+
+/* A decoded plain MOV (decode.c). */
+struct hvx_mov {
+	u8 len;			/* instruction bytes */
+	u8 size;		/* memory operand bytes */
+	u8 dst_size;		/* register operand bytes (MOVZX/MOVSX) */
+	u8 reg;			/* 0..15; register source or destination */
+	bool is_write;
+	bool sign_extend;
+	bool high_byte;		/* AH, CH, DH, BH: reg is 0..3 */
+	bool is_imm;		/* write of imm */
+	u64 imm;
+};
+
+struct hvx_vcpu {
+	struct hvx_vm *vm;
+	struct mutex lock;
+	u32 id;				/* = APIC id at reset */
+	int cpu;			/* CPU last run on, -1 never */
+	enum hvx_mode mode;
+	unsigned long requests;		/* bits of enum hvx_req, atomic */
+	struct rcuwait wait;		/* runner sleeping in HLT */
+	struct hvx_run *run;		/* shared page(s): every read is hostile */
+	struct pid *pid;		/* last runner, for directed yield */
+	bool launched;			/* has run once: CPUID is frozen */
+
+	/* General registers. RSP, RIP, RFLAGS live here too while outside; the
+	 * backend loads them at entry and stores them at exit. */
+	u64 regs[16];
+	u64 rip, rflags;
+
+	u64 cr2, cr8;
+	u64 xcr0;
+	u64 apic_base;
+	u32 mp_state;			/* HVX_MP_* */
+	u8 sipi_vector;
+	struct hvx_pending ev;
+	atomic_t nmi_queued;		/* by any thread */
+	unsigned long init_sipi;	/* atomic bits: 0 INIT pending, 1 SIPI pending */
+	u8 sipi_queued;
+	bool extint_level;		/* 8259 INTR, WRITE_ONCE */
+
+	/* debugger */
+	u32 debug_flags;
+	u64 debug_db[4], debug_dr7;
+	u64 db[4], dr6, dr7;		/* the guest's own */
+
+	/* FPU: x86/fpu.c */
+	void *xsave;			/* XSAVE area, 64-byte aligned */
+	u32 guest_pkru_unused;
+
+	/* CPUID and MSRs: x86/ */
+	struct hvx_cpuid_entry *cpuid;
+	unsigned int cpuid_count;
+	u64 cr4_allowed;		/* from CPUID */
+	u64 efer_allowed;
+	u64 xcr0_allowed;
+	u64 tsc_aux;
+	u64 misc_enable, spec_ctrl, pat;
+	u64 mtrr[48];			/* x86/msr.c: kept, no effect */
+	u64 tsc_offset;
+	u64 tsc_adjust;
+	u32 tsc_khz;
+	u64 tsc_ratio;			/* backend's scaling, 0 = none */
+	unsigned int phys_bits;		/* guest's MAXPHYADDR */
+
+	/* paravirtual: pv.c */
+	u32 pv_features;		/* CPUID 0x40000001 EAX */
+	struct {
+		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr, async_pf_msr, poll_control;
+		u32 clock_version;
+		bool eoi_set;		/* PV EOI flag is set in guest memory */
+		u64 steal_last;
+	} pv;
+
+	struct hvx_lapic *lapic;	/* irq/lapic.c */
+
+	enum hvx_complete complete;
+	struct hvx_mov complete_mov;
+	u64 complete_rip;		/* RIP to set when completed, where not yet advanced */
+
+	u64 tsc_host_last;		/* for backwards host TSCs across CPUs */
+	struct hvx_stats stats;
+	void *backend;			/* vmx or svm vCPU */
+	struct dentry *debugfs;
+};
+
+/* hvx_request(): after this, the vCPU's next entry sees the request. Any context. */
+static inline void hvx_request(struct hvx_vcpu *vcpu, enum hvx_req req)
+{
+	smp_mb__before_atomic();
+	set_bit(req, &vcpu->requests);
+	smp_mb__after_atomic();
+}
+
+static inline bool hvx_take_request(struct hvx_vcpu *vcpu, enum hvx_req req)
+{
+	return test_bit(req, &vcpu->requests) && test_and_clear_bit(req, &vcpu->requests);
+}
+
+/* vcpu.c */
+void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any context */
+void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req); /* request on all, return once none is in the guest with it unseen; not under irqs-off */
+void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload);
+static inline void hvx_inject_gp(struct hvx_vcpu *vcpu) { hvx_queue_exception(vcpu, 13, true, 0, 0); }
+static inline void hvx_inject_ud(struct hvx_vcpu *vcpu) { hvx_queue_exception(vcpu, 6, false, 0, 0); }
+struct hvx_vcpu *hvx_get_vcpu(struct hvx_vm *vm, unsigned int id);	/* NULL if none */
+#define hvx_for_each_vcpu(i, v, vm) \
+	for ((i) = 0; (i) < HVX_MAX_VCPUS; (i)++) if (((v) = smp_load_acquire(&(vm)->vcpus[i])))
+
+/* vm.c */
+void hvx_vm_get(struct hvx_vm *vm);
+void hvx_vm_put(struct hvx_vm *vm);
+
+/* mmu.c: all return 0 or a negative errno unless said otherwise */
+int hvx_mmu_init(struct hvx_vm *vm);		/* after vm->mm is set; registers the notifier */
+void hvx_mmu_stop(struct hvx_vm *vm);		/* unregister the notifier; no vCPU runs */
+void hvx_mmu_destroy(struct hvx_vm *vm);	/* free slots and tables */
+int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg);
+int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg);
+#define HVX_FAULT_OK		0	/* mapped, or another thread did: re-enter */
+#define HVX_FAULT_MMIO		1	/* no slot, or write to a read-only one */
+/* Resolve a second-level fault at gpa; sleeps; < 0: host memory cannot be had. */
+int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access);
+/* The same without sleeping, preemption off: HVX_FAULT_OK, or -EAGAIN for the slow path. */
+int hvx_mmu_fault_fast(struct hvx_vcpu *vcpu, u64 gpa, u32 access);
+/* Guest-physical memory; the caller runs in vm->mm. Ranges may cross slots. -EFAULT. Writes log dirty. */
+int hvx_read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len);
+int hvx_write_guest(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len);
+/* Without sleeping (page faults disabled): -EFAULT also where the page is not present now. */
+int hvx_read_guest_atomic(struct hvx_vm *vm, u64 gpa, void *buf, size_t len);
+int hvx_write_guest_atomic(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len);
+bool hvx_gpa_is_ram(struct hvx_vm *vm, u64 gpa, bool write);
+
+/* walk.c: guest page tables, for instruction fetch */
+/* Linear to guest-physical; 0, or -EFAULT when the guest's tables do not map it (no fault is queued). */
+int hvx_translate_gva(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa);
+/* Fetch up to max bytes at CS:RIP into insn; returns the count (0 if the first byte is not mapped). */
+int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max);
+
+/* decode.c: pure, also built for the host's unit tests */
+enum hvx_cpu_mode { HVX_MODE_16, HVX_MODE_32, HVX_MODE_64 };
+/* A MOV between register or immediate and memory. 0, or -EINVAL: not one. */
+int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_mov *mov);
+/* Length of an instruction whose opcode is already known from the exit, prefixes included; 0 if it is something else. */
+int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode, const u8 *opcode, int opcode_len, bool modrm);
+
+/* x86/cpuid.c */
+int hvx_supported_cpuid(struct hvx_cpuid_entry *out, unsigned int room, unsigned int *count);
+int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigned int count); /* takes e over on success */
+void hvx_cpuid(struct hvx_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
+const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf);
+
+/* x86/msr.c: 0 done; 1 = #GP; HVX_MSR_TO_USER */
+#define HVX_MSR_TO_USER 2
+int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host);	/* host: ioctl, not guest */
+int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);
+int hvx_msr_list(u32 *out, unsigned int room, unsigned int *count);
+int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_filter *arg);
+bool hvx_msr_filtered(struct hvx_vm *vm, u32 index, bool write);
+void hvx_msr_filter_free(struct hvx_vm *vm);
+u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);		/* now */
+u64 hvx_guest_tsc(struct hvx_vcpu *vcpu, u64 host_tsc);
+void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val);
+
+/* x86/fpu.c */
+extern u64 hvx_xcr0_mask;	/* XCR0 bits that guests may have */
+extern u32 hvx_xsave_size;
+int hvx_fpu_setup(void);
+int hvx_fpu_create(struct hvx_vcpu *vcpu);
+void hvx_fpu_free(struct hvx_vcpu *vcpu);
+void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init);
+void hvx_fpu_load(struct hvx_vcpu *vcpu);	/* preemption off until hvx_fpu_save() */
+void hvx_fpu_save(struct hvx_vcpu *vcpu);
+int hvx_fpu_get(struct hvx_vcpu *vcpu, struct hvx_xsave_hdr *hdr, void *area);
+int hvx_fpu_set(struct hvx_vcpu *vcpu, const struct hvx_xsave_hdr *hdr, const void *area);
+bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val);	/* false: #GP */
+
+/* irq/lapic.c */
+int hvx_lapic_create(struct hvx_vcpu *vcpu);
+void hvx_lapic_destroy(struct hvx_vcpu *vcpu);	/* cancels its timer */
+void hvx_lapic_reset(struct hvx_vcpu *vcpu, bool init);	/* init: INIT, keeps the APIC id and base */
+int hvx_lapic_get(struct hvx_vcpu *vcpu, struct hvx_lapic_state *s);
+int hvx_lapic_set(struct hvx_vcpu *vcpu, const struct hvx_lapic_state *s);	/* -EINVAL */
+int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host);	/* IA32_APIC_BASE; 1 = #GP */
+bool hvx_lapic_mmio_hit(struct hvx_vcpu *vcpu, u64 gpa);	/* xAPIC page, enabled, not x2APIC */
+u32 hvx_lapic_mmio_read(struct hvx_vcpu *vcpu, u32 offset);
+void hvx_lapic_mmio_write(struct hvx_vcpu *vcpu, u32 offset, u32 val);
+int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* 0, 1 = #GP; also TSC_DEADLINE 0x6e0 */
+int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val);
+/* Fast path: x2APIC ICR and TSC deadline writes need no sleeping; the above never sleep. */
+int hvx_lapic_pending(struct hvx_vcpu *vcpu);	/* highest vector that PPR lets through, or -1 */
+int hvx_lapic_highest_irr(struct hvx_vcpu *vcpu);	/* whatever PPR says, or -1 */
+void hvx_lapic_ack(struct hvx_vcpu *vcpu, int vector);	/* IRR -> ISR */
+bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu);	/* the 8259's INTR reaches this CPU */
+u8 hvx_lapic_get_cr8(struct hvx_vcpu *vcpu);
+void hvx_lapic_set_cr8(struct hvx_vcpu *vcpu, u8 val);
+void hvx_lapic_timer_expired(struct hvx_vcpu *vcpu);	/* runner: HVX_REQ_TIMER was set */
+void hvx_lapic_timer_tsc_changed(struct hvx_vcpu *vcpu);	/* guest TSC was written: re-arm the deadline */
+int hvx_lapic_take_eoi_exit(struct hvx_vcpu *vcpu);	/* vector of a level EOI for userspace, or -1 */
+void hvx_lapic_pv_eoi(struct hvx_vcpu *vcpu);	/* guest cleared the PV EOI flag: EOI the highest ISR vector */
+bool hvx_lapic_pv_eoi_ok(struct hvx_vcpu *vcpu, int vector); /* edge, nothing else in ISR or IRR: PV EOI may be used */
+
+/* irq/route.c */
+void hvx_apic_map_update(struct hvx_vm *vm);	/* an id, mode or logical id changed */
+void hvx_apic_map_free(struct hvx_vm *vm);
+int hvx_deliver_msi(struct hvx_vm *vm, u64 address, u32 data, struct hvx_irqfd_resample *rs);	/* any context; number of takers */
+void hvx_send_ipi(struct hvx_vcpu *src, u64 icr);	/* ICR in x2APIC layout */
+int hvx_pv_send_ipi(struct hvx_vcpu *src, u64 lo, u64 hi, u64 min, u64 icr, bool mode64);	/* KVM_HC_SEND_IPI */
+
+/* irq/eventfd.c */
+int hvx_irqfd(struct hvx_vm *vm, const struct hvx_irqfd *arg);
+void hvx_irqfd_release(struct hvx_vm *vm);	/* all of them, waits for work in flight */
+int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg);
+void hvx_ioeventfd_release(struct hvx_vm *vm);
+bool hvx_ioeventfd_pio(struct hvx_vcpu *vcpu, u16 port, u32 len, u64 val);	/* true: taken */
+bool hvx_ioeventfd_mmio(struct hvx_vcpu *vcpu, u64 gpa, u32 len, u64 val);
+bool hvx_irqfd_eoi(struct hvx_vcpu *vcpu, int vector);	/* true: a resample irqfd took the EOI */
+
+/* pv.c */
+int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* 0, 1 */
+int hvx_pv_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val);
+int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret);	/* 0 done; 1 unknown */
+void hvx_pv_update_clock(struct hvx_vcpu *vcpu);	/* may sleep */
+void hvx_pv_update_steal(struct hvx_vcpu *vcpu);	/* may sleep */
+void hvx_pv_eoi_set(struct hvx_vcpu *vcpu);	/* before entry, preemption off */
+void hvx_pv_eoi_check(struct hvx_vcpu *vcpu);	/* after exit, preemption off */
+int hvx_get_clock(struct hvx_vm *vm, struct hvx_clock *c);
+int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c);
+void hvx_pv_reset(struct hvx_vcpu *vcpu);
+
+/* state.c */
+int hvx_state_get(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size);
+int hvx_state_set(struct hvx_vcpu *vcpu, u32 group, const void *buf, u32 size);
+void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init);
+
+#endif
