@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What every device has. A device is one file with one `const struct device_ops`
+ * registered by DEVICE_REGISTER(), and a foo_create() that machine.c calls; its
+ * struct begins with (or embeds) struct device.
+ */
+#ifndef HVX_DEVICES_DEVICE_H
+#define HVX_DEVICES_DEVICE_H
+
+#include "vmm/machine.h"
+
+struct device;
+
+struct device_ops {
+	const char *name;	/* "virtio-blk" */
+	const char *xml;	/* "<disk device='disk'> with <target bus='virtio'>" */
+	const char *help;	/* one paragraph for hvx-domain-xml(5) and `hvx-vmm --devices` */
+	/* Machine lock held for all; NULL = nothing to do. */
+	void (*reset)(struct device *dev);	/* to power-on state; I/O in flight is finished or cancelled first */
+	void (*pause)(struct device *dev);	/* no guest-memory access after it returns, until resume */
+	void (*resume)(struct device *dev);
+	void (*destroy)(struct device *dev);	/* stops threads, frees dev; vCPUs are gone */
+};
+
+struct device {
+	const struct device_ops *ops;
+	struct machine *m;
+	struct device *next;
+	char id[32];		/* "virtio-disk0", for messages */
+};
+
+/* Link dev into m->devices (at the end). */
+void device_init(struct device *dev, struct machine *m, const struct device_ops *ops, const char *id_fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* All device types, for help: a linker-collected array. */
+#define DEVICE_REGISTER(ops_) \
+	static const struct device_ops *const device_reg_##ops_ \
+	__attribute__((used, section("hvx_devices"))) = &(ops_)
+extern const struct device_ops *const __start_hvx_devices[], *const __stop_hvx_devices[];
+
+/*
+ * The board's devices. Each returns 0 or -errno after a message. `cfg` stays
+ * the domain's. Files that a device needs are opened here, before the sandbox.
+ */
+int pic_create(struct machine *m);		/* devices/legacy/pic.c: sets m->pic */
+int ioapic_create(struct machine *m);		/* legacy/ioapic.c: sets m->ioapic */
+int pit_create(struct machine *m);		/* legacy/pit.c, port 0x61 too */
+int rtc_create(struct machine *m);		/* legacy/rtc.c */
+int i8042_create(struct machine *m);		/* legacy/i8042.c: reset and a keyboard that is not there */
+int serial_create(struct machine *m, const struct dom_serial *cfg);	/* legacy/serial.c */
+int debug_exit_create(struct machine *m, uint16_t port);		/* legacy/debug_exit.c */
+int pvpanic_create(struct machine *m);		/* legacy/pvpanic.c: port 0x505 */
+int acpi_pm_create(struct machine *m);		/* legacy/acpi_pm.c: PM1 event/control, GPE0, reset register, timer */
+void acpi_pm_power_button(struct machine *m);
+int fw_cfg_create(struct machine *m);		/* legacy/fw_cfg.c */
+int fw_cfg_add(struct machine *m, const char *name, const void *data, uint32_t len);	/* copies */
+int pci_host_create(struct machine *m);		/* devices/pci.c: sets m->pci */
+int virtio_blk_create(struct machine *m, const struct dom_disk *cfg);
+int virtio_net_create(struct machine *m, const struct dom_nic *cfg);
+int virtio_console_create(struct machine *m, const struct dom_port *cfg, unsigned int nr);
+int virtio_rng_create(struct machine *m);
+int virtio_balloon_create(struct machine *m);
+int virtio_vsock_create(struct machine *m);
+
+/* Interrupt controllers, for irq_set() and the vCPU threads. Machine lock held. */
+void pic_set_irq(struct pic *pic, unsigned int irq, bool level);	/* drives hv_set_extint() on vCPU 0 */
+int pic_ack(struct pic *pic);						/* vector; spurious included */
+void ioapic_set_irq(struct ioapic *io, unsigned int pin, bool level);
+void ioapic_eoi(struct ioapic *io, uint8_t vector);
+
+/*
+ * A character back end: what a serial port or console port is connected to.
+ * vmm/chardev.c. Output never blocks the caller: what the peer does not take is
+ * kept up to a bound, then dropped and counted.
+ */
+struct chardev;
+struct chardev *chardev_open(struct machine *m, const struct dom_chr *cfg, const char *id);
+void chardev_close(struct chardev *chr);
+size_t chardev_write(struct chardev *chr, const void *buf, size_t len);	/* bytes taken (all but on overflow) */
+/* rx is called on the main loop, lock held; room says how many bytes the device can take now. */
+void chardev_set_rx(struct chardev *chr, size_t (*room)(void *), void (*rx)(void *, const uint8_t *, size_t), void *opaque);
+void chardev_rx_ready(struct chardev *chr);	/* room has grown */
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * PCI: one host bridge, bus 0, ECAM and the 0xcf8/0xcfc ports. Functions get
+ * MSI-X; INTx is not offered by hvx's own devices (virtio 1.2 needs none).
+ */
+#ifndef HVX_DEVICES_PCI_H
+#define HVX_DEVICES_PCI_H
+
+#include "device.h"
+
+#define PCI_ECAM_BASE	0xe0000000ULL	/* 256 MiB: buses 0..255 */
+#define PCI_ECAM_SIZE	0x10000000ULL
+#define PCI_MMIO32_BASE	0xc0000000ULL	/* BAR window below the ECAM */
+#define PCI_MMIO32_END	0xe0000000ULL
+#define PCI_IO_BASE	0x6000
+#define PCI_MAX_BARS	6
+
+struct pci_func;
+
+struct pci_msix_entry {
+	uint64_t address;
+	uint32_t data;
+	bool masked;
+	bool pending;
+};
+
+struct pci_func_ops {
+	/* Device-specific config space beyond what pci.c keeps (NULL: plain bytes with wmask). */
+	void (*config_written)(struct pci_func *f, unsigned int offset, unsigned int size);
+	/* A vector's message or mask changed, or MSI-X was enabled/disabled (vector = -1: all): for irqfds. */
+	void (*msix_changed)(struct pci_func *f, int vector);
+};
+
+struct pci_func {
+	struct machine *m;
+	const struct pci_func_ops *ops;
+	uint8_t devfn;
+	uint8_t config[256];		/* extended space reads as zero */
+	uint8_t wmask[256];		/* bits that the guest can write */
+	struct bus_region bar[PCI_MAX_BARS];
+	uint64_t bar_size[PCI_MAX_BARS];	/* 0: none; power of two */
+	bool bar_io[PCI_MAX_BARS], bar_64[PCI_MAX_BARS], bar_mapped[PCI_MAX_BARS];
+	unsigned int msix_cap;		/* offset, 0 none */
+	unsigned int nr_vectors;
+	struct pci_msix_entry *msix;
+	bool msix_enabled, msix_func_mask;
+	void *opaque;
+};
+
+struct pci_ids {
+	uint16_t vendor, device, subvendor, subdevice;
+	uint8_t class_base, class_sub, prog_if, revision;
+};
+
+/* Put a function on bus 0 at the next free device number (devfn -1) or at devfn. BARs get an address at reset time by pci_assign(). */
+int pci_add(struct machine *m, struct pci_func *f, const struct pci_ids *ids, int devfn, const struct pci_func_ops *ops, void *opaque);
+void pci_remove(struct pci_func *f);
+int pci_add_bar(struct pci_func *f, unsigned int bar, uint64_t size, bool is_64, const char *name, const struct bus_ops *ops, void *opaque, unsigned int bus_flags);
+/* Append a capability of len bytes (id and next included); returns its offset, or -ENOSPC. */
+int pci_add_cap(struct pci_func *f, uint8_t id, unsigned int len);
+/* MSI-X table and PBA in a BAR of their own. */
+int pci_add_msix(struct pci_func *f, unsigned int bar, unsigned int nr_vectors);
+/* Send vector's message, or mark it pending where masked. Any thread. */
+void pci_msix_notify(struct pci_func *f, unsigned int vector);
+/* Give every BAR an address and switch decoding on, as firmware would (direct kernel boot). Machine lock held. */
+void pci_assign(struct machine *m);
+void pci_reset_func(struct pci_func *f);
+
+#endif

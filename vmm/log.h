@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Messages to the user. Each is one line on stderr: "hvx: NAME: text". Errors say what to do next. */
+#ifndef HVX_VMM_LOG_H
+#define HVX_VMM_LOG_H
+
+void log_init(const char *guest_name, int verbosity);
+void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));	/* with -v */
+void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));	/* with -vv */
+/* A warning that a guest could repeat without end: at most 10 a call site. */
+#define log_guest(fmt, ...) do { \
+	static unsigned int log_n_; \
+	if (__atomic_fetch_add(&log_n_, 1, __ATOMIC_RELAXED) < 10) \
+		log_warn(fmt, ##__VA_ARGS__); \
+} while (0)
+
+#endif

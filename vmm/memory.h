@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Guest-physical memory, seen from userspace. The only way devices, loaders
+ * and the emulator reach guest RAM: every access is length-checked here.
+ *
+ * Regions are added before the first vCPU runs and never move after that, so
+ * lookups need no lock. RAM is one memfd (vhost and vhost-user share it).
+ */
+#ifndef HVX_VMM_MEMORY_H
+#define HVX_VMM_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define GUEST_MEM_MAX_REGIONS 16
+
+struct guest_region {
+	uint64_t gpa;
+	uint64_t size;
+	uint8_t *hva;
+	uint64_t fd_offset;	/* offset in mem->fd, or ~0: not from the memfd */
+	bool readonly;
+	uint32_t slot;
+};
+
+struct guest_mem {
+	int fd;			/* the RAM memfd */
+	uint64_t ram_size;	/* bytes of RAM, below and above the hole */
+	uint64_t low_size;	/* RAM at 0..low_size */
+	uint64_t high_size;	/* RAM at 4 GiB.. */
+	unsigned int nr;
+	struct guest_region region[GUEST_MEM_MAX_REGIONS];
+};
+
+#define PCI_HOLE_START	0xc0000000ULL	/* RAM below 4 GiB ends here at the latest */
+#define RAM_HIGH_START	0x100000000ULL
+
+struct mem_backing {
+	bool hugetlb;		/* hugetlbfs pages */
+	uint64_t hugepage_size;	/* bytes, 0 = default */
+	bool locked;		/* mlock */
+	bool no_ksm;
+	bool prealloc;
+};
+
+/* Make RAM and its regions. 0 or -errno with a message logged. */
+int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_backing *backing);
+void guest_mem_fini(struct guest_mem *mem);
+/* Add a region that is not RAM (firmware). */
+int guest_mem_add(struct guest_mem *mem, uint64_t gpa, uint64_t size, uint8_t *hva, bool readonly);
+
+/* Host address of [gpa, gpa+len) if it lies in one region (writable if write), else NULL. len 0: NULL. */
+void *guest_ptr(const struct guest_mem *mem, uint64_t gpa, uint64_t len, bool write);
+/* Copy; may cross regions. 0 or -EFAULT (then nothing is promised of the buffer). */
+int guest_read(const struct guest_mem *mem, uint64_t gpa, void *buf, size_t len);
+int guest_write(const struct guest_mem *mem, uint64_t gpa, const void *buf, size_t len);
+/* Split [gpa, gpa+len) into at most max iovecs. Count, or -EFAULT / -E2BIG. */
+int guest_iov(const struct guest_mem *mem, uint64_t gpa, uint64_t len, bool write, struct iovec *iov, int max);
+
+#endif
