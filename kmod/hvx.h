@@ -205,21 +205,24 @@ struct hvx_vcpu {
 
 	/* FPU: x86/fpu.c */
 	void *xsave;			/* XSAVE area, 64-byte aligned */
-	u32 guest_pkru_unused;
+	u32 host_pkru;			/* while loaded */
+	bool fpu_loaded;		/* between hvx_fpu_load() and hvx_fpu_save() */
 
 	/* CPUID and MSRs: x86/ */
-	struct hvx_cpuid_entry *cpuid;
+	struct hvx_cpuid_entry *cpuid;	/* sorted; kvfree() */
 	unsigned int cpuid_count;
+	u16 cpuid_basic[32];		/* leaf -> index; bit 15: not a plain leaf; 0xffff: none */
+	u16 cpuid_ext[40];		/* the same from 0x80000000 */
 	u64 cr4_allowed;		/* from CPUID */
 	u64 efer_allowed;
 	u64 xcr0_allowed;
 	u64 tsc_aux;
 	u64 misc_enable, spec_ctrl, pat;
-	u64 mtrr[48];			/* x86/msr.c: kept, no effect */
+	u64 kept[48];			/* x86/msr.c: MTRRs and others that are kept without effect */
 	u64 tsc_offset;
 	u64 tsc_adjust;
 	u32 tsc_khz;
-	u64 tsc_ratio;			/* backend's scaling, 0 = none */
+	u64 tsc_ratio;			/* guest TSC frequency / host's, 32.32 fixed point; 0 = none */
 	unsigned int phys_bits;		/* guest's MAXPHYADDR */
 
 	/* paravirtual: pv.c */
@@ -305,7 +308,9 @@ int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode, const u8 *opco
 
 /* x86/cpuid.c */
 int hvx_supported_cpuid(struct hvx_cpuid_entry *out, unsigned int room, unsigned int *count);
-int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigned int count); /* takes e over on success */
+int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigned int count); /* e: kvmalloc()ed, taken over on success; -EINVAL, -EBUSY */
+void hvx_cpuid_init(struct hvx_vcpu *vcpu);	/* no table yet: leaves read zero, every feature that hvx offers is allowed */
+u64 hvx_host_phys_bits(void);			/* guest-physical width that can be mapped */
 void hvx_cpuid(struct hvx_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
 const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf);
 
@@ -313,6 +318,10 @@ const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u3
 #define HVX_MSR_TO_USER 2
 int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host);	/* host: ioctl, not guest */
 int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);
+bool hvx_msr_may_sleep(u32 index, bool write);	/* hvx_set_msr() of it needs preemption on */
+void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* power-up values; INIT leaves MSRs alone */
+int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz);	/* 0: the host's; -EINVAL */
+bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr);	/* for the widest paging that the guest may use */
 int hvx_msr_list(u32 *out, unsigned int room, unsigned int *count);
 int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_filter *arg);
 bool hvx_msr_filtered(struct hvx_vm *vm, u32 index, bool write);
@@ -328,7 +337,11 @@ int hvx_fpu_setup(void);
 int hvx_fpu_create(struct hvx_vcpu *vcpu);
 void hvx_fpu_free(struct hvx_vcpu *vcpu);
 void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init);
-void hvx_fpu_load(struct hvx_vcpu *vcpu);	/* preemption off until hvx_fpu_save() */
+/*
+ * Preemption off until hvx_fpu_save(). From 6.16 on softirqs are off as well:
+ * the run loop leaves when local_softirq_pending(). Interrupts on at both.
+ */
+void hvx_fpu_load(struct hvx_vcpu *vcpu);
 void hvx_fpu_save(struct hvx_vcpu *vcpu);
 int hvx_fpu_get(struct hvx_vcpu *vcpu, struct hvx_xsave_hdr *hdr, void *area);
 int hvx_fpu_set(struct hvx_vcpu *vcpu, const struct hvx_xsave_hdr *hdr, const void *area);
@@ -391,5 +404,16 @@ void hvx_pv_reset(struct hvx_vcpu *vcpu);
 int hvx_state_get(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size);
 int hvx_state_set(struct hvx_vcpu *vcpu, u32 group, const void *buf, u32 size);
 void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init);
+void hvx_vcpu_sipi(struct hvx_vcpu *vcpu, u8 vector);	/* start at vector << 12 */
+void hvx_state_fill_run(struct hvx_vcpu *vcpu, u32 mask);	/* groups to the run page; sets nothing else there */
+int hvx_state_apply_run(struct hvx_vcpu *vcpu, u32 mask);	/* groups from the run page; 0 or -EINVAL */
+
+/* debugfs.c: hvx/<pid>-<vm>/stats and hvx/<pid>-<vm>/vcpuN/stats; failures are of no consequence */
+void hvx_debugfs_init(void);
+void hvx_debugfs_exit(void);
+void hvx_debugfs_add_vm(struct hvx_vm *vm);
+void hvx_debugfs_add_vcpu(struct hvx_vcpu *vcpu);
+void hvx_debugfs_remove_vm(struct hvx_vm *vm);		/* before vm and its vCPUs are freed */
+void hvx_vm_stats(struct hvx_vm *vm, struct hvx_stats *sum);	/* vCPUs' and the VM's own counters summed */
 
 #endif
