@@ -15,7 +15,7 @@ enum hvx_next {
 	HVX_TO_USER = 2,	/* run->exit_reason is filled */
 };
 
-/* Second-level leaf and table entry format. Pure functions. */
+/* Second-level leaf and table entry format. Pure functions. An entry of zero is not present. */
 struct hvx_pte_ops {
 	u64 (*make_table)(u64 pa);
 	u64 (*make_leaf)(u64 pa, int level, bool write, bool exec);	/* level 1 = 4K, 2 = 2M, 3 = 1G */
@@ -28,6 +28,7 @@ struct hvx_pte_ops {
 	bool (*accessed)(u64 pte);
 	u64 (*clear_accessed)(u64 pte);	/* where there is no accessed bit: the pte unchanged */
 	bool (*dirty)(u64 pte);
+	u64 sw_host_writable;	/* one leaf bit that the CPU ignores; make_leaf() leaves it clear, the others keep it */
 };
 
 struct hvx_backend {

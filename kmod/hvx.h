@@ -6,7 +6,8 @@
  *   hvx_hw_lock     hardware on/off and the list of VMs
  *   vm->lock        creation of vCPUs, irqfds, ioeventfds, MSR filter (mutex)
  *   vcpu->lock      everything in a vCPU that only its runner touches (mutex)
- *   vm->slots_lock  changes to the slot array (mutex); readers use vm->srcu
+ *   vm->slots_lock  changes to the slot array (mutex), which also take mmu_lock;
+ *                   readers use vm->srcu, or RCU where they do not sleep
  *   mmap_lock       (the host's; taken by gup under the above)
  *   vm->mmu_lock    second-level tables (spinlock; taken in MMU notifiers)
  *   vm->irqfd_lock  list of irqfds (spinlock, irq-safe)
@@ -28,6 +29,7 @@
 #include <uapi/hvx.h>
 
 #include "compat.h"
+#include "decode.h"
 
 #define hvx_err(fmt, ...)  pr_err("hvx: " fmt, ##__VA_ARGS__)
 #define hvx_warn(fmt, ...) pr_warn("hvx: " fmt, ##__VA_ARGS__)
@@ -74,8 +76,9 @@ struct hvx_memslot {
 	unsigned long *dirty;	/* npages bits, or NULL; set_bit()/xchg() only */
 };
 
-/* Slot array, sorted by base_gfn, replaced as a whole under SRCU. */
+/* Slot array, sorted by base_gfn, replaced as a whole. */
 struct hvx_memslots {
+	u64 gen;		/* grows with each replacement */
 	unsigned int count;
 	struct hvx_memslot slot[];
 };
@@ -85,13 +88,20 @@ struct hvx_memslots {
 #define HVX_ACC_WRITE	(1U << 1)
 #define HVX_ACC_EXEC	(1U << 2)
 
-/* Second-level paging state of one VM (mmu.c). */
+struct hvx_mmu_cache;
+
+/*
+ * Second-level paging state of one VM (mmu.c). Nobody may hold a stale
+ * translation while mmu_lock is free: who takes rights away from an entry
+ * flushes before unlocking. stats.table_pages counts the tables.
+ */
 struct hvx_mmu {
-	u64 *root;		/* top-level table, one page */
+	u64 *root;		/* top-level table, one page, for life */
 	unsigned int levels;	/* 4 or 5 */
+	unsigned int slot_hint;	/* index of the slot last hit; racy */
 	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range */
 	unsigned long invalidate_count;	/* notifier ranges in progress */
-	unsigned long table_pages;
+	struct hvx_mmu_cache *caches;	/* by vCPU id; each belongs to that vCPU's runner */
 };
 
 /* ---------------------------------------------------------------------- VM */
@@ -111,7 +121,7 @@ struct hvx_vm {
 	/* memory: mmu.c */
 	struct mutex slots_lock;
 	struct srcu_struct srcu;	/* guards slots, io buses, msr filter */
-	struct hvx_memslots __rcu *slots;
+	struct hvx_memslots __rcu *slots;	/* written under slots_lock and mmu_lock */
 	struct hvx_mmu mmu;
 	spinlock_t mmu_lock;
 	struct mmu_notifier mn;
@@ -155,19 +165,6 @@ enum hvx_complete {
 	HVX_COMPLETE_MSR_READ,
 	HVX_COMPLETE_MSR_WRITE,
 	HVX_COMPLETE_HYPERCALL,
-};
-
-/* A decoded plain MOV (decode.c). */
-struct hvx_mov {
-	u8 len;			/* instruction bytes */
-	u8 size;		/* memory operand bytes */
-	u8 dst_size;		/* register operand bytes (MOVZX/MOVSX) */
-	u8 reg;			/* 0..15; register source or destination */
-	bool is_write;
-	bool sign_extend;
-	bool high_byte;		/* AH, CH, DH, BH: reg is 0..3 */
-	bool is_imm;		/* write of imm */
-	u64 imm;
 };
 
 struct hvx_vcpu {
@@ -261,7 +258,7 @@ static inline bool hvx_take_request(struct hvx_vcpu *vcpu, enum hvx_req req)
 
 /* vcpu.c */
 void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any context */
-void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req); /* request on all, return once none is in the guest with it unseen; not under irqs-off */
+void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req); /* request on all, return once none is in the guest with it unseen; does not sleep, called under mmu_lock too; not under irqs-off */
 void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload);
 static inline void hvx_inject_gp(struct hvx_vcpu *vcpu) { hvx_queue_exception(vcpu, 13, true, 0, 0); }
 static inline void hvx_inject_ud(struct hvx_vcpu *vcpu) { hvx_queue_exception(vcpu, 6, false, 0, 0); }
@@ -274,16 +271,17 @@ void hvx_vm_get(struct hvx_vm *vm);
 void hvx_vm_put(struct hvx_vm *vm);
 
 /* mmu.c: all return 0 or a negative errno unless said otherwise */
-int hvx_mmu_init(struct hvx_vm *vm);		/* after vm->mm is set; registers the notifier */
+int hvx_mmu_init(struct hvx_vm *vm);		/* after vm->mm is set; initialises slots_lock, srcu, mmu_lock, registers the notifier */
 void hvx_mmu_stop(struct hvx_vm *vm);		/* unregister the notifier; no vCPU runs */
-void hvx_mmu_destroy(struct hvx_vm *vm);	/* free slots and tables */
+void hvx_mmu_destroy(struct hvx_vm *vm);	/* after stop, vCPUs gone: free slots, tables, srcu */
+unsigned int hvx_mmu_phys_bits(void);		/* guest-physical address width that can be mapped */
 int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg);
 int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg);
 #define HVX_FAULT_OK		0	/* mapped, or another thread did: re-enter */
 #define HVX_FAULT_MMIO		1	/* no slot, or write to a read-only one */
 /* Resolve a second-level fault at gpa; sleeps; < 0: host memory cannot be had. */
 int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access);
-/* The same without sleeping, preemption off: HVX_FAULT_OK, or -EAGAIN for the slow path. */
+/* The same without sleeping, preemption off: as above, or -EAGAIN for the slow path. */
 int hvx_mmu_fault_fast(struct hvx_vcpu *vcpu, u64 gpa, u32 access);
 /* Guest-physical memory; the caller runs in vm->mm. Ranges may cross slots. -EFAULT. Writes log dirty. */
 int hvx_read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len);
@@ -298,13 +296,9 @@ bool hvx_gpa_is_ram(struct hvx_vm *vm, u64 gpa, bool write);
 int hvx_translate_gva(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa);
 /* Fetch up to max bytes at CS:RIP into insn; returns the count (0 if the first byte is not mapped). */
 int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max);
-
-/* decode.c: pure, also built for the host's unit tests */
-enum hvx_cpu_mode { HVX_MODE_16, HVX_MODE_32, HVX_MODE_64 };
-/* A MOV between register or immediate and memory. 0, or -EINVAL: not one. */
-int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_mov *mov);
-/* Length of an instruction whose opcode is already known from the exit, prefixes included; 0 if it is something else. */
-int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode, const u8 *opcode, int opcode_len, bool modrm);
+/* The two above never sleep, so they also fail where the host has paged the guest's memory out. These may sleep. */
+int hvx_translate_gva_sleep(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa);
+int hvx_fetch_insn_sleep(struct hvx_vcpu *vcpu, u8 *insn, int max);
 
 /* x86/cpuid.c */
 int hvx_supported_cpuid(struct hvx_cpuid_entry *out, unsigned int room, unsigned int *count);

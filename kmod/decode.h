@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Instruction decoding for the exits that need it. Pure functions of their
+ * arguments; the host's unit tests build them in userspace.
+ */
+#ifndef _HVX_DECODE_H
+#define _HVX_DECODE_H
+
+#ifdef __KERNEL__
+#include <linux/types.h>
+#else
+#include <stdbool.h>
+#include <stdint.h>
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+#endif
+
+/* Longest instruction (SDM vol. 2, 2.3.11). */
+#define HVX_INSN_MAX	15
+
+/* Default operand and address size of the code segment. */
+enum hvx_cpu_mode { HVX_MODE_16, HVX_MODE_32, HVX_MODE_64 };
+
+/* A decoded plain MOV. */
+struct hvx_mov {
+	u8 len;			/* instruction bytes */
+	u8 size;		/* memory operand bytes: 1, 2, 4, 8 */
+	u8 dst_size;		/* register operand bytes; larger than size with MOVZX, MOVSX, MOVSXD */
+	u8 reg;			/* 0..15; register source or destination */
+	bool is_write;
+	bool sign_extend;
+	bool high_byte;		/* AH, CH, DH, BH: reg is 0..3 */
+	bool is_imm;		/* write of imm */
+	u64 imm;		/* truncated to size */
+};
+
+/* The ModRM byte's fields with REX.R and REX.B applied: register numbers 0..15. */
+struct hvx_modrm {
+	u8 mod;
+	u8 reg;
+	u8 rm;
+	bool lock;		/* LOCK prefix: MOV CR0 means CR8 on AMD (APM vol. 3, "MOV CRn") */
+};
+
+/*
+ * A MOV between register or immediate and memory: 88, 89, 8A, 8B, A0-A3, C6,
+ * C7, MOVZX, MOVSX, MOVSXD. Reads at most len bytes of insn. 0; or -EINVAL: it
+ * is something else, has a LOCK prefix, has no memory operand, or is cut short.
+ */
+int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_mov *mov);
+
+/*
+ * Length, prefixes included, of an instruction whose opcode is already known
+ * from the exit; 0 if the bytes are something else or cut short. opcode may
+ * begin with a mandatory prefix (F3 90 is PAUSE). modrm: the opcode takes a
+ * ModRM operand, whose SIB and displacement bytes count too; without it a
+ * third opcode byte (0F 01 D9) is just part of the opcode.
+ */
+int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode,
+		 const u8 *opcode, int opcode_len, bool modrm);
+
+/* The same for an opcode with a ModRM operand, which it hands out. */
+int hvx_insn_len_modrm(const u8 *insn, int len, enum hvx_cpu_mode mode,
+		       const u8 *opcode, int opcode_len, struct hvx_modrm *out);
+
+#endif
