@@ -13,6 +13,7 @@ enum hvx_next {
 	HVX_REENTER = 0,	/* handled with preemption off: enter again */
 	HVX_SLOW = 1,		/* handler wants its ->handle_slow() with preemption on */
 	HVX_TO_USER = 2,	/* run->exit_reason is filled */
+	HVX_LEAVE = 3,		/* handled, but something must be done with preemption on first */
 };
 
 /* Second-level leaf and table entry format. Pure functions. An entry of zero is not present. */

@@ -55,6 +55,7 @@ enum hvx_req {
 	HVX_REQ_TIMER,		/* LAPIC timer expired */
 	HVX_REQ_MSR_FILTER,	/* permission bitmap is stale */
 	HVX_REQ_PV_EOI,		/* PV EOI word could not be read without sleeping */
+	HVX_REQ_TRIPLE,		/* triple fault: HVX_EXIT_SHUTDOWN */
 	HVX_REQ_DEAD,		/* VM is going away or hardware was taken: -EIO */
 };
 
@@ -176,7 +177,6 @@ struct hvx_vcpu {
 	unsigned long requests;		/* bits of enum hvx_req, atomic */
 	struct rcuwait wait;		/* runner sleeping in HLT */
 	struct hvx_run *run;		/* shared page(s): every read is hostile */
-	struct pid *pid;		/* last runner, for directed yield */
 	bool launched;			/* has run once: CPUID is frozen */
 
 	/* General registers. RSP, RIP, RFLAGS live here too while outside; the
@@ -194,6 +194,7 @@ struct hvx_vcpu {
 	unsigned long init_sipi;	/* atomic bits: 0 INIT pending, 1 SIPI pending */
 	u8 sipi_queued;
 	bool extint_level;		/* 8259 INTR, WRITE_ONCE */
+	int extint_vector;		/* acknowledged by userspace, not yet injected; -1 none */
 
 	/* debugger */
 	u32 debug_flags;
@@ -236,8 +237,8 @@ struct hvx_vcpu {
 	enum hvx_complete complete;
 	struct hvx_mov complete_mov;
 	u64 complete_rip;		/* RIP to set when completed, where not yet advanced */
+	u8 complete_size;		/* bytes of the port read */
 
-	u64 tsc_host_last;		/* for backwards host TSCs across CPUs */
 	struct hvx_stats stats;
 	void *backend;			/* vmx or svm vCPU */
 	struct dentry *debugfs;
