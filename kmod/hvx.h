@@ -328,7 +328,8 @@ void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val);
 /* x86/fpu.c */
 extern u64 hvx_xcr0_mask;	/* XCR0 bits that guests may have */
 extern u32 hvx_xsave_size;
-int hvx_fpu_setup(void);
+int hvx_fpu_setup(void);	/* module load */
+void hvx_fpu_teardown(void);
 int hvx_fpu_create(struct hvx_vcpu *vcpu);
 void hvx_fpu_free(struct hvx_vcpu *vcpu);
 void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init);

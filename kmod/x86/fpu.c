@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's x87, SSE, AVX, AVX-512 and PKRU state.
+ *
+ * Each vCPU has an XSAVE area of its own, in the standard format (SDM vol. 1
+ * 13.4, APM vol. 2 11.5). It is loaded for a run of several guest entries:
+ * hvx_fpu_load() has the kernel put away whatever the CPU holds, then makes
+ * registers, XCR0 and PKRU the guest's; hvx_fpu_save() undoes it in reverse.
+ * In between, kernel code that asks first (irq_fpu_usable()) keeps off the FPU,
+ * and the kernel's own accesses to user memory obey the guest's PKRU: they may
+ * fail where they would not otherwise, and are then done again after the save.
+ */
+#include <linux/slab.h>
+#include <asm/cpufeature.h>
+#include <asm/fpu/api.h>
+#include <asm/fpu/xcr.h>
+#include <asm/pkru.h>
+#include "hvx.h"
+
+#define XSAVE_LEGACY	512
+#define XSAVE_HDR	64
+#define FCW_INIT	0x37f		/* FNINIT; also what the area holds after INIT of x87 */
+#define FCW_RESET	0x40		/* SDM vol. 3 table 9-1 */
+#define MXCSR_INIT	0x1f80
+
+#define X_FP		BIT_ULL(0)
+#define X_SSE		BIT_ULL(1)
+#define X_YMM		BIT_ULL(2)
+#define X_AVX512	(BIT_ULL(5) | BIT_ULL(6) | BIT_ULL(7))
+#define X_PKRU		BIT_ULL(9)
+/* No MPX (gone from Linux), no AMX (XFD and its faults would have to be switched). */
+#define X_GUEST		(X_FP | X_SSE | X_YMM | X_AVX512 | X_PKRU)
+
+/* Offsets in the area: FXSAVE image, then the XSAVE header. */
+struct xarea {
+	u16 fcw, fsw;
+	u8  ftw, pad0;
+	u16 fop;
+	u64 fip, fdp;
+	u32 mxcsr, mxcsr_mask;
+	u8  regs[480];
+	u64 xstate_bv, xcomp_bv;
+	u64 hdr_reserved[6];
+};
+static_assert(sizeof(struct xarea) == XSAVE_LEGACY + XSAVE_HDR);
+
+u64 hvx_xcr0_mask __ro_after_init;
+u32 hvx_xsave_size __ro_after_init;
+static u64 host_xcr0 __ro_after_init, host_xss __ro_after_init;
+static u32 mxcsr_valid __ro_after_init;
+static bool have_xsave __ro_after_init, have_xsaveopt __ro_after_init;
+static struct kmem_cache *area_cache;
+
+/* The MXCSR bits that this CPU has (SDM vol. 1 11.6.6): others fault in XRSTOR. */
+static int probe_mxcsr(void)
+{
+	struct xarea *x = kzalloc(sizeof(*x) + 16, GFP_KERNEL);
+	struct xarea *a = PTR_ALIGN(x, 16);
+
+	if (!x)
+		return -ENOMEM;
+	kernel_fpu_begin();
+	asm volatile("fxsaveq %0" : "+m" (*a));
+	kernel_fpu_end();
+	mxcsr_valid = a->mxcsr_mask ?: 0xffbf;
+	kfree(x);
+	return 0;
+}
+
+/* Highest byte of any component in mask, standard format (CPUID leaf 0xd). */
+static u32 standard_size(u64 mask)
+{
+	u32 size = XSAVE_LEGACY + XSAVE_HDR;
+	u32 eax, ebx, ecx, edx;
+	int i;
+
+	for (i = 2; i < 63; i++) {
+		if (!(mask & BIT_ULL(i)))
+			continue;
+		cpuid_count(0xd, i, &eax, &ebx, &ecx, &edx);
+		size = max(size, ebx + eax);
+	}
+	return size;
+}
+
+int hvx_fpu_setup(void)
+{
+	u32 eax, ebx, ecx, edx;
+	int ret;
+
+	ret = probe_mxcsr();
+	if (ret)
+		return ret;
+
+	/* OSXSAVE and OSPKE: what the kernel really uses, whatever the CPU could do. */
+	have_xsave = cpuid_ecx(1) & BIT(27);
+	hvx_xcr0_mask = 0;
+	hvx_xsave_size = XSAVE_LEGACY + XSAVE_HDR;
+	if (have_xsave) {
+		host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+		hvx_xcr0_mask = host_xcr0 & X_GUEST;
+		if ((hvx_xcr0_mask & X_AVX512) != X_AVX512)
+			hvx_xcr0_mask &= ~X_AVX512;
+		cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
+		if (!(ecx & BIT(4)))
+			hvx_xcr0_mask &= ~X_PKRU;
+		hvx_xsave_size = standard_size(hvx_xcr0_mask);
+		cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx);
+		have_xsaveopt = eax & BIT(0);
+		if (eax & BIT(3))
+			rdmsrq(MSR_IA32_XSS, host_xss);
+	}
+
+	area_cache = kmem_cache_create("hvx_xsave", hvx_xsave_size, 64,
+				       SLAB_HWCACHE_ALIGN, NULL);
+	return area_cache ? 0 : -ENOMEM;
+}
+
+void hvx_fpu_teardown(void)
+{
+	kmem_cache_destroy(area_cache);
+	area_cache = NULL;
+}
+
+int hvx_fpu_create(struct hvx_vcpu *vcpu)
+{
+	vcpu->xsave = kmem_cache_zalloc(area_cache, GFP_KERNEL_ACCOUNT);
+	if (!vcpu->xsave)
+		return -ENOMEM;
+	hvx_fpu_reset(vcpu, false);
+	return 0;
+}
+
+void hvx_fpu_free(struct hvx_vcpu *vcpu)
+{
+	if (vcpu->xsave)
+		kmem_cache_free(area_cache, vcpu->xsave);
+	vcpu->xsave = NULL;
+}
+
+/* Power-up and INIT, SDM vol. 3 table 9-1: INIT leaves FPU, SSE, AVX and XCR0 alone. */
+void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init)
+{
+	struct xarea *a = vcpu->xsave;
+
+	if (init)
+		return;
+	memset(a, 0, hvx_xsave_size);
+	a->fcw = FCW_RESET;
+	a->mxcsr = MXCSR_INIT;
+	/* All tags "valid", all registers +0. */
+	a->ftw = 0xff;
+	a->xstate_bv = X_FP | X_SSE;
+	vcpu->xcr0 = X_FP;
+}
+
+static void restore_area(const void *area)
+{
+	u64 mask = hvx_xcr0_mask;
+
+	if (have_xsave)
+		asm volatile("xrstor64 %0" : : "m" (*(const struct xarea *)area),
+			     "a" ((u32)mask), "d" ((u32)(mask >> 32)) : "memory");
+	else
+		asm volatile("fxrstorq %0" : : "m" (*(const struct xarea *)area));
+}
+
+static void save_area(void *area)
+{
+	u64 mask = hvx_xcr0_mask;
+
+	/*
+	 * XSAVEOPT skips what the guest has not touched since restore_area():
+	 * nobody writes the area while it is loaded.
+	 */
+	if (have_xsaveopt)
+		asm volatile("xsaveopt64 %0" : "+m" (*(struct xarea *)area)
+			     : "a" ((u32)mask), "d" ((u32)(mask >> 32)) : "memory");
+	else if (have_xsave)
+		asm volatile("xsave64 %0" : "+m" (*(struct xarea *)area)
+			     : "a" ((u32)mask), "d" ((u32)(mask >> 32)) : "memory");
+	else
+		asm volatile("fxsaveq %0" : "+m" (*(struct xarea *)area));
+}
+
+void hvx_fpu_load(struct hvx_vcpu *vcpu)
+{
+	/* No FNINIT, no LDMXCSR: all of it is loaded below. */
+	kernel_fpu_begin_mask(0);
+	/* The kernel switches PKRU with the task, not with the FPU: it is ours to keep. */
+	if (hvx_xcr0_mask & X_PKRU)
+		vcpu->host_pkru = rdpkru();
+	restore_area(vcpu->xsave);
+	if (!have_xsave) {
+		vcpu->fpu_loaded = true;
+		return;
+	}
+	if (vcpu->xcr0 != host_xcr0)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
+	/*
+	 * Where the CPU cannot intercept XSAVES, a guest may execute it whatever
+	 * its CPUID says: let it reach none of the host's supervisor state.
+	 */
+	if (host_xss)
+		wrmsrq(MSR_IA32_XSS, 0);
+	vcpu->fpu_loaded = true;
+}
+
+void hvx_fpu_save(struct hvx_vcpu *vcpu)
+{
+	vcpu->fpu_loaded = false;
+	if (have_xsave) {
+		if (host_xss)
+			wrmsrq(MSR_IA32_XSS, host_xss);
+		if (vcpu->xcr0 != host_xcr0)
+			xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+	}
+	save_area(vcpu->xsave);
+	if (hvx_xcr0_mask & X_PKRU)
+		wrpkru(vcpu->host_pkru);
+	kernel_fpu_end();
+}
+
+/* SDM vol. 1 13.3: which combinations XSETBV takes. */
+static bool xcr0_ok(u64 val, u64 allowed)
+{
+	if (!(val & X_FP) || (val & ~allowed))
+		return false;
+	if ((val & X_YMM) && !(val & X_SSE))
+		return false;
+	if (val & X_AVX512)
+		return (val & X_AVX512) == X_AVX512 && (val & X_YMM);
+	return true;
+}
+
+bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val)
+{
+	/* cpuid.c has taken xcr0_allowed from within hvx_xcr0_mask. */
+	if (!xcr0_ok(val, vcpu->xcr0_allowed & hvx_xcr0_mask))
+		return false;
+	if (vcpu->fpu_loaded && vcpu->xcr0 != val)
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, val);
+	vcpu->xcr0 = val;
+	return true;
+}
+
+/* hdr and area are kernel memory; area holds hvx_xsave_size bytes. */
+int hvx_fpu_get(struct hvx_vcpu *vcpu, struct hvx_xsave_hdr *hdr, void *area)
+{
+	struct xarea *a = area;
+
+	memset(hdr, 0, sizeof(*hdr));
+	hdr->xcr0 = vcpu->xcr0;
+	hdr->size = hvx_xsave_size;
+	memcpy(area, vcpu->xsave, hvx_xsave_size);
+	if (!have_xsave)
+		a->xstate_bv = X_FP | X_SSE;
+	return 0;
+}
+
+/*
+ * Everything that XRSTOR would fault on is refused (SDM vol. 1 13.8.1):
+ * components not in the mask, the compacted format, reserved header bytes,
+ * and reserved MXCSR bits, which count even where SSE is in its initial state.
+ */
+int hvx_fpu_set(struct hvx_vcpu *vcpu, const struct hvx_xsave_hdr *hdr, const void *area)
+{
+	const struct xarea *a = area;
+	u64 allowed = have_xsave ? hvx_xcr0_mask : X_FP | X_SSE;
+
+	if (hdr->size != hvx_xsave_size || hdr->pad ||
+	    memchr_inv(hdr->reserved, 0, sizeof(hdr->reserved)))
+		return -EINVAL;
+	/* Not xcr0_allowed: state may be restored before the CPUID table. */
+	if (have_xsave ? !xcr0_ok(hdr->xcr0, hvx_xcr0_mask) : hdr->xcr0 != X_FP)
+		return -EINVAL;
+	if ((a->xstate_bv & ~allowed) || a->xcomp_bv ||
+	    memchr_inv(a->hdr_reserved, 0, sizeof(a->hdr_reserved)) ||
+	    (a->mxcsr & ~mxcsr_valid))
+		return -EINVAL;
+
+	memcpy(vcpu->xsave, area, hvx_xsave_size);
+	vcpu->xcr0 = hdr->xcr0;
+	return 0;
+}
