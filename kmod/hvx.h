@@ -38,6 +38,7 @@
 struct hvx_vm;
 struct hvx_vcpu;
 struct hvx_lapic;
+struct hvx_irqfd_resample;
 
 /* ------------------------------------------------------------ requests */
 
