@@ -39,6 +39,8 @@ struct hvx_vm;
 struct hvx_vcpu;
 struct hvx_lapic;
 struct hvx_irqfd_resample;
+struct hvx_iobus;
+struct hvx_apic_map;
 
 /* ------------------------------------------------------------ requests */
 
@@ -132,12 +134,12 @@ struct hvx_vm {
 	/* interrupts: irq/ */
 	struct list_head irqfds;
 	spinlock_t irqfd_lock;
-	struct mutex resample_lock;
-	struct hvx_iobus __rcu *pio_events, *mmio_events;	/* ioeventfds */
-	void *apic_map;			/* RCU: physical/logical id -> LAPIC, irq/route.c */
+	struct mutex resample_lock;	/* changes to irqfds and ioeventfds; after vm->lock where both are taken */
+	struct hvx_iobus __rcu *pio_events, *mmio_events;	/* ioeventfds; RCU */
+	struct hvx_apic_map *apic_map;	/* logical destination -> vCPUs, irq/lapic_core.h */
 
 	/* clock: pv.c */
-	s64 clock_offset;		/* guest kvmclock ns = boot-time raw ns + offset; under lock */
+	s64 clock_offset;		/* guest kvmclock ns = host TSC in ns + offset; READ_ONCE */
 
 	struct hvx_msr_filter_tbl __rcu *msr_filter;	/* x86/msr.c */
 	void *backend;			/* the backend's VM part */
@@ -230,6 +232,8 @@ struct hvx_vcpu {
 		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr, async_pf_msr, poll_control;
 		u32 clock_version;
 		bool eoi_set;		/* PV EOI flag is set in guest memory */
+		bool wall_pending;	/* the wall clock is to be written with HVX_REQ_CLOCK */
+		bool unhalted;		/* KVM_HC_KICK_CPU: ends HLT once; xchg() by the run loop, set by any vCPU */
 		u64 steal_last;
 	} pv;
 
@@ -370,13 +374,15 @@ void hvx_lapic_pv_eoi(struct hvx_vcpu *vcpu);	/* guest cleared the PV EOI flag: 
 bool hvx_lapic_pv_eoi_ok(struct hvx_vcpu *vcpu, int vector); /* edge, nothing else in ISR or IRR: PV EOI may be used */
 
 /* irq/route.c */
-void hvx_apic_map_update(struct hvx_vm *vm);	/* an id, mode or logical id changed */
-void hvx_apic_map_free(struct hvx_vm *vm);
+void hvx_apic_map_update(struct hvx_vcpu *vcpu);	/* its mode, logical id or enable bit changed; its runner */
+void hvx_apic_map_free(struct hvx_vm *vm);	/* vCPUs are gone */
 int hvx_deliver_msi(struct hvx_vm *vm, u64 address, u32 data, struct hvx_irqfd_resample *rs);	/* any context; number of takers */
 void hvx_send_ipi(struct hvx_vcpu *src, u64 icr);	/* ICR in x2APIC layout */
 int hvx_pv_send_ipi(struct hvx_vcpu *src, u64 lo, u64 hi, u64 min, u64 icr, bool mode64);	/* KVM_HC_SEND_IPI */
 
 /* irq/eventfd.c */
+int hvx_irq_init(void);		/* module load and unload; the latter after the last VM */
+void hvx_irq_exit(void);
 int hvx_irqfd(struct hvx_vm *vm, const struct hvx_irqfd *arg);
 void hvx_irqfd_release(struct hvx_vm *vm);	/* all of them, waits for work in flight */
 int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg);
@@ -386,15 +392,16 @@ bool hvx_ioeventfd_mmio(struct hvx_vcpu *vcpu, u64 gpa, u32 len, u64 val);
 bool hvx_irqfd_eoi(struct hvx_vcpu *vcpu, int vector);	/* true: a resample irqfd took the EOI */
 
 /* pv.c */
-int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* 0, 1 */
+int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* 0, 1; never sleeps */
 int hvx_pv_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val);
-int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret);	/* 0 done; 1 unknown */
+int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret);	/* 0 done; 1 unknown; never sleeps */
 void hvx_pv_update_clock(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_update_steal(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_eoi_set(struct hvx_vcpu *vcpu);	/* before entry, preemption off */
 void hvx_pv_eoi_check(struct hvx_vcpu *vcpu);	/* after exit, preemption off */
+void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu);	/* HVX_REQ_PV_EOI; may sleep; before events are looked at */
 int hvx_get_clock(struct hvx_vm *vm, struct hvx_clock *c);
-int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c);
+int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c);	/* also at VM creation, with zeroes */
 void hvx_pv_reset(struct hvx_vcpu *vcpu);
 
 /* state.c */
