@@ -5,8 +5,11 @@
  * device's state needs no lock of its own as long as its loop callbacks take
  * the machine lock too (loop.h does that for them).
  *
- * Regions may be added, moved and removed while vCPUs run (PCI BARs): lookups
- * take a read lock, changes the write lock.
+ * Regions may be added, moved and removed while vCPUs run (PCI BARs). Lookups
+ * take no lock: a sequence count tells them to look again. A handler that runs
+ * under the machine lock never runs after bus_remove() has returned, where that
+ * was called under the machine lock too. A BUS_NOLOCK handler may still be
+ * running then; its owner waits for what it must wait for.
  */
 #ifndef HVX_VMM_BUS_H
 #define HVX_VMM_BUS_H
@@ -31,16 +34,28 @@ struct bus_region {
 	unsigned int flags;
 };
 
+#define BUS_MAX_REGIONS	192
+
+struct bus_slot {
+	uint64_t base, last;	/* last: inclusive */
+	struct bus_region *region;
+};
+
 struct bus {
-	pthread_rwlock_t rwlock;
 	pthread_mutex_t *machine_lock;
-	struct bus_region **region;	/* sorted by base */
-	unsigned int nr, room;
+	pthread_mutex_t change_lock;	/* one change at a time */
+	uint32_t seq;			/* odd while slot[] changes */
+	uint32_t hint;			/* slot that was hit last; may be wrong */
+	uint32_t nr;
+	struct bus_slot slot[BUS_MAX_REGIONS];	/* sorted by base */
 };
 
 void bus_init(struct bus *bus, pthread_mutex_t *machine_lock);
 void bus_fini(struct bus *bus);
-/* The region struct stays the caller's and must outlive its registration. -EEXIST: overlap. */
+/*
+ * The region struct stays the caller's and must outlive its registration.
+ * -EEXIST: overlap; -EINVAL: empty or beyond the address space; -ENOSPC.
+ */
 int bus_add(struct bus *bus, struct bus_region *r);
 void bus_remove(struct bus *bus, struct bus_region *r);
 /* Unclaimed reads give all ones; unclaimed writes vanish. */

@@ -3,6 +3,11 @@
 #ifndef HVX_VMM_LOG_H
 #define HVX_VMM_LOG_H
 
+#include <stdbool.h>
+
+/* stderr may be a terminal in raw mode: end lines in CR LF. */
+extern bool log_raw_terminal;
+
 void log_init(const char *guest_name, int verbosity);
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

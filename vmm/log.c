@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+
+bool log_raw_terminal;
+static char guest[64];
+static int verbosity;
+
+void log_init(const char *guest_name, int verbose)
+{
+	snprintf(guest, sizeof(guest), "%s", guest_name ? guest_name : "");
+	verbosity = verbose;
+}
+
+/*
+ * One write() a line, so that lines of several threads do not mix. The line
+ * ends in CR LF where stderr may be the raw terminal of the guest's console.
+ */
+static void put(const char *level, const char *fmt, va_list ap)
+{
+	char line[1024];
+	size_t len;
+	int n;
+
+	n = snprintf(line, sizeof(line) - 2, "hvx: %s%s%s", guest, guest[0] ? ": " : "", level);
+	if (n < 0)
+		return;
+	len = (size_t)n < sizeof(line) - 2 ? (size_t)n : sizeof(line) - 3;
+	n = vsnprintf(line + len, sizeof(line) - 2 - len, fmt, ap);
+	if (n < 0)
+		return;
+	len += (size_t)n;
+	if (len > sizeof(line) - 3)
+		len = sizeof(line) - 3;
+	if (log_raw_terminal)
+		line[len++] = '\r';
+	line[len++] = '\n';
+	if (write(STDERR_FILENO, line, len) < 0)
+		return;		/* nowhere left to complain */
+}
+
+#define LOG_FUNCTION(name, level, min)				\
+	void name(const char *fmt, ...)				\
+	{							\
+		va_list ap;					\
+								\
+		if (verbosity < (min))				\
+			return;					\
+		va_start(ap, fmt);				\
+		put(level, fmt, ap);				\
+		va_end(ap);					\
+	}
+
+LOG_FUNCTION(log_error, "", -1)
+LOG_FUNCTION(log_warn, "warning: ", 0)
+LOG_FUNCTION(log_info, "", 1)
+LOG_FUNCTION(log_debug, "", 2)

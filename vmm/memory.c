@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Guest RAM and the checked way into it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "memory.h"
+
+#define ALIGN_THP	(2ULL << 20)
+#define VGA_START	0xa0000ULL	/* no RAM shows from here ... */
+#define VGA_END		0xc0000ULL	/* ... to here: the legacy video window */
+
+int guest_mem_add(struct guest_mem *mem, uint64_t gpa, uint64_t size, uint8_t *hva, bool readonly)
+{
+	struct guest_region *r;
+	unsigned int i;
+
+	if (!size || gpa + size < gpa)
+		return -EINVAL;
+	if (mem->nr == GUEST_MEM_MAX_REGIONS)
+		return -ENOSPC;
+	for (i = 0; i < mem->nr; i++) {
+		r = &mem->region[i];
+		if (gpa < r->gpa + r->size && r->gpa < gpa + size)
+			return -EEXIST;
+	}
+	r = &mem->region[mem->nr];
+	*r = (struct guest_region){
+		.gpa = gpa, .size = size, .hva = hva, .fd_offset = ~0ULL,
+		.readonly = readonly, .slot = mem->nr,
+	};
+	mem->nr++;
+	return 0;
+}
+
+static void add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, uint8_t *base,
+		    uint64_t offset)
+{
+	if (!size)
+		return;
+	guest_mem_add(mem, gpa, size, base + offset, false);
+	mem->region[mem->nr - 1].fd_offset = offset;
+}
+
+/* Map the memfd where its huge pages can be huge in the mapping too. */
+static uint8_t *map_aligned(int fd, uint64_t size, uint64_t align)
+{
+	uint8_t *area, *start;
+	size_t head;
+
+	area = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		    -1, 0);
+	if (area == MAP_FAILED)
+		return NULL;
+	start = (uint8_t *)(((uintptr_t)area + align - 1) & ~(uintptr_t)(align - 1));
+	head = (size_t)(start - area);
+	if (head)
+		munmap(area, head);
+	munmap(start + size, align - head);
+	if (mmap(start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+		 fd, 0) == MAP_FAILED) {
+		int err = errno;
+
+		munmap(start, size);
+		errno = err;
+		return NULL;
+	}
+	return start;
+}
+
+static int ram_fd(uint64_t size, const struct mem_backing *backing, uint64_t page)
+{
+	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int fd, err;
+
+	if (backing->hugetlb) {
+		flags |= MFD_HUGETLB;
+		if (backing->hugepage_size)
+			flags |= (unsigned int)__builtin_ctzll(page) << MFD_HUGE_SHIFT;
+	}
+	fd = memfd_create("guest-ram", flags);
+	if (fd < 0)
+		return -errno;
+	/* No helper that is handed the fd can shrink it under the VMM. */
+	if (ftruncate(fd, (off_t)size) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		err = errno;
+		close(fd);
+		return -err;
+	}
+	return fd;
+}
+
+static int ram_advise(uint8_t *base, uint64_t size, const struct mem_backing *backing)
+{
+	/* Hints: where the kernel lacks one, the guest runs without it. */
+	madvise(base, size, MADV_DONTFORK);
+	madvise(base, size, MADV_DONTDUMP);
+	if (!backing->hugetlb)
+		madvise(base, size, MADV_HUGEPAGE);
+	if (!backing->no_ksm)
+		madvise(base, size, MADV_MERGEABLE);
+
+	if (backing->prealloc && madvise(base, size, MADV_POPULATE_WRITE) < 0) {
+		int err = errno;
+
+		log_error("cannot allocate %llu MiB of guest memory at once: %s; give the guest less <memory> or drop <allocation mode='immediate'/>",
+			  (unsigned long long)(size >> 20), strerror(err));
+		return -err;
+	}
+	if (backing->locked && mlock(base, size) < 0) {
+		int err = errno;
+
+		log_error("cannot lock %llu MiB of guest memory: %s; raise `ulimit -l` or drop <locked/>",
+			  (unsigned long long)(size >> 20), strerror(err));
+		return -err;
+	}
+	return 0;
+}
+
+int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_backing *backing)
+{
+	uint64_t page = backing->hugetlb ? backing->hugepage_size : 4096;
+	uint64_t align;
+	uint8_t *base;
+	int ret;
+
+	memset(mem, 0, sizeof(*mem));
+	mem->fd = -1;
+	if (!page)
+		page = ALIGN_THP;
+	if (page & (page - 1)) {
+		log_error("<hugepages>: page size %llu is not a power of two",
+			  (unsigned long long)page);
+		return -EINVAL;
+	}
+	ram_size = (ram_size + page - 1) & ~(page - 1);
+	if (ram_size < VGA_END + page || ram_size > 1ULL << 46) {
+		log_error("<memory>: a guest of %llu bytes cannot be made; use 1 MiB to 64 TiB",
+			  (unsigned long long)ram_size);
+		return -EINVAL;
+	}
+
+	mem->fd = ram_fd(ram_size, backing, page);
+	if (mem->fd < 0) {
+		ret = mem->fd;
+		log_error("cannot create guest memory: %s%s", strerror(-ret),
+			  backing->hugetlb ? "; is that huge page size configured? see /sys/kernel/mm/hugepages" : "");
+		mem->fd = -1;
+		return ret;
+	}
+	align = page > ALIGN_THP ? page : ALIGN_THP;
+	base = map_aligned(mem->fd, ram_size, align);
+	if (!base) {
+		ret = -errno;
+		log_error("cannot map %llu MiB of guest memory: %s%s",
+			  (unsigned long long)(ram_size >> 20), strerror(-ret),
+			  backing->hugetlb ? "; reserve more huge pages: sysctl vm.nr_hugepages" : "");
+		goto fail;
+	}
+	mem->ram_size = ram_size;
+	mem->low_size = ram_size < PCI_HOLE_START ? ram_size : PCI_HOLE_START;
+	mem->high_size = ram_size - mem->low_size;
+	add_ram(mem, 0, VGA_START, base, 0);
+	add_ram(mem, VGA_END, mem->low_size - VGA_END, base, VGA_END);
+	add_ram(mem, RAM_HIGH_START, mem->high_size, base, mem->low_size);
+	ret = ram_advise(base, ram_size, backing);
+	if (!ret)
+		return 0;
+fail:
+	guest_mem_fini(mem);
+	return ret;
+}
+
+void guest_mem_fini(struct guest_mem *mem)
+{
+	/* Region 0 is where the one mapping of all RAM starts. */
+	if (mem->nr && mem->region[0].fd_offset == 0)
+		munmap(mem->region[0].hva, mem->ram_size);
+	if (mem->fd >= 0)
+		close(mem->fd);
+	memset(mem, 0, sizeof(*mem));
+	mem->fd = -1;
+}
+
+static const struct guest_region *find(const struct guest_mem *mem, uint64_t gpa)
+{
+	unsigned int i;
+
+	/* A handful of regions, big RAM last: it is tried first. */
+	for (i = mem->nr; i-- > 0;) {
+		const struct guest_region *r = &mem->region[i];
+
+		if (gpa - r->gpa < r->size)
+			return r;
+	}
+	return NULL;
+}
+
+void *guest_ptr(const struct guest_mem *mem, uint64_t gpa, uint64_t len, bool write)
+{
+	const struct guest_region *r = find(mem, gpa);
+
+	if (!r || !len || len > r->size - (gpa - r->gpa) || (write && r->readonly))
+		return NULL;
+	return r->hva + (gpa - r->gpa);
+}
+
+static int copy(const struct guest_mem *mem, uint64_t gpa, uint8_t *buf, size_t len, bool write)
+{
+	while (len) {
+		const struct guest_region *r = find(mem, gpa);
+		uint8_t *hva;
+		uint64_t n;
+
+		if (!r || (write && r->readonly))
+			return -EFAULT;
+		n = r->size - (gpa - r->gpa);
+		if (n > len)
+			n = len;
+		hva = r->hva + (gpa - r->gpa);
+		if (write)
+			memcpy(hva, buf, n);
+		else
+			memcpy(buf, hva, n);
+		buf += n;
+		gpa += n;	/* cannot wrap: regions end at or below 2^64 - 1 */
+		len -= n;
+	}
+	return 0;
+}
+
+int guest_read(const struct guest_mem *mem, uint64_t gpa, void *buf, size_t len)
+{
+	return copy(mem, gpa, buf, len, false);
+}
+
+int guest_write(const struct guest_mem *mem, uint64_t gpa, const void *buf, size_t len)
+{
+	return copy(mem, gpa, (uint8_t *)(uintptr_t)buf, len, true);
+}
+
+int guest_iov(const struct guest_mem *mem, uint64_t gpa, uint64_t len, bool write,
+	      struct iovec *iov, int max)
+{
+	int n = 0;
+
+	while (len) {
+		const struct guest_region *r = find(mem, gpa);
+		uint64_t part;
+
+		if (!r || (write && r->readonly))
+			return -EFAULT;
+		if (n == max)
+			return -E2BIG;
+		part = r->size - (gpa - r->gpa);
+		if (part > len)
+			part = len;
+		iov[n].iov_base = r->hva + (gpa - r->gpa);
+		iov[n].iov_len = part;
+		n++;
+		gpa += part;
+		len -= part;
+	}
+	return n;
+}
