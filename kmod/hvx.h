@@ -335,6 +335,7 @@ extern u64 hvx_xcr0_mask;	/* XCR0 bits that guests may have */
 extern u32 hvx_xsave_size;
 int hvx_fpu_setup(void);	/* module load */
 void hvx_fpu_teardown(void);
+u32 hvx_xsave_area_size(u64 xcr0, bool compacted);	/* bytes, legacy area and header included */
 int hvx_fpu_create(struct hvx_vcpu *vcpu);
 void hvx_fpu_free(struct hvx_vcpu *vcpu);
 void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init);

@@ -51,6 +51,11 @@ static u32 mxcsr_valid __ro_after_init;
 static bool have_xsave __ro_after_init, have_xsaveopt __ro_after_init;
 static struct kmem_cache *area_cache;
 
+#define NR_COMPONENTS	10		/* up to PKRU */
+static struct {
+	u32 size, offset, flags;
+} component[NR_COMPONENTS] __ro_after_init;
+
 /* The MXCSR bits that this CPU has (SDM vol. 1 11.6.6): others fault in XRSTOR. */
 static int probe_mxcsr(void)
 {
@@ -67,18 +72,34 @@ static int probe_mxcsr(void)
 	return 0;
 }
 
-/* Highest byte of any component in mask, standard format (CPUID leaf 0xd). */
-static u32 standard_size(u64 mask)
+/* CPUID leaf 0xd, one component each: fixed by the CPU. */
+static void probe_components(void)
 {
-	u32 size = XSAVE_LEGACY + XSAVE_HDR;
-	u32 eax, ebx, ecx, edx;
+	u32 edx;
 	int i;
 
-	for (i = 2; i < 63; i++) {
-		if (!(mask & BIT_ULL(i)))
+	for (i = 2; i < NR_COMPONENTS; i++)
+		if (hvx_xcr0_mask & BIT_ULL(i))
+			cpuid_count(0xd, i, &component[i].size, &component[i].offset,
+				    &component[i].flags, &edx);
+}
+
+/* Bytes of an XSAVE area for the components in xcr0 (SDM vol. 1 13.4). */
+u32 hvx_xsave_area_size(u64 xcr0, bool compacted)
+{
+	u32 size = XSAVE_LEGACY + XSAVE_HDR;
+	int i;
+
+	xcr0 &= hvx_xcr0_mask;
+	for (i = 2; i < NR_COMPONENTS; i++) {
+		if (!(xcr0 & BIT_ULL(i)))
 			continue;
-		cpuid_count(0xd, i, &eax, &ebx, &ecx, &edx);
-		size = max(size, ebx + eax);
+		if (!compacted)
+			size = max(size, component[i].offset + component[i].size);
+		else if (component[i].flags & BIT(1))
+			size = ALIGN(size, 64) + component[i].size;
+		else
+			size += component[i].size;
 	}
 	return size;
 }
@@ -104,7 +125,8 @@ int hvx_fpu_setup(void)
 		cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
 		if (!(ecx & BIT(4)))
 			hvx_xcr0_mask &= ~X_PKRU;
-		hvx_xsave_size = standard_size(hvx_xcr0_mask);
+		probe_components();
+		hvx_xsave_size = hvx_xsave_area_size(hvx_xcr0_mask, false);
 		cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx);
 		have_xsaveopt = eax & BIT(0);
 		if (eax & BIT(3))
