@@ -19,7 +19,7 @@ kernel_release() {
 # The newest installed kernel with modules, preferring one that a module can be
 # built for.
 newest_kernel() {
-	local file release fallback=
+	local file release fallback=''
 
 	while read -r file; do
 		release=${file#/boot/vmlinuz-}
