@@ -82,7 +82,6 @@ struct hvx_memslot {
 
 /* Slot array, sorted by base_gfn, replaced as a whole. */
 struct hvx_memslots {
-	u64 gen;		/* grows with each replacement */
 	unsigned int count;
 	struct hvx_memslot slot[];
 };
@@ -103,7 +102,7 @@ struct hvx_mmu {
 	u64 *root;		/* top-level table, one page, for life */
 	unsigned int levels;	/* 4 or 5 */
 	unsigned int slot_hint;	/* index of the slot last hit; racy */
-	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range */
+	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range and slot change */
 	unsigned long invalidate_count;	/* notifier ranges in progress */
 	struct hvx_mmu_cache *caches;	/* by vCPU id; each belongs to that vCPU's runner */
 };
@@ -310,7 +309,6 @@ int hvx_fetch_insn_sleep(struct hvx_vcpu *vcpu, u8 *insn, int max);
 int hvx_supported_cpuid(struct hvx_cpuid_entry *out, unsigned int room, unsigned int *count);
 int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigned int count); /* e: kvmalloc()ed, taken over on success; -EINVAL, -EBUSY */
 void hvx_cpuid_init(struct hvx_vcpu *vcpu);	/* no table yet: leaves read zero, every feature that hvx offers is allowed */
-u64 hvx_host_phys_bits(void);			/* guest-physical width that can be mapped */
 void hvx_cpuid(struct hvx_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
 const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf);
 
@@ -318,7 +316,7 @@ const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u3
 #define HVX_MSR_TO_USER 2
 int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host);	/* host: ioctl, not guest */
 int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);
-bool hvx_msr_may_sleep(u32 index, bool write);	/* hvx_set_msr() of it needs preemption on */
+bool hvx_msr_may_sleep(u32 index, bool write);	/* the access needs preemption on */
 void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* power-up values; INIT leaves MSRs alone */
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz);	/* 0: the host's; -EINVAL */
 bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr);	/* for the widest paging that the guest may use */
@@ -334,7 +332,6 @@ void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val);
 extern u64 hvx_xcr0_mask;	/* XCR0 bits that guests may have */
 extern u32 hvx_xsave_size;
 int hvx_fpu_setup(void);	/* module load */
-void hvx_fpu_teardown(void);
 u32 hvx_xsave_area_size(u64 xcr0, bool compacted);	/* bytes, legacy area and header included */
 int hvx_fpu_create(struct hvx_vcpu *vcpu);
 void hvx_fpu_free(struct hvx_vcpu *vcpu);

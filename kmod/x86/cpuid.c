@@ -89,16 +89,6 @@ enum { EAX, EBX, ECX, EDX };
 			 BIT(KVM_FEATURE_POLL_CONTROL) | BIT(KVM_FEATURE_PV_SCHED_YIELD) | \
 			 BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 
-u64 hvx_host_phys_bits(void)
-{
-	/* The second-level tables' reach: 48 bits with four levels. */
-	u32 reach = hvx_backend->table_levels >= 5 ? 52 : 48;
-	u32 bits = cpuid_eax(0x80000008) & 0xff;
-
-	/* The kernel's figure is lower where memory encryption takes bits. */
-	return min3(reach, bits, (u32)boot_cpu_data.x86_phys_bits);
-}
-
 static void mask_avx(u32 leaf, u32 sub, u32 *r)
 {
 	bool no_avx = !(hvx_xcr0_mask & BIT(2));
@@ -185,7 +175,7 @@ static bool offered(u32 leaf, u32 sub, u32 *r)
 	else if (leaf == 0x80000000)
 		r[EAX] = min_t(u32, host_max(leaf), MAX_EXT);
 	else if (leaf == 0x80000008)
-		r[EAX] |= hvx_host_phys_bits();
+		r[EAX] |= hvx_mmu_phys_bits();
 	else if (leaf == 7 && sub == 1)
 		r[EBX] = r[ECX] = 0;
 	return true;
@@ -478,7 +468,7 @@ static void derive(struct hvx_vcpu *vcpu)
 
 	host_features(&f);
 	vcpu->xcr0_allowed = hvx_xcr0_mask;
-	vcpu->phys_bits = hvx_host_phys_bits();
+	vcpu->phys_bits = hvx_mmu_phys_bits();
 	vcpu->pv_features = 0;
 	if (vcpu->cpuid) {
 		guest_features(vcpu, &f);

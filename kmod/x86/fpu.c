@@ -49,7 +49,6 @@ u32 hvx_xsave_size __ro_after_init;
 static u64 host_xcr0 __ro_after_init, host_xss __ro_after_init;
 static u32 mxcsr_valid __ro_after_init;
 static bool have_xsave __ro_after_init, have_xsaveopt __ro_after_init;
-static struct kmem_cache *area_cache;
 
 #define NR_COMPONENTS	10		/* up to PKRU */
 static struct {
@@ -132,21 +131,13 @@ int hvx_fpu_setup(void)
 		if (eax & BIT(3))
 			rdmsrq(MSR_IA32_XSS, host_xss);
 	}
-
-	area_cache = kmem_cache_create("hvx_xsave", hvx_xsave_size, 64,
-				       SLAB_HWCACHE_ALIGN, NULL);
-	return area_cache ? 0 : -ENOMEM;
-}
-
-void hvx_fpu_teardown(void)
-{
-	kmem_cache_destroy(area_cache);
-	area_cache = NULL;
+	return 0;
 }
 
 int hvx_fpu_create(struct hvx_vcpu *vcpu)
 {
-	vcpu->xsave = kmem_cache_zalloc(area_cache, GFP_KERNEL_ACCOUNT);
+	/* A power of two: kmalloc() aligns it naturally, XSAVE wants 64. */
+	vcpu->xsave = kzalloc(roundup_pow_of_two(hvx_xsave_size), GFP_KERNEL_ACCOUNT);
 	if (!vcpu->xsave)
 		return -ENOMEM;
 	hvx_fpu_reset(vcpu, false);
@@ -155,8 +146,7 @@ int hvx_fpu_create(struct hvx_vcpu *vcpu)
 
 void hvx_fpu_free(struct hvx_vcpu *vcpu)
 {
-	if (vcpu->xsave)
-		kmem_cache_free(area_cache, vcpu->xsave);
+	kfree(vcpu->xsave);
 	vcpu->xsave = NULL;
 }
 
