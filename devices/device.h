@@ -9,6 +9,9 @@
 
 #include "vmm/machine.h"
 
+/* Bus and device callbacks have the signature of their slot, needed or not. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
 struct device;
 
 struct device_ops {
