@@ -22,4 +22,53 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 #define wrmsrq_safe(msr, val)	wrmsrl_safe(msr, val)
 #endif
 
+/* 6.8: eventfd_signal() lost its count. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#define hvx_eventfd_signal(ctx)	eventfd_signal(ctx)
+#else
+#define hvx_eventfd_signal(ctx)	eventfd_signal(ctx, 1)
+#endif
+
+/* 6.13: hrtimer_setup(), which also takes the function; 6.15 made the field private. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#define hvx_hrtimer_setup(t, fn, clock, mode)	hrtimer_setup(t, fn, clock, mode)
+#else
+#define hvx_hrtimer_setup(t, fn, clock, mode) \
+	do { hrtimer_init(t, clock, mode); (t)->function = (fn); } while (0)
+#endif
+
+/* 6.18: the guest-work header was renamed and lost its vCPU argument. */
+#if __has_include(<linux/entry-virt.h>)
+#include <linux/entry-virt.h>
+#define hvx_handle_work()	xfer_to_guest_mode_handle_work()
+#else
+#include <linux/entry-kvm.h>
+#define hvx_handle_work()	xfer_to_guest_mode_handle_work(NULL)	/* x86 does not use it */
+#endif
+#define hvx_work_pending()	__xfer_to_guest_mode_work_pending()
+
+/* 6.19 and some 6.12 updates: syscore operations take a data pointer and an object around them. */
+#include <linux/syscore_ops.h>
+#ifdef HVX_HAVE_SYSCORE_DATA
+#define HVX_SYSCORE(name, suspend_fn, resume_fn) \
+static int name##_suspend(void *data) { return suspend_fn(); } \
+static void name##_resume(void *data) { resume_fn(); } \
+static const struct syscore_ops name##_ops = { .suspend = name##_suspend, .resume = name##_resume }; \
+static struct syscore name = { .ops = &name##_ops }
+#define hvx_register_syscore(s)		register_syscore(s)
+#define hvx_unregister_syscore(s)	unregister_syscore(s)
+#else
+#define HVX_SYSCORE(name, suspend_fn, resume_fn) \
+static struct syscore_ops name = { .suspend = suspend_fn, .resume = resume_fn }
+#define hvx_register_syscore(s)		register_syscore_ops(s)
+#define hvx_unregister_syscore(s)	unregister_syscore_ops(s)
+#endif
+
+/* 6.6: honouring NUMA hinting faults is asked for; before, it was implied. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#define HVX_FOLL_NUMA_FAULT FOLL_HONOR_NUMA_FAULT
+#else
+#define HVX_FOLL_NUMA_FAULT 0
+#endif
+
 #endif

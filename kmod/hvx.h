@@ -104,6 +104,7 @@ struct hvx_mmu {
 	unsigned int slot_hint;	/* index of the slot last hit; racy */
 	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range and slot change */
 	unsigned long invalidate_count;	/* notifier ranges in progress */
+	struct hvx_memslot leaving;	/* under mmu_lock: slot taken out of the array but perhaps not of the tables yet */
 	struct hvx_mmu_cache *caches;	/* by vCPU id; each belongs to that vCPU's runner */
 };
 
