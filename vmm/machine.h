@@ -19,8 +19,11 @@
 #include "loop.h"
 #include "memory.h"
 
+struct boot;
+struct cpu_policy;
 struct device;
 struct pci_bus;
+struct reset_state;
 struct ioapic;
 struct pic;
 
@@ -41,7 +44,7 @@ enum machine_event { EV_NONE, EV_POWEROFF, EV_RESET, EV_PANIC, EV_CRASH, EV_DEBU
 
 struct vcpu {
 	struct machine *m;
-	unsigned int id;
+	unsigned int id;		/* APIC id */
 	struct hv_vcpu hv;
 	pthread_t thread;
 	bool started;
@@ -62,15 +65,28 @@ struct machine {
 	struct ioapic *ioapic;
 	struct pic *pic;
 	struct device *devices;		/* singly linked, in creation order */
-	int console_in, console_out;	/* the terminal, -1 none */
+	int console_in, console_out;	/* the terminal, -1 none (or taken by a chardev) */
+	const char *runtime_dir;	/* NULL: none; holds the pid and links to ptys */
+	struct boot *boot;		/* vmm/boot/boot.h */
 
-	/* what is asked of the main thread; first one wins until handled */
-	_Atomic int event;		/* enum machine_event */
-	_Atomic int event_status;	/* debug-exit value */
+	/* vCPU threads that wait to be let run again (vcpu.c) */
+	pthread_mutex_t park_lock;
+	pthread_cond_t park_cond, parked_cond;
+	unsigned int parked;
+	struct reset_state *reset_state; /* power-on state, taken when the vCPUs were made */
+	struct cpu_policy *cpu;		/* vmm/cpu.h */
+
+	/* what is asked of the main thread: machine_event() */
+	_Atomic unsigned int event;	/* bits (1 << enum machine_event) */
+	_Atomic int event_status;	/* debug-exit value, the first one; -1 none */
 	_Atomic bool stopping, paused;
 };
 
-/* Ask for an event from any thread; the main thread acts on it. */
+/*
+ * Ask for an event from any thread; the main thread acts on it. A vCPU whose
+ * exit caused it executes nothing more until then. status: the byte written to
+ * the debug-exit port, else 0.
+ */
 void machine_event(struct machine *m, enum machine_event ev, int status);
 
 /* --- interrupts --- */
@@ -81,6 +97,16 @@ static inline void msi_send(struct machine *m, uint64_t address, uint32_t data)
 {
 	hv_signal_msi(&m->hv, address, data);
 }
+
+/* --- vcpu.c --- */
+int vcpus_create(struct machine *m);		/* -errno after a message */
+int vcpus_start(struct machine *m);		/* threads; they wait until vcpus_resume() */
+void vcpus_pause(struct machine *m);		/* returns when none runs; machine lock not held */
+void vcpus_resume(struct machine *m);
+/* Power-on state for all, then regs and sregs for the boot processor. Paused. */
+int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx_sregs *sregs);
+void vcpus_reset_sregs(struct machine *m, struct hvx_sregs *sregs);	/* what vCPU 0 powers on with */
+void vcpus_destroy(struct machine *m);		/* ends the threads, closes the vCPUs */
 
 /* --- machine.c --- */
 int machine_build(struct machine *m, const struct domain *dom);	/* vmm_status */

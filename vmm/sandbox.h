@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Giving up rights. Each thread of the VMM, before it touches anything that the
+ * guest wrote, drops its capabilities, can gain none again, and is left with the
+ * system calls of its kind. Any other call kills the process.
+ */
+#ifndef HVX_VMM_SANDBOX_H
+#define HVX_VMM_SANDBOX_H
+
+#include <stdbool.h>
+
+enum sandbox_kind {
+	SANDBOX_MAIN,	/* main loop: devices' slow paths, chardevs, ending the process */
+	SANDBOX_VCPU,	/* HVX_RUN, and what device register handlers do */
+	SANDBOX_IO,	/* a device's data path: io_uring, sockets, tap */
+	SANDBOX_NR,
+};
+
+/* Once, before any thread: compiles the filters. enabled false: everything here does nothing. 0 or -errno. */
+int sandbox_init(bool enabled);
+/* The calling thread. 0 or -errno after a message. */
+int sandbox_enter_thread(enum sandbox_kind kind);
+
+#endif
