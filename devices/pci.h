@@ -25,8 +25,13 @@ struct pci_msix_entry {
 };
 
 struct pci_func_ops {
-	/* Device-specific config space beyond what pci.c keeps (NULL: plain bytes with wmask). */
+	/* Machine lock held for all; NULL = nothing to do. */
+	/* config[] is about to be read by the guest: bring it up to date. */
+	void (*config_read)(struct pci_func *f, unsigned int offset, unsigned int size);
+	/* The guest has written: config[] has the new bytes where wmask lets it. */
 	void (*config_written)(struct pci_func *f, unsigned int offset, unsigned int size);
+	/* bar_mapped[bar] or its address changed. Called unmapped before each move. */
+	void (*bar_changed)(struct pci_func *f, unsigned int bar);
 	/* A vector's message or mask changed, or MSI-X was enabled/disabled (vector = -1: all): for irqfds. */
 	void (*msix_changed)(struct pci_func *f, int vector);
 };
@@ -40,8 +45,11 @@ struct pci_func {
 	struct bus_region bar[PCI_MAX_BARS];
 	uint64_t bar_size[PCI_MAX_BARS];	/* 0: none; power of two */
 	bool bar_io[PCI_MAX_BARS], bar_64[PCI_MAX_BARS], bar_mapped[PCI_MAX_BARS];
+	unsigned int cap_last, cap_end;	/* last capability; first byte after it */
 	unsigned int msix_cap;		/* offset, 0 none */
+	unsigned int msix_bar;
 	unsigned int nr_vectors;
+	pthread_mutex_t msix_lock;	/* the fields below; innermost */
 	struct pci_msix_entry *msix;
 	bool msix_enabled, msix_func_mask;
 	void *opaque;
@@ -52,14 +60,24 @@ struct pci_ids {
 	uint8_t class_base, class_sub, prog_if, revision;
 };
 
-/* Put a function on bus 0 at the next free device number (devfn -1) or at devfn. BARs get an address at reset time by pci_assign(). */
+/*
+ * Put a function on bus 0 at devfn, or (devfn -1) at the next free device number,
+ * or where there is none as a further function of a device. BARs get an address
+ * at reset time by pci_assign(). -ENOSPC, -EEXIST. f is zeroed first.
+ */
 int pci_add(struct machine *m, struct pci_func *f, const struct pci_ids *ids, int devfn, const struct pci_func_ops *ops, void *opaque);
 void pci_remove(struct pci_func *f);
+/* size: a power of two, at least 16 (256 at most for I/O). A 64-bit BAR takes two numbers; for an I/O BAR set bar_io[bar] first. */
 int pci_add_bar(struct pci_func *f, unsigned int bar, uint64_t size, bool is_64, const char *name, const struct bus_ops *ops, void *opaque, unsigned int bus_flags);
 /* Append a capability of len bytes (id and next included); returns its offset, or -ENOSPC. */
 int pci_add_cap(struct pci_func *f, uint8_t id, unsigned int len);
 /* MSI-X table and PBA in a BAR of their own. */
 int pci_add_msix(struct pci_func *f, unsigned int bar, unsigned int nr_vectors);
+/*
+ * The message that vector stands for now. False where it must not be sent: MSI-X is
+ * off, the vector or the function is masked, or the number is out of range.
+ */
+bool pci_msix_message(struct pci_func *f, unsigned int vector, uint64_t *address, uint32_t *data);
 /* Send vector's message, or mark it pending where masked. Any thread. */
 void pci_msix_notify(struct pci_func *f, unsigned int vector);
 /* Give every BAR an address and switch decoding on, as firmware would (direct kernel boot). Machine lock held. */
