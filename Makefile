@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# hvx: kernel module, VMM, command-line tool, tests. `make help` lists targets.
+
+VERSION	:= 0.1.0
+
+# ASAN=1 builds everything in userspace under ASan and UBSan, beside the
+# ordinary build.
+ifeq ($(ASAN),1)
+B	?= build-asan
+else
+B	?= build
+endif
+
+CC	?= gcc
+AR	?= ar
+PKG_CONFIG ?= pkg-config
+PREFIX	?= /usr/local
+BINDIR	?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec/hvx
+MANDIR	?= $(PREFIX)/share/man
+DESTDIR	?=
+
+# The kernel that the module is built for: the running one when its headers are
+# there, else the newest that has them.
+KVER	?= $(shell k=$$(uname -r); [ -e /lib/modules/$$k/build/Makefile ] || \
+	     k=$$(ls -d /lib/modules/*/build/Makefile 2>/dev/null | cut -d/ -f4 | sort -V | tail -n1); echo $$k)
+KDIR	?= /lib/modules/$(KVER)/build
+
+# --- flags ---------------------------------------------------------------
+
+OPT	:= -O2 -g
+SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+WARN	:= -Wall -Wextra -Werror
+BASE_CPPFLAGS := -D_GNU_SOURCE -DHVX_VERSION='"$(VERSION)"' -DHVX_LIBEXECDIR='"$(LIBEXECDIR)"' \
+	   -I. -Iinclude
+BASE_CFLAGS := -std=gnu11 $(OPT) $(WARN) -fstack-protector-strong -fPIE -pthread
+BASE_LDFLAGS := -pie -pthread -Wl,--as-needed -Wl,-z,relro,-z,now
+ifeq ($(ASAN),1)
+BASE_CFLAGS += $(SAN)
+BASE_LDFLAGS += $(SAN)
+endif
+
+PKGS_ALL := libxml-2.0 libcap libseccomp liburing json-c slirp
+# Looked up on first use, so that `make module` and `make help` need none of it.
+pkg_missing = $(foreach p,$(1),$(if $(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo y),,$(p)))
+pkg_check = $(if $(strip $(call pkg_missing,$(1))),$(error not installed: $(strip $(call pkg_missing,$(1))) - run scripts/setup))
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(call pkg_check,$(PKGS_ALL))$$(shell $(PKG_CONFIG) --cflags $(PKGS_ALL)))$(PKG_CFLAGS)
+pkg_libs = $(call pkg_check,$(1))$(shell $(PKG_CONFIG) --libs $(1))
+
+# --- what is built from what -----------------------------------------------
+
+# A helper program, devices/*/*_helper.c, is a process of its own.
+helper_src := $(wildcard devices/*/*_helper.c)
+vmm_src	:= $(filter-out $(helper_src),$(wildcard vmm/*.c vmm/boot/*.c devices/*.c devices/*/*.c))
+cli_src	:= $(wildcard cli/*.c)
+obj	= $(patsubst %.c,$(B)/obj/%.o,$(1))
+# What the command-line tool and the helpers share with the VMM.
+lib_obj	:= $(call obj,$(filter-out vmm/main.c,$(vmm_src)))
+
+programs :=
+ifneq ($(wildcard vmm/main.c),)
+programs += $(B)/hvx-vmm
+endif
+ifneq ($(wildcard cli/main.c),)
+programs += $(B)/hvx
+endif
+ifneq ($(wildcard devices/net/slirp_helper.c),)
+programs += $(B)/hvx-net-slirp
+endif
+
+.PHONY: all
+all: vmm $(if $(KVER),module)
+
+.PHONY: vmm
+vmm: $(programs)
+
+$(B)/hvx-vmm: $(call obj,$(vmm_src))
+$(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c)
+$(B)/hvx: $(call obj,$(cli_src)) $(B)/libhvx.a
+$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c)
+$(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
+$(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap libseccomp)
+
+$(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp:
+	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+$(B)/libhvx.a: $(lib_obj)
+	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/obj/%.o: %.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(BASE_CPPFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Objects are made anew when the flags have changed.
+flags_now := $(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS)
+$(B)/.flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(flags_now))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(flags_now))' > $@
+.PHONY: FORCE
+FORCE:
+
+# --- module ----------------------------------------------------------------
+
+# Built in a tree of links, one for each kernel, so that the sources stay clean.
+module_dir = $(B)/module-$(KVER)
+
+.PHONY: module
+module:
+	@[ -n '$(KVER)' ] && [ -e '$(KDIR)/Makefile' ] || { \
+		echo 'no kernel headers in $(KDIR): run scripts/setup, or give KVER= or KDIR=' >&2; exit 1; }
+	@mkdir -p $(module_dir)
+	@find $(module_dir) -xtype l -delete
+	@cp -asu $(CURDIR)/Kbuild $(CURDIR)/kmod $(CURDIR)/include $(module_dir)/ 2>/dev/null || \
+		cp -asf $(CURDIR)/Kbuild $(CURDIR)/kmod $(CURDIR)/include $(module_dir)/
+	@find $(module_dir) -type l ! -name '*.[chS]' ! -name Kbuild -delete
+	+$(if $(V),,@)$(MAKE) --no-print-directory -C $(KDIR) M=$(CURDIR)/$(module_dir) $(if $(V),V=$(V)) $(KMAKEFLAGS) modules
+	@cmp -s $(module_dir)/hvx.ko $(B)/hvx.ko || cp $(module_dir)/hvx.ko $(B)/hvx.ko
+
+# --- tests -----------------------------------------------------------------
+#
+# tests/unit/NAME_test.c is a program under Check, ASan and UBSan. It names the
+# files that it tests in a comment in its first ten lines:
+#	/* units: devices/legacy/pit.c vmm/emul*.c tests/unit/fake_bus.c */
+# Without one, it tests the file called NAME.c.
+# tests/uapi/NAME_test.c is a program that needs /dev/hvx and runs in the nested
+# host; it names what it links against, if anything, in the same way.
+
+unit_src := $(wildcard tests/unit/*_test.c)
+uapi_src := $(wildcard tests/uapi/*_test.c)
+unit_bin := $(patsubst tests/%.c,$(B)/tests/%,$(unit_src))
+uapi_bin := $(patsubst tests/%.c,$(B)/tests/%,$(uapi_src))
+units_named = $(wildcard $(shell sed -n '1,10s/.*units: *\(.*\)/\1/p' $(1) | sed 's,\*/.*,,'))
+units_of = $(or $(call units_named,$(1)),$(2))
+by_name	= $(wildcard $(foreach d,kmod kmod/* vmm vmm/* devices devices/* cli,$(d)/$(patsubst %_test.c,%.c,$(notdir $(1)))))
+san	= $(patsubst %.c,$(B)/san/%.o,$(1))
+
+define unit_rule
+$(patsubst tests/%.c,$(B)/tests/%,$(1)): $(call san,$(1) $(call units_of,$(1),$(call by_name,$(1))))
+endef
+define uapi_rule
+$(patsubst tests/%.c,$(B)/tests/%,$(1)): $(call obj,$(1) $(call units_of,$(1)))
+endef
+$(foreach s,$(unit_src),$(eval $(call unit_rule,$(s))))
+$(foreach s,$(uapi_src),$(eval $(call uapi_rule,$(s))))
+
+$(unit_bin):
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(SAN) $(LDFLAGS) -o $@ $(filter %.o,$^) \
+		$(call pkg_libs,check libxml-2.0 libcap libseccomp liburing json-c)
+$(uapi_bin):
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(call pkg_libs,check)
+
+$(B)/san/%.o: %.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(BASE_CPPFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+.PHONY: tests
+tests: $(unit_bin) $(uapi_bin)
+
+.PHONY: check
+check: check-unit check-nested
+
+.PHONY: check-unit
+check-unit: $(unit_bin)
+	tests/run --results $(B)/results/unit.tap --limit 300 $(sort $(unit_bin))
+
+# The nested host boots its own choice of kernel. TESTS='NAME...' picks tests.
+.PHONY: check-nested
+check-nested: vmm $(uapi_bin)
+	+kver=$$(scripts/l1 --print-release) && \
+	$(MAKE) --no-print-directory module KVER=$$kver && \
+	tests/nested --build $(B) --module $(B)/module-$$kver/hvx.ko $(TESTS)
+
+ifneq ($(filter check,$(MAKECMDGOALS)),)
+check-nested: check-unit
+endif
+
+.PHONY: bench
+bench: vmm
+	+kver=$$(scripts/l1 --print-release) && \
+	$(MAKE) --no-print-directory module KVER=$$kver && \
+	tests/bench/run --build $(B) --module $(B)/module-$$kver/hvx.ko
+
+# --- install ---------------------------------------------------------------
+
+dkms_src = $(DESTDIR)/usr/src/hvx-$(VERSION)
+man_pages := $(wildcard docs/man/*.[1-8])
+
+.PHONY: install
+install: vmm
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)/usr/lib/udev/rules.d
+	$(if $(wildcard cli/main.c),install -m 755 $(B)/hvx $(DESTDIR)$(BINDIR)/)
+	$(if $(filter-out $(B)/hvx,$(programs)),install -m 755 $(filter-out $(B)/hvx,$(programs)) $(DESTDIR)$(LIBEXECDIR)/)
+	install -m 644 packaging/99-hvx.rules $(DESTDIR)/usr/lib/udev/rules.d/
+	set -e; for page in $(man_pages); do \
+		install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	$(if $(wildcard packaging/completion/hvx.bash),install -D -m 644 packaging/completion/hvx.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/hvx)
+	$(if $(wildcard packaging/completion/_hvx),install -D -m 644 packaging/completion/_hvx \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hvx)
+	rm -rf $(dkms_src)
+	install -d $(dkms_src)
+	cp -r Kbuild kmod include $(dkms_src)/
+	find $(dkms_src) -type f ! -name '*.[chS]' ! -name Kbuild -delete
+	sed 's/@VERSION@/$(VERSION)/' packaging/dkms.conf > $(dkms_src)/dkms.conf
+	$(if $(DESTDIR),,packaging/post-install $(VERSION))
+
+.PHONY: uninstall
+uninstall:
+	$(if $(DESTDIR),,packaging/pre-uninstall $(VERSION))
+	rm -f $(DESTDIR)$(BINDIR)/hvx $(DESTDIR)/usr/lib/udev/rules.d/99-hvx.rules
+	rm -rf $(DESTDIR)$(LIBEXECDIR) $(dkms_src)
+	set -e; for page in $(man_pages); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hvx
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hvx
+
+# --- the rest --------------------------------------------------------------
+
+.PHONY: format
+format:
+	clang-format -i $$(git ls-files 'vmm/*.[ch]' 'devices/*.[ch]' 'cli/*.[ch]' 'tests/*.[ch]')
+
+.PHONY: clean
+clean:
+	rm -rf build build-asan
+
+.PHONY: help
+help:
+	@echo 'make                 everything: userspace, and the module for KVER=$(KVER)'
+	@echo 'make vmm             hvx, hvx-vmm and the helpers, in $(B)/'
+	@echo 'make module          hvx.ko; KVER=release or KDIR=headers choose the kernel'
+	@echo 'make check           all tests'
+	@echo 'make check-unit      unit tests, under ASan and UBSan'
+	@echo 'make check-nested    tests in the nested host; TESTS="NAME..." picks some'
+	@echo 'make bench           instruction counts against KVM, into docs/performance.md'
+	@echo 'make install         to PREFIX=$(PREFIX), the module through DKMS; also uninstall'
+	@echo 'make format          clang-format over userspace; make clean'
+	@echo 'ASAN=1 builds into build-asan/ with ASan and UBSan; V=1 shows commands'
+
+say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)' && )
+
+.DELETE_ON_ERROR:
+
+-include $(patsubst %.o,%.d,$(call obj,$(vmm_src) $(cli_src) $(helper_src) $(uapi_src)))
+-include $(shell [ ! -d $(B)/san ] || find $(B)/san -name '*.d')
