@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM's documented paravirtual interface (Documentation/virt/kvm/x86/: msr.rst,
+ * cpuid.rst, hypercalls.rst): clock, steal time, EOI, hypercalls. A feature
+ * exists for the guest where its bit of CPUID 0x40000001 EAX is set.
+ */
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/sched.h>
+#include <asm/pvclock-abi.h>
+#include <asm/tsc.h>
+#include <uapi/linux/kvm_para.h>
+
+#include "backend.h"
+#include "irq/lapic.h"
+
+static bool has_feature(struct hvx_vcpu *vcpu, unsigned int bit)
+{
+	return vcpu->pv_features & BIT(bit);
+}
+
+/* ------------------------------------------------------------------- clock */
+
+/*
+ * The guest's clock is its TSC in nanoseconds, counted from host TSC 0, plus
+ * vm->clock_offset. Nothing in it moves between HVX_SET_CLOCKs: all vCPUs have
+ * the same straight line, whenever their pages were written.
+ */
+struct tsc_scale {
+	u32 mul;
+	s8 shift;
+};
+
+/* ns = (tsc << shift) * mul / 2^32, with mul as large as it can be. */
+static struct tsc_scale tsc_scale(u32 khz)
+{
+	u64 hz = max(khz, 1000U) * 1000ULL, ns = NSEC_PER_SEC;
+	struct tsc_scale s = { .shift = 0 };
+
+	for (; ns >= hz; hz <<= 1)
+		s.shift++;
+	for (; ns * 2 < hz; ns <<= 1)
+		s.shift--;
+	s.mul = mul_u64_u64_div_u64(ns, 1ULL << 32, hz);
+	return s;
+}
+
+static u64 scale_tsc(struct tsc_scale s, u64 tsc)
+{
+	tsc = s.shift < 0 ? tsc >> -s.shift : tsc << s.shift;
+	return mul_u64_u32_shr(tsc, s.mul, 32);
+}
+
+/* The VM's clock without its offset, at a host TSC: by the rate of its first vCPU. */
+static u64 raw_ns(struct hvx_vm *vm, u64 host_tsc)
+{
+	struct hvx_vcpu *vcpu;
+	unsigned int i;
+
+	hvx_for_each_vcpu(i, vcpu, vm) {
+		u64 ratio = READ_ONCE(vcpu->tsc_ratio);
+
+		return scale_tsc(tsc_scale(READ_ONCE(vcpu->tsc_khz) ?: tsc_khz),
+				 ratio ? mul_u64_u64_shr(host_tsc, ratio, 32) : host_tsc);
+	}
+	return scale_tsc(tsc_scale(tsc_khz), host_tsc);
+}
+
+int hvx_get_clock(struct hvx_vm *vm, struct hvx_clock *c)
+{
+	memset(c, 0, sizeof(*c));
+	local_irq_disable();
+	c->host_tsc = rdtsc_ordered();
+	c->realtime_ns = ktime_get_real_ns();
+	local_irq_enable();
+	c->ns = raw_ns(vm, c->host_tsc) + READ_ONCE(vm->clock_offset);
+	return 0;
+}
+
+int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c)
+{
+	struct hvx_vcpu *vcpu;
+	unsigned int i;
+
+	if (c->realtime_ns || c->host_tsc || memchr_inv(c->reserved, 0, sizeof(c->reserved)))
+		return -EINVAL;
+	WRITE_ONCE(vm->clock_offset, c->ns - raw_ns(vm, rdtsc_ordered()));
+	hvx_for_each_vcpu(i, vcpu, vm) {
+		hvx_request(vcpu, HVX_REQ_CLOCK);
+		hvx_kick(vcpu);
+	}
+	return 0;
+}
+
+/* The version is odd while the data change (pvclock-abi.h). Where there is no memory, nothing happens. */
+static void write_versioned(struct hvx_vm *vm, u64 gpa, u32 *version, u64 data_gpa,
+			    const void *data, size_t len)
+{
+	u32 v = (*version + 1) | 1;
+
+	if (hvx_write_guest(vm, gpa, &v, sizeof(v)))
+		return;
+	smp_wmb();
+	hvx_write_guest(vm, data_gpa, data, len);
+	smp_wmb();
+	*version = v + 1;
+	hvx_write_guest(vm, gpa, version, sizeof(*version));
+}
+
+/* When the guest's clock was zero. */
+static void write_wall_clock(struct hvx_vcpu *vcpu)
+{
+	u64 gpa = vcpu->pv.wall_clock_msr;
+	struct hvx_clock now;
+	u32 version, when[2], ns;
+	u64 sec;
+
+	hvx_get_clock(vcpu->vm, &now);
+	sec = div_u64_rem(now.realtime_ns - now.ns, NSEC_PER_SEC, &ns);
+	when[0] = sec;
+	when[1] = ns;
+	if (!hvx_read_guest(vcpu->vm, gpa, &version, sizeof(version)))
+		write_versioned(vcpu->vm, gpa, &version, gpa + sizeof(version), when, sizeof(when));
+}
+
+void hvx_pv_update_clock(struct hvx_vcpu *vcpu)
+{
+	struct tsc_scale s = tsc_scale(vcpu->tsc_khz ?: tsc_khz);
+	struct pvclock_vcpu_time_info t = {
+		.tsc_timestamp = hvx_guest_tsc(vcpu, 0),
+		.system_time = READ_ONCE(vcpu->vm->clock_offset),
+		.tsc_to_system_mul = s.mul,
+		.tsc_shift = s.shift,
+	};
+	const size_t start = offsetof(struct pvclock_vcpu_time_info, pad0);
+	u64 gpa = vcpu->pv.system_time_msr & ~1ULL;
+
+	if (vcpu->pv.wall_pending) {
+		vcpu->pv.wall_pending = false;
+		write_wall_clock(vcpu);
+	}
+	if (!(vcpu->pv.system_time_msr & KVM_MSR_ENABLED))
+		return;
+	if (has_feature(vcpu, KVM_FEATURE_CLOCKSOURCE_STABLE_BIT) && !check_tsc_unstable())
+		t.flags |= PVCLOCK_TSC_STABLE_BIT;
+	write_versioned(vcpu->vm, gpa, &vcpu->pv.clock_version, gpa + start, (u8 *)&t + start,
+			sizeof(t) - start);
+}
+
+/* -------------------------------------------------------------- steal time */
+
+#define STEAL_UNKNOWN	(~0ULL)
+
+void hvx_pv_update_steal(struct hvx_vcpu *vcpu)
+{
+	u64 value_gpa = vcpu->pv.steal_msr & KVM_STEAL_VALID_BITS;
+	u64 version_gpa = value_gpa + offsetof(struct kvm_steal_time, version);
+	u64 waited = current->sched_info.run_delay, steal;
+	u32 version;
+
+	if (!(vcpu->pv.steal_msr & KVM_MSR_ENABLED))
+		return;
+	/* Another thread's count may have taken over. */
+	if (vcpu->pv.steal_last == STEAL_UNKNOWN || waited < vcpu->pv.steal_last)
+		vcpu->pv.steal_last = waited;
+	if (hvx_read_guest(vcpu->vm, value_gpa, &steal, sizeof(steal)) ||
+	    hvx_read_guest(vcpu->vm, version_gpa, &version, sizeof(version)))
+		return;
+	steal += waited - vcpu->pv.steal_last;
+	vcpu->pv.steal_last = waited;
+	write_versioned(vcpu->vm, version_gpa, &version, value_gpa, &steal, sizeof(steal));
+}
+
+/* --------------------------------------------------------------------- EOI */
+
+/*
+ * Bit 0 of a byte in guest memory, set: the guest may clear it instead of
+ * writing EOI. pv.eoi_set says what the byte holds as far as the module knows;
+ * it is brought into line before each entry and looked at after each exit.
+ */
+static u64 eoi_gpa(struct hvx_vcpu *vcpu)
+{
+	return vcpu->pv.eoi_msr & ~3ULL;
+}
+
+void hvx_pv_eoi_set(struct hvx_vcpu *vcpu)
+{
+	int top = vcpu->lapic->apic.isr_top;
+	u8 flag;
+
+	if (top < 0 && !vcpu->pv.eoi_set)
+		return;
+	if (!(vcpu->pv.eoi_msr & KVM_MSR_ENABLED))
+		return;
+	flag = top >= 0 && hvx_lapic_pv_eoi_ok(vcpu, top);
+	/* Where it cannot be cleared now, an EOI through it is seen at the next exit. */
+	if (flag != vcpu->pv.eoi_set &&
+	    !hvx_write_guest_atomic(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag)))
+		vcpu->pv.eoi_set = flag;
+}
+
+void hvx_pv_eoi_check(struct hvx_vcpu *vcpu)
+{
+	u8 flag;
+
+	if (likely(!vcpu->pv.eoi_set))
+		return;
+	if (hvx_read_guest_atomic(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag))) {
+		hvx_request(vcpu, HVX_REQ_PV_EOI);
+		return;
+	}
+	if (!(flag & KVM_PV_EOI_MASK)) {
+		vcpu->pv.eoi_set = false;
+		hvx_lapic_pv_eoi(vcpu);
+	}
+}
+
+/* Settle it: afterwards the byte is clear and the APIC knows of the EOI if there was one. */
+void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu)
+{
+	u8 flag;
+
+	if (!vcpu->pv.eoi_set)
+		return;
+	vcpu->pv.eoi_set = false;
+	if (hvx_read_guest(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag)))
+		return;
+	if (!(flag & KVM_PV_EOI_MASK)) {
+		hvx_lapic_pv_eoi(vcpu);
+		return;
+	}
+	flag = 0;
+	hvx_write_guest(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag));
+}
+
+static void set_eoi_msr(struct hvx_vcpu *vcpu, u64 val)
+{
+	u8 flag = 0;
+
+	hvx_pv_eoi_check(vcpu);
+	if (vcpu->pv.eoi_set) {
+		hvx_write_guest_atomic(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag));
+		vcpu->pv.eoi_set = false;
+	}
+	vcpu->pv.eoi_msr = val;
+}
+
+/* -------------------------------------------------------------------- MSRs */
+
+int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+{
+	static const struct {
+		u32 msr;
+		u8 feature;
+		u64 reserved;
+	} known[] = {
+		{ MSR_KVM_WALL_CLOCK, KVM_FEATURE_CLOCKSOURCE, 3 },
+		{ MSR_KVM_WALL_CLOCK_NEW, KVM_FEATURE_CLOCKSOURCE2, 3 },
+		{ MSR_KVM_SYSTEM_TIME, KVM_FEATURE_CLOCKSOURCE, 2 },
+		{ MSR_KVM_SYSTEM_TIME_NEW, KVM_FEATURE_CLOCKSOURCE2, 2 },
+		{ MSR_KVM_STEAL_TIME, KVM_FEATURE_STEAL_TIME, KVM_STEAL_RESERVED_MASK },
+		{ MSR_KVM_PV_EOI_EN, KVM_FEATURE_PV_EOI, 2 },
+		{ MSR_KVM_POLL_CONTROL, KVM_FEATURE_POLL_CONTROL, ~1ULL },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(known) && known[i].msr != index; i++)
+		;
+	if (i == ARRAY_SIZE(known) || (val & known[i].reserved))
+		return 1;
+	/* A saved list names MSRs that this guest may lack: zero is what they hold. */
+	if (!has_feature(vcpu, known[i].feature))
+		return host && !val ? 0 : 1;
+
+	switch (index) {
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_WALL_CLOCK_NEW:
+		vcpu->pv.wall_clock_msr = val;
+		vcpu->pv.wall_pending = !host;
+		hvx_request(vcpu, HVX_REQ_CLOCK);
+		break;
+	case MSR_KVM_SYSTEM_TIME:
+	case MSR_KVM_SYSTEM_TIME_NEW:
+		vcpu->pv.system_time_msr = val;
+		hvx_request(vcpu, HVX_REQ_CLOCK);
+		break;
+	case MSR_KVM_STEAL_TIME:
+		vcpu->pv.steal_msr = val;
+		vcpu->pv.steal_last = STEAL_UNKNOWN;
+		hvx_request(vcpu, HVX_REQ_STEAL);
+		break;
+	case MSR_KVM_PV_EOI_EN:
+		set_eoi_msr(vcpu, val);
+		break;
+	case MSR_KVM_POLL_CONTROL:
+		vcpu->pv.poll_control = val;
+		break;
+	}
+	return 0;
+}
+
+int hvx_pv_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val)
+{
+	switch (index) {
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_WALL_CLOCK_NEW:
+		*val = vcpu->pv.wall_clock_msr;
+		return 0;
+	case MSR_KVM_SYSTEM_TIME:
+	case MSR_KVM_SYSTEM_TIME_NEW:
+		*val = vcpu->pv.system_time_msr;
+		return 0;
+	case MSR_KVM_STEAL_TIME:
+		*val = vcpu->pv.steal_msr;
+		return 0;
+	case MSR_KVM_PV_EOI_EN:
+		*val = vcpu->pv.eoi_msr;
+		return 0;
+	case MSR_KVM_POLL_CONTROL:
+		*val = vcpu->pv.poll_control;
+		return 0;
+	}
+	return 1;
+}
+
+void hvx_pv_reset(struct hvx_vcpu *vcpu)
+{
+	memset(&vcpu->pv, 0, sizeof(vcpu->pv));
+	vcpu->pv.poll_control = 1;
+}
+
+/* -------------------------------------------------------------- hypercalls */
+
+static void kick_cpu(struct hvx_vm *vm, u64 apic_id)
+{
+	struct hvx_vcpu *vcpu = apic_id < HVX_MAX_VCPUS ? hvx_get_vcpu(vm, apic_id) : NULL;
+
+	if (!vcpu)
+		return;
+	WRITE_ONCE(vcpu->pv.unhalted, true);
+	hvx_request(vcpu, HVX_REQ_EVENT);
+	hvx_kick(vcpu);
+}
+
+int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
+{
+	static const struct {
+		u8 nr, feature;
+	} known[] = {
+		{ KVM_HC_SEND_IPI, KVM_FEATURE_PV_SEND_IPI },
+		{ KVM_HC_KICK_CPU, KVM_FEATURE_PV_UNHALT },
+		{ KVM_HC_SCHED_YIELD, KVM_FEATURE_PV_SCHED_YIELD },
+	};
+	unsigned int i;
+
+	if (nr == KVM_HC_VAPIC_POLL_IRQ && vcpu->pv_features) {
+		*ret = 0;	/* the exit is all that is wanted */
+		return 0;
+	}
+	for (i = 0; i < ARRAY_SIZE(known) && known[i].nr != nr; i++)
+		;
+	if (i == ARRAY_SIZE(known) || !has_feature(vcpu, known[i].feature))
+		return 1;
+	if (hvx_backend->get_cpl(vcpu)) {
+		*ret = -KVM_EPERM;
+		return 0;
+	}
+
+	*ret = 0;
+	switch (nr) {
+	case KVM_HC_SEND_IPI:
+		*ret = hvx_pv_send_ipi(vcpu, args[0], args[1], args[2], args[3],
+				       hvx_vcpu_mode(vcpu) == HVX_MODE_64);
+		break;
+	case KVM_HC_KICK_CPU:
+		kick_cpu(vcpu->vm, args[1]);
+		break;
+	case KVM_HC_SCHED_YIELD:	/* a hint: the exit itself lets the host's scheduler act */
+		break;
+	}
+	return 0;
+}
