@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* <disk>. */
+#include <stdlib.h>
+#include <string.h>
+#include "domxml_int.h"
+
+#define DISK_QUEUES_MAX	64
+
+#define HOW_TO_RAW \
+	"only raw images are supported for now; convert it with 'qemu-img convert -O raw IN OUT' and write type='raw'"
+
+static bool driver_ok(struct px *px, xmlNode *n)
+{
+	xmlNode *driver = x_child(n, "driver"), *back = x_child(n, "backingStore");
+	const char *type = x_attr(driver, "type");
+
+	if (type && strcmp(type, "raw")) {
+		px_err(px, driver, "type", HOW_TO_RAW);
+		return false;
+	}
+	if (x_attr(back, "type") || x_child(back, "source")) {
+		px_err(px, back, "type", "a raw image has no backing file; remove it, or convert the whole chain "
+		       "with 'qemu-img convert -O raw IN OUT'");
+		return false;
+	}
+	return true;
+}
+
+static bool volume_source(struct px *px, xmlNode *n, xmlNode *source, struct dom_disk *d)
+{
+	const char *pool = x_attr(source, "pool"), *volume = x_attr(source, "volume");
+	const char *why = "out of memory", *dot;
+
+	if (!pool || !volume) {
+		px_err(px, source, NULL, "no pool= or no volume=; write both");
+		return false;
+	}
+	dot = strrchr(volume, '.');
+	/* libvirt asks the volume for its format; a guest could have written what we would find there. */
+	if (dot && !strcmp(dot, ".qcow2") && !x_attr(x_child(n, "driver"), "type")) {
+		px_err(px, source, "volume", "looks like qcow2: " HOW_TO_RAW);
+		return false;
+	}
+	d->file = host_volume(px, pool, volume, &d->block, &why);
+	if (!d->file)
+		px_err(px, source, strchr(volume, '/') ? "volume" : "pool", "%s", why);
+	return d->file;
+}
+
+/* Sets d->file, or leaves it NULL for an empty drive. False: refused. */
+static bool source_ok(struct px *px, xmlNode *n, struct dom_disk *d)
+{
+	const char *type = x_attr(n, "type");
+	xmlNode *source = x_child(n, "source");
+
+	if (!type || !strcmp(type, "file")) {
+		d->file = x_path(px, x_attr(source, "file"));
+		if (!d->file && x_attr(source, "dev"))
+			px_err(px, source, "dev", "a file is given as file=; write file='PATH', or type='block' in <disk>");
+	} else if (!strcmp(type, "block")) {
+		d->block = true;
+		d->file = x_path(px, x_attr(source, "dev"));
+		if (!d->file && x_attr(source, "file"))
+			px_err(px, source, "file", "a device is given as dev=; write dev='/dev/...'");
+	} else if (!strcmp(type, "volume")) {
+		if (source && !volume_source(px, n, source, d))
+			return false;
+	} else {
+		px_err(px, n, "type", "not supported; attach it on the host (nbd-client, rbd map, iscsiadm) "
+		       "and write <disk type='block'> with <source dev='/dev/...'/>");
+		return false;
+	}
+	return true;
+}
+
+static const struct { const char *name, *prefix; enum disk_bus bus; } buses[] = {
+	{ "virtio", "vd", DISK_VIRTIO }, { "sata", NULL, DISK_SATA }, { "ide", "hd", DISK_IDE },
+	{ "scsi", "sd", DISK_SCSI }, { "usb", NULL, DISK_USB }, { "fdc", "fd", DISK_FLOPPY },
+};
+
+/* As in libvirt: without bus=, the target's first letters tell. */
+static bool find_bus(xmlNode *target, enum disk_bus *bus)
+{
+	const char *name = x_attr(target, "bus"), *dev = x_attr(target, "dev");
+
+	for (size_t i = 0; i < sizeof(buses) / sizeof(buses[0]); i++) {
+		if (name ? strcmp(name, buses[i].name) :
+		    !buses[i].prefix || strncmp(dev, buses[i].prefix, 2))
+			continue;
+		*bus = buses[i].bus;
+		return true;
+	}
+	return false;
+}
+
+static bool target_name_ok(const char *s)
+{
+	size_t n = s ? strlen(s) : 0;
+
+	return n && n < 16 && !s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789")];
+}
+
+static bool target_ok(struct px *px, xmlNode *n, struct dom_disk *d)
+{
+	xmlNode *target = x_child(n, "target");
+	const char *dev = x_attr(target, "dev");
+
+	if (!target) {
+		px_err(px, n, NULL, "no <target>; add <target dev='vda' bus='virtio'/>");
+		return false;
+	}
+	if (!target_name_ok(dev)) {
+		px_err(px, target, dev ? "dev" : NULL, "not a disk's name; write dev='vda', 'vdb', ...");
+		return false;
+	}
+	d->target = strdup(dev);
+	if (!find_bus(target, &d->bus)) {
+		px_err(px, target, x_attr(target, "bus") ? "bus" : "dev", "not a bus; write bus='virtio'");
+		return false;
+	}
+	return true;
+}
+
+static void bus_refused(struct px *px, xmlNode *n, const struct dom_disk *d)
+{
+	xmlNode *target = x_child(n, "target");
+	const char *attr = x_attr(target, "bus") ? "bus" : "dev";
+
+	if (d->bus == DISK_FLOPPY)
+		px_err(px, target, attr, "no floppy drive; make it a disk: device='disk', dev='vdb' bus='virtio'");
+	else
+		px_err(px, target, attr, "only virtio disks are supported for now; write dev='vd%s' bus='virtio', "
+		       "and root=/dev/vd... where <cmdline> names the disk",
+		       strlen(d->target) == 3 ? d->target + 2 : "a");
+}
+
+static const struct { const char *name; enum disk_cache cache; } caches[] = {
+	{ "default", CACHE_DEFAULT }, { "none", CACHE_NONE }, { "writethrough", CACHE_WRITETHROUGH },
+	{ "writeback", CACHE_WRITEBACK }, { "directsync", CACHE_DIRECTSYNC }, { "unsafe", CACHE_UNSAFE },
+};
+
+static void driver_options(struct px *px, xmlNode *driver, struct dom_disk *d)
+{
+	uint64_t queues = 0;
+
+	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++)
+		if (x_is(driver, "cache", caches[i].name))
+			d->cache = caches[i].cache;
+	d->discard_unmap = x_is(driver, "discard", "unmap");
+	d->detect_zeroes_unmap = x_is(driver, "detect_zeroes", "unmap");
+	if (x_num(px, driver, "queues", 1, DISK_QUEUES_MAX, &queues))
+		d->queues = (unsigned int)queues;
+}
+
+static void block_size(struct px *px, xmlNode *n, const char *attr, unsigned int *out)
+{
+	uint64_t v = 0;
+
+	if (!x_num(px, n, attr, 0, 32768, &v) || !v)
+		return;
+	if (v < 512 || (v & (v - 1)))
+		px_err(px, n, attr, "not a block size; write a power of two from 512 to 32768");
+	else
+		*out = (unsigned int)v;
+}
+
+static void serial_options(struct px *px, xmlNode *n, struct dom_disk *d)
+{
+	static const char ok[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+- ";
+	xmlNode *serial = x_child(n, "serial"), *wwn = x_child(n, "wwn");
+
+	d->serial = x_text_dup(px, serial);
+	if (d->serial && d->serial[strspn(d->serial, ok)])
+		px_err(px, serial, NULL, "not a serial number; write letters, digits, and _ . + - only");
+	else if (d->serial && strlen(d->serial) > 20)
+		px_warn(px, serial, NULL, "the guest sees the first 20 characters");
+	d->wwn = x_text_dup(px, wwn);
+	if (d->wwn && (strlen(d->wwn) != 16 || d->wwn[strspn(d->wwn, "0123456789abcdefABCDEF")]))
+		px_err(px, wwn, NULL, "not a world wide name; write 16 hex digits");
+}
+
+static void disk_options(struct px *px, xmlNode *n, struct dom_disk *d)
+{
+	xmlNode *io = x_child(n, "blockio");
+
+	driver_options(px, x_child(n, "driver"), d);
+	serial_options(px, n, d);
+	d->cdrom = x_is(n, "device", "cdrom");
+	d->readonly = d->cdrom || x_child(n, "readonly");
+	d->shareable = x_child(n, "shareable");
+	d->transient = x_child(n, "transient");
+	block_size(px, io, "logical_block_size", &d->logical_block);
+	block_size(px, io, "physical_block_size", &d->physical_block);
+	if (d->logical_block && d->physical_block && d->physical_block < d->logical_block)
+		px_err(px, io, "physical_block_size", "smaller than logical_block_size; make it at least as large");
+	d->boot_order = boot_order(px, n);
+}
+
+/* False: not to be kept, whether with an error or without. */
+static bool read_disk(struct px *px, xmlNode *n, struct dom_disk *d)
+{
+	bool removable = x_is(n, "device", "cdrom") || x_is(n, "device", "floppy");
+
+	if (x_is(n, "device", "lun")) {
+		px_err(px, n, "device", "SCSI devices are not passed through; write device='disk'");
+		return false;
+	}
+	if (!target_ok(px, n, d) || !source_ok(px, n, d))
+		return false;
+	if (!d->file && removable) {
+		static const char note[] = "an empty drive is left out: nothing can be put in later";
+
+		if (px_first(px, note))
+			px_warn(px, n, "device", "%s", note);
+		return false;
+	}
+	if (!d->file) {
+		px_err(px, n, NULL, "no <source>; add <source file='PATH'/>");
+		return false;
+	}
+	if (d->bus != DISK_VIRTIO)
+		bus_refused(px, n, d);
+	return driver_ok(px, n) && d->bus == DISK_VIRTIO;
+}
+
+void h_disk(struct px *px, xmlNode *n)
+{
+	struct domain *dom = px->dom;
+	struct dom_disk *d = &dom->disk[dom->nr_disks];
+
+	if (dom->nr_disks == DOM_MAX_DISKS) {
+		if (px_first(px, "disks"))
+			px_err(px, n, "device", "more than %d disks; leave some out", DOM_MAX_DISKS);
+		return;
+	}
+	if (read_disk(px, n, d)) {
+		disk_options(px, n, d);
+		d->line = (unsigned int)xmlGetLineNo(n);
+		px->disk_node[dom->nr_disks++] = n;
+		return;
+	}
+	free(d->file);
+	free(d->target);
+	memset(d, 0, sizeof(*d));
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a && b && !strcmp(a, b);
+}
+
+static void check_pair(struct px *px, unsigned int i, unsigned int j)
+{
+	const struct dom_disk *a = &px->dom->disk[j], *b = &px->dom->disk[i];
+	xmlNode *n = px->disk_node[i];
+
+	if (same(a->target, b->target))
+		px_err(px, x_child(n, "target"), "dev", "the disk at line %u has this name; take another", a->line);
+	if (same(a->serial, b->serial))
+		px_err(px, x_child(n, "serial"), NULL, "the disk at line %u has this serial number; take another", a->line);
+	if (same(a->file, b->file) && !(a->readonly && b->readonly) &&
+	    !(a->shareable && b->shareable) && !(a->transient && b->transient))
+		px_err(px, x_child(n, "source"), a->block ? "dev" : "file",
+		       "the disk at line %u is the same image; two disks that write one image destroy it", a->line);
+}
+
+void check_disks(struct px *px)
+{
+	for (unsigned int i = 1; i < px->dom->nr_disks; i++)
+		for (unsigned int j = 0; j < i; j++)
+			check_pair(px, i, j);
+}
