@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The state groups of HVX_GET_STATE / HVX_SET_STATE and of the run page, and
+ * what a vCPU looks like after power-up, INIT and SIPI. vcpu->lock is held.
+ *
+ * A group is checked whole before anything of it takes effect. The checks are
+ * those of VMRUN (APM vol. 2 15.5.1) and VM entry (SDM vol. 3 "Checks on the
+ * Guest State Area") that one group can be judged by; where two groups do not
+ * fit together the entry fails with HVX_EXIT_FAIL_ENTRY.
+ */
+#include <linux/string.h>
+#include <asm/processor-flags.h>
+#include "hvx.h"
+#include "backend.h"
+
+#define FLAGS_MBZ	(~0x3f7fd7ULL)	/* reserved, but for bit 1, which reads as 1 */
+#define CR0_BITS	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET |	\
+			 X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD |	\
+			 X86_CR0_PG)
+#define SEG_ATTR_BITS	0x1fff
+#define DR6_FIXED	0xffff0ff0ULL
+#define DR6_BITS	0xe00fULL	/* B0-B3, BD, BS, BT */
+#define DR7_FIXED	0x400ULL
+#define DR7_MBZ		(~0xffff27ffULL)
+/* Vectors that push an error code (SDM vol. 3 table 6-1). */
+#define CODE_VECTORS	(BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(21))
+
+#define RUN_GROUPS	(BIT(HVX_STATE_REGS) | BIT(HVX_STATE_SREGS) | BIT(HVX_STATE_EVENTS))
+
+/* regs[], rip and rflags of a vCPU lie as in struct hvx_regs. */
+static_assert(offsetof(struct hvx_vcpu, rip) - offsetof(struct hvx_vcpu, regs) ==
+	      offsetof(struct hvx_regs, rip));
+static_assert(offsetof(struct hvx_vcpu, rflags) - offsetof(struct hvx_vcpu, regs) ==
+	      offsetof(struct hvx_regs, rflags));
+static_assert(sizeof(struct hvx_regs) == 18 * 8);
+
+static struct hvx_regs *regs_of(struct hvx_vcpu *vcpu)
+{
+	return (struct hvx_regs *)vcpu->regs;
+}
+
+static bool zero(const void *p, size_t n)
+{
+	return !memchr_inv(p, 0, n);
+}
+
+/* ------------------------------------------------------------------- REGS */
+
+static int set_regs(struct hvx_vcpu *vcpu, const struct hvx_regs *r)
+{
+	if ((r->rflags & FLAGS_MBZ) || !hvx_canonical(vcpu, r->rip))
+		return -EINVAL;
+	*regs_of(vcpu) = *r;
+	vcpu->rflags |= X86_EFLAGS_FIXED;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ SREGS */
+
+static void get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s)
+{
+	memset(s, 0, sizeof(*s));
+	hvx_backend->get_sregs(vcpu, s);
+	s->cr2 = vcpu->cr2;
+	s->cr8 = hvx_lapic_get_cr8(vcpu);
+	s->apic_base = vcpu->apic_base;
+	s->cpl = hvx_backend->get_cpl(vcpu);
+}
+
+static bool cr_ok(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
+{
+	bool lma = s->efer & EFER_LMA;
+
+	if (s->cr0 & ~CR0_BITS || s->cr4 & ~vcpu->cr4_allowed || s->cr8 > 15 ||
+	    s->efer & ~vcpu->efer_allowed)
+		return false;
+	if ((s->cr0 & X86_CR0_PG && !(s->cr0 & X86_CR0_PE)) ||
+	    (s->cr0 & X86_CR0_NW && !(s->cr0 & X86_CR0_CD)))
+		return false;
+	if (lma != (s->efer & EFER_LME && s->cr0 & X86_CR0_PG))
+		return false;
+	if (lma && (!(s->cr4 & X86_CR4_PAE) || (s->cs.attr & HVX_SEG_L && s->cs.attr & HVX_SEG_DB)))
+		return false;
+	if (s->cr4 & X86_CR4_PCIDE && !lma)
+		return false;
+	return !(s->cr3 >> (lma ? vcpu->phys_bits : 32));
+}
+
+static bool segments_ok(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
+{
+	const struct hvx_segment *seg = &s->es;
+	int i;
+
+	/* ES CS SS DS have 32-bit bases, FS GS LDTR TR 64-bit ones. */
+	for (i = 0; i < 8; i++, seg++) {
+		if (seg->attr & ~SEG_ATTR_BITS)
+			return false;
+		if (seg->attr & HVX_SEG_UNUSABLE)
+			continue;
+		if (i < 4 ? seg->base >> 32 : !hvx_canonical(vcpu, seg->base))
+			return false;
+	}
+	if (!hvx_canonical(vcpu, s->fs.base) || !hvx_canonical(vcpu, s->gs.base))
+		return false;
+	/* System segments, where they are there. */
+	if ((s->ldtr.attr & HVX_SEG_P && s->ldtr.attr & HVX_SEG_S) ||
+	    (s->tr.attr & HVX_SEG_P && s->tr.attr & HVX_SEG_S))
+		return false;
+	return hvx_canonical(vcpu, s->gdtr.base) && hvx_canonical(vcpu, s->idtr.base) &&
+	       zero(s->gdtr.pad, sizeof(s->gdtr.pad)) && zero(s->idtr.pad, sizeof(s->idtr.pad));
+}
+static_assert(offsetof(struct hvx_sregs, tr) - offsetof(struct hvx_sregs, es) ==
+	      7 * sizeof(struct hvx_segment));
+
+static int set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
+{
+	struct hvx_sregs fixed;
+
+	if (!cr_ok(vcpu, s) || !segments_ok(vcpu, s))
+		return -EINVAL;
+	/* The last thing that can fail. */
+	if (s->apic_base != vcpu->apic_base && hvx_lapic_set_base(vcpu, s->apic_base, true))
+		return -EINVAL;
+	fixed = *s;
+	fixed.cr0 |= X86_CR0_ET;
+	hvx_backend->set_sregs(vcpu, &fixed);
+	vcpu->cr2 = s->cr2;
+	hvx_lapic_set_cr8(vcpu, s->cr8);
+	return 0;
+}
+
+/* ----------------------------------------------------------------- EVENTS */
+
+static void get_events(struct hvx_vcpu *vcpu, struct hvx_events *e)
+{
+	const struct hvx_pending *ev = &vcpu->ev;
+
+	memset(e, 0, sizeof(*e));
+	e->exception_pending = ev->exc_pending;
+	e->exception_injected = ev->exc_injected;
+	if (ev->exc_pending || ev->exc_injected) {
+		e->exception_vector = ev->exc_vector;
+		e->exception_has_code = ev->exc_has_code;
+		e->exception_code = ev->exc_has_code ? ev->exc_code : 0;
+		e->exception_payload = ev->exc_payload;
+	}
+	if (ev->irq_injected) {
+		e->interrupt_injected = 1;
+		e->interrupt_vector = ev->irq_vector;
+	} else if (vcpu->extint_vector >= 0) {
+		/* The 8259 has let go of it: from here on it is on its way in. */
+		e->interrupt_injected = 1;
+		e->interrupt_vector = vcpu->extint_vector;
+	}
+	e->interrupt_shadow = hvx_backend->get_shadow(vcpu);
+	e->nmi_injected = ev->nmi_injected;
+	e->nmi_pending = min(ev->nmi_pending_taken + atomic_read(&vcpu->nmi_queued), 2);
+	e->nmi_masked = ev->nmi_masked;
+	e->sipi_vector = vcpu->sipi_vector;
+}
+
+static bool events_ok(const struct hvx_events *e)
+{
+	if (e->exception_pending > 1 || e->exception_has_code > 1 || e->exception_injected > 1 ||
+	    e->interrupt_injected > 1 || e->nmi_injected > 1 || e->nmi_masked > 1 ||
+	    e->nmi_pending > 2 || e->pad || !zero(e->reserved, sizeof(e->reserved)) ||
+	    (e->interrupt_shadow & ~(HVX_SHADOW_STI | HVX_SHADOW_MOV_SS)))
+		return false;
+	/* One slot for an exception, and one event at a time cut short. */
+	if (e->exception_pending && e->exception_injected)
+		return false;
+	if (e->exception_injected + e->interrupt_injected + e->nmi_injected > 1)
+		return false;
+	if (!e->exception_pending && !e->exception_injected)
+		return !e->exception_has_code;
+	if (e->exception_vector > 31 || e->exception_vector == 2)
+		return false;
+	return !e->exception_has_code || (CODE_VECTORS & BIT(e->exception_vector));
+}
+
+static int set_events(struct hvx_vcpu *vcpu, const struct hvx_events *e)
+{
+	if (!events_ok(e))
+		return -EINVAL;
+	vcpu->ev = (struct hvx_pending) {
+		.exc_pending = e->exception_pending,
+		.exc_injected = e->exception_injected,
+		.exc_has_code = e->exception_has_code,
+		.exc_vector = e->exception_vector,
+		.exc_code = e->exception_has_code ? e->exception_code : 0,
+		.exc_payload = e->exception_payload,
+		.irq_injected = e->interrupt_injected,
+		.irq_vector = e->interrupt_vector,
+		.nmi_injected = e->nmi_injected,
+		.nmi_masked = e->nmi_masked,
+		.nmi_pending_taken = e->nmi_pending,
+	};
+	atomic_set(&vcpu->nmi_queued, 0);
+	vcpu->extint_vector = -1;
+	vcpu->sipi_vector = e->sipi_vector;
+	hvx_backend->set_shadow(vcpu, e->interrupt_shadow);
+	return 0;
+}
+
+/* -------------------------------------------------------- the other groups */
+
+static void get_debugregs(struct hvx_vcpu *vcpu, struct hvx_debugregs *d)
+{
+	memset(d, 0, sizeof(*d));
+	memcpy(d->db, vcpu->db, sizeof(d->db));
+	d->dr6 = vcpu->dr6;
+	d->dr7 = vcpu->dr7;
+}
+
+static int set_debugregs(struct hvx_vcpu *vcpu, const struct hvx_debugregs *d)
+{
+	if (d->dr6 >> 32 || d->dr7 & DR7_MBZ || !zero(d->reserved, sizeof(d->reserved)))
+		return -EINVAL;
+	memcpy(vcpu->db, d->db, sizeof(vcpu->db));
+	vcpu->dr6 = (d->dr6 & DR6_BITS) | DR6_FIXED;
+	vcpu->dr7 = d->dr7 | DR7_FIXED;
+	hvx_backend->update_debug(vcpu);
+	return 0;
+}
+
+static int set_mp(struct hvx_vcpu *vcpu, const struct hvx_mp_state *m)
+{
+	if (m->state > HVX_MP_SIPI_RECEIVED || m->pad || !zero(m->reserved, sizeof(m->reserved)))
+		return -EINVAL;
+	if (m->state == HVX_MP_SIPI_RECEIVED)
+		hvx_vcpu_sipi(vcpu, vcpu->sipi_vector);
+	else
+		vcpu->mp_state = m->state;
+	return 0;
+}
+
+static void get_tsc(struct hvx_vcpu *vcpu, struct hvx_tsc_state *t)
+{
+	memset(t, 0, sizeof(*t));
+	t->value = hvx_read_guest_tsc(vcpu);
+	t->offset = vcpu->tsc_offset;
+	t->khz = vcpu->tsc_khz;
+}
+
+static int set_tsc(struct hvx_vcpu *vcpu, const struct hvx_tsc_state *t)
+{
+	if (t->pad || !zero(t->reserved, sizeof(t->reserved)) ||
+	    hvx_set_guest_tsc_khz(vcpu, t->khz))
+		return -EINVAL;
+	hvx_write_guest_tsc(vcpu, t->value);
+	return 0;
+}
+
+/* --------------------------------------------------------------- dispatch */
+
+static u32 group_size(u32 group)
+{
+	static const u32 sizes[HVX_STATE_NR] = {
+		[HVX_STATE_REGS] = sizeof(struct hvx_regs),
+		[HVX_STATE_SREGS] = sizeof(struct hvx_sregs),
+		[HVX_STATE_EVENTS] = sizeof(struct hvx_events),
+		[HVX_STATE_DEBUGREGS] = sizeof(struct hvx_debugregs),
+		[HVX_STATE_XSAVE] = sizeof(struct hvx_xsave_hdr),
+		[HVX_STATE_LAPIC] = sizeof(struct hvx_lapic_state),
+		[HVX_STATE_MP] = sizeof(struct hvx_mp_state),
+		[HVX_STATE_TSC] = sizeof(struct hvx_tsc_state),
+	};
+
+	if (group >= HVX_STATE_NR)
+		return 0;
+	return sizes[group] + (group == HVX_STATE_XSAVE ? hvx_xsave_size : 0);
+}
+
+int hvx_state_get(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size)
+{
+	struct hvx_mp_state *mp = buf;
+
+	if (!size || size != group_size(group))
+		return -EINVAL;
+	switch (group) {
+	case HVX_STATE_REGS:
+		*(struct hvx_regs *)buf = *regs_of(vcpu);
+		return 0;
+	case HVX_STATE_SREGS:
+		get_sregs(vcpu, buf);
+		return 0;
+	case HVX_STATE_EVENTS:
+		get_events(vcpu, buf);
+		return 0;
+	case HVX_STATE_DEBUGREGS:
+		get_debugregs(vcpu, buf);
+		return 0;
+	case HVX_STATE_XSAVE:
+		return hvx_fpu_get(vcpu, buf, (struct hvx_xsave_hdr *)buf + 1);
+	case HVX_STATE_LAPIC:
+		return hvx_lapic_get(vcpu, buf);
+	case HVX_STATE_MP:
+		memset(mp, 0, sizeof(*mp));
+		mp->state = vcpu->mp_state;
+		return 0;
+	case HVX_STATE_TSC:
+		get_tsc(vcpu, buf);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int hvx_state_set(struct hvx_vcpu *vcpu, u32 group, const void *buf, u32 size)
+{
+	if (!size || size != group_size(group))
+		return -EINVAL;
+	switch (group) {
+	case HVX_STATE_REGS:
+		return set_regs(vcpu, buf);
+	case HVX_STATE_SREGS:
+		return set_sregs(vcpu, buf);
+	case HVX_STATE_EVENTS:
+		return set_events(vcpu, buf);
+	case HVX_STATE_DEBUGREGS:
+		return set_debugregs(vcpu, buf);
+	case HVX_STATE_XSAVE:
+		return hvx_fpu_set(vcpu, buf, (const struct hvx_xsave_hdr *)buf + 1);
+	case HVX_STATE_LAPIC:
+		return hvx_lapic_set(vcpu, buf);
+	case HVX_STATE_MP:
+		return set_mp(vcpu, buf);
+	case HVX_STATE_TSC:
+		return set_tsc(vcpu, buf);
+	}
+	return -EINVAL;
+}
+
+/* The page is shared: it is only written here. */
+void hvx_state_fill_run(struct hvx_vcpu *vcpu, u32 mask)
+{
+	struct hvx_run *run = vcpu->run;
+
+	if (mask & BIT(HVX_STATE_REGS))
+		run->regs = *regs_of(vcpu);
+	if (mask & BIT(HVX_STATE_SREGS)) {
+		struct hvx_sregs s;
+
+		get_sregs(vcpu, &s);
+		run->sregs = s;
+	}
+	if (mask & BIT(HVX_STATE_EVENTS)) {
+		struct hvx_events e;
+
+		get_events(vcpu, &e);
+		run->events = e;
+	}
+}
+
+/* The page is shared: copied out first, then judged. */
+int hvx_state_apply_run(struct hvx_vcpu *vcpu, u32 mask)
+{
+	union {
+		struct hvx_regs regs;
+		struct hvx_sregs sregs;
+		struct hvx_events events;
+	} copy;
+	int ret = 0;
+
+	if (mask & ~RUN_GROUPS)
+		return -EINVAL;
+	/* memcpy() and a barrier: the compiler must not go back to the page. */
+	if (mask & BIT(HVX_STATE_SREGS)) {
+		memcpy(&copy.sregs, &vcpu->run->sregs, sizeof(copy.sregs));
+		barrier();
+		ret = set_sregs(vcpu, &copy.sregs);
+	}
+	if (!ret && mask & BIT(HVX_STATE_REGS)) {
+		memcpy(&copy.regs, &vcpu->run->regs, sizeof(copy.regs));
+		barrier();
+		ret = set_regs(vcpu, &copy.regs);
+	}
+	if (!ret && mask & BIT(HVX_STATE_EVENTS)) {
+		memcpy(&copy.events, &vcpu->run->events, sizeof(copy.events));
+		barrier();
+		ret = set_events(vcpu, &copy.events);
+	}
+	return ret;
+}
+
+/* --------------------------------------------------- power-up, INIT, SIPI */
+
+/* SDM vol. 3 table 9-1, APM vol. 2 table 14-1. */
+static void reset_sregs(struct hvx_sregs *s, u64 cr0_kept)
+{
+	struct hvx_segment *seg;
+
+	memset(s, 0, sizeof(*s));
+	for (seg = &s->es; seg <= &s->gs; seg++) {
+		seg->limit = 0xffff;
+		seg->attr = 0x93;	/* present, writable, accessed */
+	}
+	s->cs.selector = 0xf000;
+	s->cs.base = 0xffff0000;
+	s->cs.attr = 0x9b;		/* present, readable code, accessed */
+	s->ldtr.limit = 0xffff;
+	s->ldtr.attr = 0x82;
+	s->tr.limit = 0xffff;
+	s->tr.attr = 0x8b;		/* busy TSS */
+	s->gdtr.limit = 0xffff;
+	s->idtr.limit = 0xffff;
+	s->cr0 = X86_CR0_ET | cr0_kept;
+}
+
+void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
+{
+	const u64 cache = X86_CR0_CD | X86_CR0_NW;
+	const struct hvx_cpuid_entry *sig = hvx_cpuid_find(vcpu, 1, 0);
+	struct hvx_sregs s;
+
+	reset_sregs(&s, init ? hvx_backend->get_cr(vcpu, 0) & cache : cache);
+	memset(regs_of(vcpu), 0, sizeof(struct hvx_regs));
+	vcpu->regs[2] = sig ? sig->eax : 0;
+	vcpu->rip = 0xfff0;
+	vcpu->rflags = X86_EFLAGS_FIXED;
+	vcpu->cr2 = 0;
+	memset(vcpu->db, 0, sizeof(vcpu->db));
+	vcpu->dr6 = DR6_FIXED;
+	vcpu->dr7 = DR7_FIXED;
+	memset(&vcpu->ev, 0, sizeof(vcpu->ev));
+	atomic_set(&vcpu->nmi_queued, 0);
+	vcpu->extint_vector = -1;
+	vcpu->complete = HVX_COMPLETE_NONE;
+
+	hvx_lapic_reset(vcpu, init);
+	hvx_pv_reset(vcpu);
+	hvx_fpu_reset(vcpu, init);
+	hvx_backend->vcpu_reset(vcpu, init);
+	hvx_backend->set_sregs(vcpu, &s);
+	hvx_backend->set_shadow(vcpu, 0);
+	hvx_backend->update_debug(vcpu);
+	if (!init)
+		hvx_msr_reset(vcpu);
+	vcpu->mp_state = vcpu->id ? HVX_MP_WAIT_SIPI : HVX_MP_RUNNABLE;
+}
+
+void hvx_vcpu_sipi(struct hvx_vcpu *vcpu, u8 vector)
+{
+	struct hvx_sregs s;
+
+	get_sregs(vcpu, &s);
+	s.cs.selector = vector << 8;
+	s.cs.base = (u64)vector << 12;
+	hvx_backend->set_sregs(vcpu, &s);
+	vcpu->rip = 0;
+	vcpu->sipi_vector = vector;
+	vcpu->mp_state = HVX_MP_RUNNABLE;
+}
