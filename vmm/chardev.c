@@ -100,7 +100,7 @@ int terminal_raw(int fd)
 		saved_fd = -1;
 		return -errno;
 	}
-	log_raw_terminal = true;
+	log_raw_terminal = isatty(STDERR_FILENO);
 	return 0;
 }
 

@@ -57,6 +57,7 @@ struct machine {
 	pthread_mutex_t lock;
 	struct bus pio, mmio;
 	struct loop *loop;		/* main */
+	int signal_fd;
 	struct vcpu vcpu[HVX_MAX_VCPUS];
 	unsigned int nr_vcpus;
 

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The board, and a guest's life from power-on to its end. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "board.h"
+#include "boot/acpi.h"
+#include "boot/boot.h"
+#include "boot/smbios.h"
+#include "cpu.h"
+#include "devices/device.h"
+#include "devices/pci.h"
+#include "sandbox.h"
+#include "vcpu.h"
+
+/* ------------------------------------------------------------- the board */
+
+static int board_chipset(struct machine *m)
+{
+	return pic_create(m) ?:
+	       ioapic_create(m) ?:
+	       pit_create(m) ?:
+	       rtc_create(m) ?:
+	       i8042_create(m) ?:
+	       acpi_pm_create(m) ?:
+	       fw_cfg_create(m) ?:
+	       pci_host_create(m);
+}
+
+static int board_guest_to_host(struct machine *m)
+{
+	const struct domain *dom = m->dom;
+	int ret = 0;
+
+	if (dom->panic.present)
+		ret = pvpanic_create(m);
+	if (!ret && dom->debug_exit.present)
+		ret = debug_exit_create(m, dom->debug_exit.port ?: BOARD_DEBUG_EXIT_PORT);
+	return ret;
+}
+
+static int board_peripherals(struct machine *m)
+{
+	const struct domain *dom = m->dom;
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < dom->nr_serials && !ret; i++)
+		ret = serial_create(m, &dom->serial[i]);
+	for (i = 0; i < dom->nr_disks && !ret; i++)
+		ret = virtio_blk_create(m, &dom->disk[i]);
+	for (i = 0; i < dom->nr_nics && !ret; i++)
+		ret = virtio_net_create(m, &dom->nic[i]);
+	if (!ret && dom->nr_ports)
+		ret = virtio_console_create(m, dom->port, dom->nr_ports);
+	if (!ret && dom->rng.present)
+		ret = virtio_rng_create(m);
+	if (!ret && dom->balloon.present)
+		ret = virtio_balloon_create(m);
+	if (!ret && dom->vsock.present)
+		ret = virtio_vsock_create(m);
+	return ret;
+}
+
+/* RAM as the guest finds it after firmware: what the board has to say of itself. */
+static int board_tables(struct machine *m, uint64_t *rsdp)
+{
+	uint32_t apic_id[HVX_MAX_VCPUS];
+	struct acpi_board ab = {
+		.nr_cpus = m->nr_vcpus,
+		.apic_id = apic_id,
+		.ram_top = m->mem.high_size ? RAM_HIGH_START + m->mem.high_size : m->mem.low_size,
+		.phys_bits = m->cpu->phys_bits,
+		.pvpanic = m->dom->panic.present,
+		.suspend_mem = m->dom->suspend_mem,
+	};
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < m->nr_vcpus; i++)
+		apic_id[i] = m->vcpu[i].id;
+	for (i = 0; i < m->dom->nr_serials; i++)
+		ab.serial_mask |= 1U << (m->dom->serial[i].port & 3);
+	*rsdp = 0;
+	ret = m->dom->features.acpi ? acpi_write(&m->mem, &ab, rsdp) : 0;
+	return ret ?: smbios_write(&m->mem, m->dom, m->nr_vcpus);
+}
+
+/* The whole machine to its power-on state, as if firmware had just jumped to the kernel. */
+static int machine_reset(struct machine *m)
+{
+	struct boot_entry entry = { .mem = &m->mem };
+	struct device *dev;
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	for (dev = m->devices; dev; dev = dev->next)
+		if (dev->ops->reset)
+			dev->ops->reset(dev);
+	pci_assign(m);
+	vcpus_reset_sregs(m, &entry.sregs);
+	ret = board_tables(m, &entry.rsdp) ?:
+	      boot_load(m->boot, &entry);
+	pthread_mutex_unlock(&m->lock);
+	return ret ?: vcpus_reset(m, &entry.regs, &entry.sregs);
+}
+
+/* ----------------------------------------------------------------- build */
+
+static int open_hv(struct machine *m)
+{
+	int ret = hv_open(&m->hv, "/dev/hvx", HVX_VM_EXIT_MSR);
+
+	switch (ret) {
+	case 0:
+		break;
+	case -ENOENT:
+	case -ENODEV:
+	case -ENXIO:
+		log_error("/dev/hvx is not there: load the module (modprobe hvx); `hvx host` tells what is missing");
+		break;
+	case -EACCES:
+	case -EPERM:
+		log_error("no permission to open /dev/hvx: join the group hvx (usermod -aG hvx $USER) and log in again");
+		break;
+	case -EBUSY:
+		log_error("the CPU's virtualisation is held by another hypervisor: stop it, or see the kernel log (dmesg) for its name");
+		break;
+	case -EPROTO:
+		log_error("the loaded module hvx is of another version than this program: load the one that came with it");
+		break;
+	default:
+		log_error("/dev/hvx: %s; see the kernel log (dmesg)", strerror(-ret));
+	}
+	return ret;
+}
+
+static int build_memory(struct machine *m)
+{
+	const struct domain *dom = m->dom;
+	struct mem_backing backing = {
+		.hugetlb = dom->backing.hugepages,
+		.hugepage_size = dom->backing.hugepage_size,
+		.locked = dom->backing.locked,
+		.no_ksm = dom->backing.nosharepages,
+		.prealloc = dom->backing.prealloc,
+	};
+	unsigned int i;
+	int ret;
+
+	if (dom->memory > (1ULL << m->cpu->phys_bits) / 2) {
+		log_error("<memory>: %llu MiB is more than this host's CPU can map for a guest",
+			  (unsigned long long)(dom->memory >> 20));
+		return -EINVAL;
+	}
+	ret = guest_mem_init(&m->mem, dom->memory, &backing);
+	for (i = 0; !ret && i < m->mem.nr; i++) {
+		const struct guest_region *r = &m->mem.region[i];
+
+		ret = hv_set_slot(&m->hv, r->slot, r->readonly ? HVX_SLOT_READONLY : 0, r->gpa,
+				  r->size, r->hva);
+		if (ret)
+			log_error("the module refuses guest memory at %#llx: %s",
+				  (unsigned long long)r->gpa, strerror(-ret));
+	}
+	return ret;
+}
+
+static int build_cpu(struct machine *m)
+{
+	struct hvx_cpuid_entry host[HVX_MAX_CPUID];
+	int n = hv_supported_cpuid(&m->hv, host, HVX_MAX_CPUID);
+
+	if (n < 0) {
+		log_error("cannot read what CPU the module offers: %s", strerror(-n));
+		return n;
+	}
+	m->cpu = cpu_policy_new(m->dom, &m->hv.info, host, (unsigned int)n);
+	return m->cpu ? 0 : -EINVAL;
+}
+
+static void signal_arrived(void *opaque, uint32_t events)
+{
+	struct machine *m = opaque;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	if (read(m->signal_fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (si.ssi_signo == SIGUSR1)
+		acpi_pm_power_button(m);
+	else
+		machine_event(m, EV_STOP, 0);
+}
+
+static int build_loop(struct machine *m)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);	/* all threads inherit it */
+	m->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	m->loop = loop_new(&m->lock);
+	if (m->signal_fd < 0 || !m->loop ||
+	    !loop_add_fd(m->loop, m->signal_fd, EPOLLIN, signal_arrived, m)) {
+		log_error("cannot make the event loop: %s", strerror(errno));
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int status_of(int err)
+{
+	return err ? VMM_ERR_SETUP : VMM_OK;
+}
+
+int machine_build(struct machine *m, const struct domain *dom)
+{
+	int ret;
+
+	m->dom = dom;
+	m->mem.fd = m->signal_fd = m->hv.dev_fd = m->hv.vm_fd = -1;
+	m->event_status = -1;
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->park_lock, NULL);
+	pthread_cond_init(&m->park_cond, NULL);
+	pthread_cond_init(&m->parked_cond, NULL);
+	bus_init(&m->pio, &m->lock);
+	bus_init(&m->mmio, &m->lock);
+
+	ret = build_loop(m) ?: boot_open(&m->boot, dom);
+	if (ret)
+		return status_of(ret);
+	if (open_hv(m))
+		return VMM_ERR_HOST;
+	ret = build_cpu(m) ?:
+	      build_memory(m) ?:
+	      vcpus_create(m);
+	if (!ret) {
+		pthread_mutex_lock(&m->lock);
+		ret = board_chipset(m) ?:
+		      board_guest_to_host(m) ?:
+		      board_peripherals(m);
+		pthread_mutex_unlock(&m->lock);
+	}
+	return status_of(ret);
+}
+
+void machine_free(struct machine *m)
+{
+	struct device *dev, *next, *reversed = NULL;
+
+	vcpus_destroy(m);
+	pthread_mutex_lock(&m->lock);
+	/* Last made, first gone: a function leaves before its bus. */
+	for (dev = m->devices; dev; dev = next) {
+		next = dev->next;
+		dev->next = reversed;
+		reversed = dev;
+	}
+	m->devices = NULL;
+	for (dev = reversed; dev; dev = next) {
+		next = dev->next;
+		if (dev->ops->destroy)
+			dev->ops->destroy(dev);
+	}
+	pthread_mutex_unlock(&m->lock);
+	hv_close(&m->hv);
+	guest_mem_fini(&m->mem);
+	boot_close(m->boot);
+	free(m->cpu);
+	loop_free(m->loop);
+	if (m->signal_fd >= 0)
+		close(m->signal_fd);
+	bus_fini(&m->pio);
+	bus_fini(&m->mmio);
+	pthread_cond_destroy(&m->parked_cond);
+	pthread_cond_destroy(&m->park_cond);
+	pthread_mutex_destroy(&m->park_lock);
+	pthread_mutex_destroy(&m->lock);
+}
+
+/* ---------------------------------------------------------------- events */
+
+void machine_event(struct machine *m, enum machine_event ev, int status)
+{
+	int none = -1;
+
+	if (ev == EV_DEBUG_EXIT)
+		atomic_compare_exchange_strong(&m->event_status, &none, status);
+	atomic_fetch_or(&m->event, 1U << ev);
+	loop_stop(m->loop);
+}
+
+void irq_set(struct machine *m, unsigned int gsi, bool level)
+{
+	if (gsi < 16 && gsi != 2)	/* 2 is the slave 8259's cascade */
+		pic_set_irq(m->pic, gsi, level);
+	ioapic_set_irq(m->ioapic, gsi == 0 ? 2 : gsi, level);
+}
+
+enum action { ACT_EXIT, ACT_RESET, ACT_PRESERVE };
+
+static enum action lifecycle_action(enum lifecycle l)
+{
+	switch (l) {
+	case LIFE_RESTART:
+		return ACT_RESET;
+	case LIFE_PRESERVE:
+		return ACT_PRESERVE;
+	case LIFE_DESTROY:
+		break;
+	}
+	return ACT_EXIT;
+}
+
+/*
+ * What the domain wants done about the events in bits; the status with which
+ * an exit would be. Where several came at once, the gravest counts.
+ */
+static enum action decide(struct machine *m, unsigned int bits, int *status)
+{
+	const struct domain *dom = m->dom;
+
+	if (bits & (1U << EV_FATAL)) {
+		*status = VMM_ERR_INTERNAL;
+		return ACT_EXIT;
+	}
+	if (bits & (1U << EV_STOP)) {
+		*status = VMM_KILLED;
+		return ACT_EXIT;
+	}
+	if (bits & (1U << EV_DEBUG_EXIT)) {
+		*status = ((m->event_status & 0x7f) << 1) | 1;
+		return ACT_EXIT;
+	}
+	if (bits & (1U << EV_PANIC)) {
+		*status = VMM_GUEST_PANIC;
+		log_warn("the guest panicked");
+		return lifecycle_action(dom->on_crash);
+	}
+	if (bits & (1U << EV_CRASH)) {
+		*status = VMM_GUEST_SHUTDOWN;
+		if (dom->on_crash != LIFE_RESTART)
+			log_warn("triple fault");
+		return lifecycle_action(dom->on_crash);
+	}
+	*status = VMM_OK;
+	if (bits & (1U << EV_POWEROFF))
+		return lifecycle_action(dom->on_poweroff);
+	if (bits & (1U << EV_RESET))
+		return lifecycle_action(dom->on_reboot);
+	return ACT_PRESERVE;
+}
+
+int machine_run(struct machine *m)
+{
+	int status = VMM_ERR_SETUP;
+	bool preserved = false;
+	unsigned int bits;
+
+	if (vcpus_start(m) || sandbox_enter_thread(SANDBOX_MAIN))
+		return VMM_ERR_SETUP;
+	vcpus_pause(m);
+	if (machine_reset(m))
+		return VMM_ERR_SETUP;
+	vcpus_resume(m);
+
+	for (;;) {
+		loop_run(m->loop);
+		bits = atomic_load(&m->event);
+		if (!bits)
+			continue;
+		vcpus_pause(m);
+		bits = atomic_exchange(&m->event, 0);
+		switch (decide(m, bits, &status)) {
+		case ACT_EXIT:
+			return status;
+		case ACT_RESET:
+			preserved = false;
+			if (machine_reset(m))
+				return VMM_ERR_INTERNAL;
+			break;
+		case ACT_PRESERVE:
+			if (!preserved)
+				log_warn("the guest stands still, as its XML wants; SIGTERM ends it");
+			preserved = true;
+			break;
+		}
+		if (!preserved)
+			vcpus_resume(m);
+	}
+}
