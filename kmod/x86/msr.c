@@ -224,8 +224,10 @@ static int set_tsc_aux(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 ind
 {
 	if (val >> 32 || (!host && !has_tsc_aux(vcpu)))
 		return 1;
+	/* RDTSCP reads the CPU's own: while loaded, that is the guest's. */
+	if (vcpu->fpu_loaded && boot_cpu_has(X86_FEATURE_RDTSCP))
+		wrmsrq(MSR_TSC_AUX, val);
 	vcpu->tsc_aux = val;
-	hvx_backend->set_msr(vcpu, index, val);
 	return 0;
 }
 
