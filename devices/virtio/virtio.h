@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A virtio 1.2 device behind the PCI transport, as its own file sees it: a type,
+ * feature bits, a configuration space and queues. virtio_pci.c does the rest.
+ *
+ * Life of a device, as the driver drives it through device_status:
+ *
+ *   0 -> ACKNOWLEDGE -> DRIVER -> (features chosen) FEATURES_OK
+ *     -> (queues laid out and enabled) DRIVER_OK: ops->start, queues run
+ *     -> anything wrong with a ring: NEEDS_RESET
+ *     -> 0: queues stop, I/O in flight is finished, ops->stop, all forgotten
+ *
+ * Where code runs. Registers: on a vCPU thread under the machine lock; so do
+ * start, stop, config_*, reset. A queue's handler and queue_stop: on the queue's
+ * iothread, or, where it has none, on the main loop under the machine lock.
+ */
+#ifndef HVX_VIRTIO_VIRTIO_H
+#define HVX_VIRTIO_VIRTIO_H
+
+#include "devices/pci.h"
+#include "devices/virtio/iothread.h"
+#include "devices/virtio/virtqueue.h"
+
+#define VIRTIO_MAX_QUEUES 128
+
+struct virtio_device;
+struct virtio_queue;
+
+struct virtio_ops {
+	/* The driver has written len bytes at off of config[] where config_wmask lets it. */
+	void (*config_written)(struct virtio_device *v, unsigned int off, unsigned int len);
+	/* config[] is about to be read. */
+	void (*config_read)(struct virtio_device *v);
+	/* DRIVER_OK: features are settled, the enabled queues' rings are mapped, none runs yet. */
+	int (*start)(struct virtio_device *v);
+	/* No queue runs any more; the device forgets what the driver told it. */
+	void (*stop)(struct virtio_device *v);
+	/* The driver kicked; also called once when the queue starts or resumes. */
+	void (*handle)(struct virtio_queue *q);
+	/* Finish or cancel what is in flight: no guest memory is touched after it returns. */
+	void (*queue_stop)(struct virtio_queue *q);
+	/* Guest-owned queues (vhost): pause() and resume() instead of the queues' own. */
+	void (*pause)(struct virtio_device *v);
+	void (*resume)(struct virtio_device *v);
+	/* A queue's or (q NULL) every message changed: for irqfds. */
+	void (*vector_changed)(struct virtio_device *v, struct virtio_queue *q);
+};
+
+struct virtio_queue {
+	struct virtio_device *v;
+	uint16_t index;
+	struct virtqueue vq;
+	struct iothread *io;		/* NULL: main loop */
+	int kick_fd;			/* eventfd that the driver's notification signals */
+	struct loop_fd *watch;
+	bool running;			/* on the queue's own thread only */
+	bool external;			/* someone else (vhost) owns the kicks */
+
+	/* registers, machine lock */
+	uint16_t max_size, size;
+	bool enabled;
+	bool mapped;			/* rings are mapped: between start and stop */
+	uint64_t desc, avail, used;
+	uint16_t vector;		/* atomic: read by I/O threads */
+	uint64_t ioeventfd_addr;	/* 0: not registered */
+};
+
+struct virtio_device {
+	struct device dev;
+	struct pci_func pci;
+	const struct virtio_ops *ops;
+	uint16_t type;
+	uint64_t offered;		/* features, the transport's own included */
+	uint64_t features;		/* accepted; settled at FEATURES_OK */
+	bool no_ring_reset;		/* queues cannot be reset one by one (vhost) */
+
+	uint8_t *config;		/* config_len bytes, little-endian; under config_lock */
+	uint8_t *config_wmask;		/* NULL: read only */
+	unsigned int config_len;
+	pthread_mutex_t config_lock;
+	uint8_t generation;		/* atomic */
+
+	unsigned int nr_queues;
+	struct virtio_queue *queue;
+
+	/* transport registers */
+	uint8_t status;			/* atomic: NEEDS_RESET comes from any thread */
+	uint8_t isr;			/* atomic; only without MSI-X */
+	uint16_t config_vector;		/* atomic */
+	uint32_t feature_select, driver_select;
+	uint16_t queue_select;
+	bool started, paused;
+	unsigned int cfg_cap;		/* the PCI configuration access capability */
+};
+
+/*
+ * Make v (zeroed, v->dev not linked yet) a device on the bus. queue_sizes: nr
+ * maximum ring sizes. Queues start with io NULL; set q->io before
+ * virtio_add_kicks(). 0 or -errno after a message.
+ */
+int virtio_init(struct virtio_device *v, struct machine *m, const struct device_ops *dev_ops,
+		const struct virtio_ops *ops, uint16_t type, uint64_t features,
+		unsigned int config_len, unsigned int nr_queues, const uint16_t *queue_sizes,
+		const char *id);
+/* Watch the kick eventfds on the queues' threads; then the device is complete. */
+int virtio_add_kicks(struct virtio_device *v);
+/* Partner of virtio_init(). Queues are stopped; the caller ends its iothreads BEFORE this call. */
+void virtio_fini(struct virtio_device *v);
+
+/* device_ops of every virtio device. */
+void virtio_reset(struct device *dev);
+void virtio_pause(struct device *dev);
+void virtio_resume(struct device *dev);
+
+static inline bool virtio_has(const struct virtio_device *v, unsigned int bit)
+{
+	return v->features >> bit & 1;
+}
+
+/* Interrupt the driver for a queue. Any thread. */
+void virtio_notify(struct virtio_queue *q);
+/* vq_publish() and the interrupt that it may ask for. On the queue's thread. */
+void virtio_publish(struct virtio_queue *q);
+/* config[] has changed (under config_lock): new generation and an interrupt. Any thread. */
+void virtio_config_changed(struct virtio_device *v);
+/* The driver broke the rules: NEEDS_RESET. Any thread. */
+void virtio_broken(struct virtio_queue *q, const char *why);
+/*
+ * Pop in a handler: true with a chain; false when there is none, with kicks
+ * on again, or when the queue is broken, which has been reported.
+ */
+bool virtio_pop(struct virtio_queue *q, struct vq_chain *c);
+
+#endif
