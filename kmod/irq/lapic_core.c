@@ -133,6 +133,13 @@ int hvx_apic_scan(struct hvx_apic *a)
 	return a->mode == LAPIC_OFF ? -1 : v;
 }
 
+int hvx_apic_scan_ppr(struct hvx_apic *a)
+{
+	int v = hvx_apic_scan(a);
+
+	return v >= 0 && (v & 0xf0) > (a->ppr & 0xf0) ? v : -1;
+}
+
 void hvx_apic_eoi(struct hvx_apic *a)
 {
 	int v = a->isr_top;

@@ -161,6 +161,7 @@ void hvx_apic_export(struct hvx_apic *a, u32 *regs);
 int hvx_apic_import(struct hvx_apic *a, const u32 *regs);
 
 int hvx_apic_scan(struct hvx_apic *a);
+int hvx_apic_scan_ppr(struct hvx_apic *a);
 void hvx_apic_map_set(struct hvx_apic_map *map, const struct hvx_apic *a, bool present);
 unsigned long hvx_apic_map_logical(const struct hvx_apic_map *map, u32 dest);
 /* Of the candidates, the one that takes a lowest-priority interrupt; 0 if none can. */
@@ -201,9 +202,7 @@ static inline int hvx_apic_highest_irr(struct hvx_apic *a)
 /* Highest vector that can be delivered now, or -1. Runner. */
 static inline int hvx_apic_pending(struct hvx_apic *a)
 {
-	int v = hvx_apic_highest_irr(a);
-
-	return v >= 0 && (v & 0xf0) > (a->ppr & 0xf0) ? v : -1;
+	return likely(!READ_ONCE(a->irr_pending)) ? -1 : hvx_apic_scan_ppr(a);
 }
 
 /* The CPU takes the vector that hvx_apic_pending() gave. */

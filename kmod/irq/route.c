@@ -105,25 +105,16 @@ static unsigned long destinations(struct hvx_vm *vm, u32 dest, bool logical)
 	return dest == LAPIC_BROADCAST ? ~0UL : 0;
 }
 
-void hvx_send_ipi(struct hvx_vcpu *src, u64 icr)
+static noinline void send_other_ipi(struct hvx_vcpu *src, u64 icr)
 {
+	struct message m = {
+		.mode = MSG_MODE(icr),
+		.vector = MSG_VECTOR(icr),
+		.src = src,
+	};
 	struct hvx_vm *vm = src->vm;
-	u32 dest = icr >> 32;
 	unsigned long mask;
-	struct message m;
 
-	src->stats.ipi_sent++;
-	/* Fixed, to one physical id: what guests send most. */
-	if (likely(!(icr & (MSG_LOGICAL | 7 << 8 | 3 << 18)) && dest < HVX_MAX_VCPUS &&
-		   (u8)icr >= 16)) {
-		struct hvx_vcpu *vcpu = smp_load_acquire(&vm->vcpus[dest]);
-
-		if (vcpu)
-			deliver_fixed(vcpu, src, icr, false);
-		return;
-	}
-
-	m = (struct message) { .mode = MSG_MODE(icr), .vector = MSG_VECTOR(icr), .src = src };
 	switch (ICR_SHORTHAND(icr)) {
 	case SHORT_SELF:
 		mask = 1UL << src->id;
@@ -135,7 +126,7 @@ void hvx_send_ipi(struct hvx_vcpu *src, u64 icr)
 		mask = ~(1UL << src->id);
 		break;
 	default:
-		mask = destinations(vm, dest, icr & MSG_LOGICAL);
+		mask = destinations(vm, icr >> 32, icr & MSG_LOGICAL);
 	}
 
 	if (m.mode <= MSG_LOWEST) {
@@ -155,6 +146,23 @@ void hvx_send_ipi(struct hvx_vcpu *src, u64 icr)
 			return;
 	}
 	deliver_mask(vm, mask, &m);
+}
+
+void hvx_send_ipi(struct hvx_vcpu *src, u64 icr)
+{
+	struct hvx_vcpu *vcpu;
+	u32 dest = icr >> 32;
+
+	src->stats.ipi_sent++;
+	/* Fixed, to one physical id: what guests send most. */
+	if (unlikely((icr & (MSG_LOGICAL | 7 << 8 | 3 << 18)) || dest >= HVX_MAX_VCPUS ||
+		     MSG_VECTOR(icr) < 16)) {
+		send_other_ipi(src, icr);
+		return;
+	}
+	vcpu = smp_load_acquire(&src->vm->vcpus[dest]);
+	if (likely(vcpu))
+		deliver_fixed(vcpu, src, MSG_VECTOR(icr), false);
 }
 
 int hvx_pv_send_ipi(struct hvx_vcpu *src, u64 lo, u64 hi, u64 min, u64 icr, bool mode64)
