@@ -2,8 +2,7 @@
 /*
  * Where the board's parts are: the one place for port numbers, addresses and
  * interrupt lines that more than one file must agree on (devices, the ACPI
- * tables, the boot loaders). PCI windows are in devices/pci.h, the RAM layout
- * in vmm/memory.h.
+ * tables, the boot loaders). The RAM layout is in vmm/memory.h.
  */
 #ifndef HVX_VMM_BOARD_H
 #define HVX_VMM_BOARD_H
@@ -57,6 +56,11 @@
 
 /* PCI configuration mechanism #1; 0xcf9 inside it is the reset register, byte access */
 #define BOARD_PCI_CF8		0xcf8		/* 8 ports with 0xcfc */
+
+/* PCI windows, the same as in devices/pci.h (which has more to say of PCI) */
+#define BOARD_ECAM_BASE		0xe0000000U
+#define BOARD_ECAM_SIZE		0x10000000U
+#define BOARD_PCI_MMIO32	0xc0000000U	/* to BOARD_ECAM_BASE */
 
 /* Low memory that the board itself uses (below 1 MiB; see boot/e820.c) */
 #define BOARD_EBDA_BASE		0x9fc00		/* 1 KiB up to 640 KiB */

@@ -18,6 +18,9 @@
 #include "sandbox.h"
 #include "vcpu.h"
 
+_Static_assert(BOARD_ECAM_BASE == PCI_ECAM_BASE && BOARD_ECAM_SIZE == PCI_ECAM_SIZE &&
+	       BOARD_PCI_MMIO32 == PCI_MMIO32_BASE, "board.h and pci.h disagree");
+
 /* ------------------------------------------------------------- the board */
 
 static int board_chipset(struct machine *m)
