@@ -25,6 +25,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/hrtimer.h>
 #include <linux/rcuwait.h>
+#include <linux/wait.h>
 #include <linux/mm.h>
 #include <uapi/hvx.h>
 
@@ -58,6 +59,7 @@ enum hvx_req {
 	HVX_REQ_TIMER,		/* LAPIC timer expired */
 	HVX_REQ_MSR_FILTER,	/* permission bitmap is stale */
 	HVX_REQ_PV_EOI,		/* PV EOI word could not be read without sleeping */
+	HVX_REQ_EOI,		/* a level-triggered EOI waits for userspace: HVX_EXIT_EOI */
 	HVX_REQ_TRIPLE,		/* triple fault: HVX_EXIT_SHUTDOWN */
 	HVX_REQ_DEAD,		/* VM is going away or hardware was taken: -EIO */
 };
@@ -103,7 +105,9 @@ struct hvx_mmu {
 	unsigned int levels;	/* 4 or 5 */
 	unsigned int slot_hint;	/* index of the slot last hit; racy */
 	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range and slot change */
-	unsigned long invalidate_count;	/* notifier ranges in progress */
+	unsigned long invalidate_count;	/* notifier ranges in progress, all within: */
+	unsigned long invalidate_start, invalidate_end;	/* hva */
+	wait_queue_head_t invalidate_wait;	/* faults wait here until a range ends */
 	struct hvx_memslot leaving;	/* under mmu_lock: slot taken out of the array but perhaps not of the tables yet */
 	struct hvx_mmu_cache *caches;	/* by vCPU id; each belongs to that vCPU's runner */
 };
@@ -317,7 +321,6 @@ const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u3
 #define HVX_MSR_TO_USER 2
 int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host);	/* host: ioctl, not guest */
 int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);
-bool hvx_msr_may_sleep(u32 index, bool write);	/* the access needs preemption on */
 void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* power-up values; INIT leaves MSRs alone */
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz);	/* 0: the host's; -EINVAL */
 bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr);	/* for the widest paging that the guest may use */

@@ -378,12 +378,22 @@ static int fault_begin(struct fault *f)
 	return HVX_FAULT_OK;
 }
 
+/* Is the host changing what the fault would map? Slots with large leaves are aligned like their memory. */
+static bool fault_is_invalidating(struct fault *f)
+{
+	struct hvx_mmu *mmu = &f->vcpu->vm->mmu;
+	u64 size = level_pages(f->goal) << PAGE_SHIFT;
+	unsigned long hva = f->hva & ~(size - 1);
+
+	return READ_ONCE(mmu->invalidate_count) &&
+	       hva < READ_ONCE(mmu->invalidate_end) &&
+	       hva + size > READ_ONCE(mmu->invalidate_start);
+}
+
 /* Do the host's tables and the slots still say what this fault has seen? Under mmu_lock. */
 static bool fault_is_stale(struct fault *f)
 {
-	struct hvx_mmu *mmu = &f->vcpu->vm->mmu;
-
-	return mmu->invalidate_count || mmu->invalidate_seq != f->seq;
+	return f->vcpu->vm->mmu.invalidate_seq != f->seq || fault_is_invalidating(f);
 }
 
 /* The page if it is mapped now, writable if it can be had so. Does not sleep. */
@@ -575,36 +585,50 @@ again:
 	return -EAGAIN;
 }
 
-/* Everything after the page was found; lets go of it. */
+/* Everything after the page was found; lets go of it. -EAGAIN: start over. */
 static int fault_finish(struct fault *f)
 {
 	struct hvx_vm *vm = f->vcpu->vm;
-	int ret = HVX_FAULT_OK;
+	int ret;
 
 	f->goal = fault_goal(f);
 	spin_lock(&vm->mmu_lock);
-	if (!fault_is_stale(f))		/* else the guest faults again */
-		ret = fault_map(f);
+	ret = fault_is_stale(f) ? -EAGAIN : fault_map(f);
 	spin_unlock(&vm->mmu_lock);
 	put_page(f->page);
 	return ret;
 }
 
+static int fault_slow(struct fault *f)
+{
+	struct hvx_mmu *mmu = &f->vcpu->vm->mmu;
+	int ret = fault_begin(f);
+
+	if (ret == HVX_FAULT_OK && fault_is_invalidating(f)) {
+		if (wait_event_interruptible(mmu->invalidate_wait, !fault_is_invalidating(f)))
+			return -EAGAIN;
+		ret = fault_begin(f);
+	}
+	if (ret != HVX_FAULT_OK)
+		return ret;
+	ret = cache_fill(&mmu->caches[f->vcpu->id], mmu->levels - 1);
+	if (!ret)
+		ret = fault_page_slow(f);
+	if (ret)
+		return ret;
+	if (fault_maps_writable(f))
+		page_mark_dirty(f->page, true);
+	return fault_finish(f);
+}
+
 int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access)
 {
-	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access };
-	struct hvx_mmu *mmu = &vcpu->vm->mmu;
-	int ret = fault_begin(&f);
+	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access, .goal = 1 };
+	int ret = fault_slow(&f);
 
-	if (ret == HVX_FAULT_OK)
-		ret = cache_fill(&mmu->caches[vcpu->id], mmu->levels - 1);
-	if (ret == HVX_FAULT_OK)
-		ret = fault_page_slow(&f);
-	if (ret == HVX_FAULT_OK) {
-		if (fault_maps_writable(&f))
-			page_mark_dirty(f.page, true);
-		ret = fault_finish(&f);
-	}
+	/* The host changed something meanwhile, or a signal waits: the guest will fault again. */
+	if (ret == -EAGAIN)
+		ret = HVX_FAULT_OK;
 	trace_hvx_page_fault(vcpu, gpa, access, ret);
 	return ret;
 }
@@ -631,7 +655,7 @@ static bool fault_unprotect(struct fault *f)
 
 int hvx_mmu_fault_fast(struct hvx_vcpu *vcpu, u64 gpa, u32 access)
 {
-	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access };
+	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access, .goal = 1 };
 	int ret = fault_begin(&f);
 
 	if (ret != HVX_FAULT_OK)
@@ -692,10 +716,17 @@ static bool walk_slots(struct hvx_vm *vm, enum leaf_op op, unsigned long start, 
 static int invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
 	struct hvx_vm *vm = mn_vm(mn);
+	struct hvx_mmu *mmu = &vm->mmu;
 	int idx = srcu_read_lock(&vm->srcu);
 
 	spin_lock(&vm->mmu_lock);
-	vm->mmu.invalidate_count++;
+	if (!mmu->invalidate_count++) {
+		mmu->invalidate_start = range->start;
+		mmu->invalidate_end = range->end;
+	} else {
+		mmu->invalidate_start = min(mmu->invalidate_start, range->start);
+		mmu->invalidate_end = max(mmu->invalidate_end, range->end);
+	}
 	walk_slots(vm, LEAF_ZAP, range->start, range->end, mmu_notifier_range_blockable(range));
 	spin_unlock(&vm->mmu_lock);
 	srcu_read_unlock(&vm->srcu, idx);
@@ -710,6 +741,8 @@ static void invalidate_end(struct mmu_notifier *mn, const struct mmu_notifier_ra
 	vm->mmu.invalidate_seq++;
 	vm->mmu.invalidate_count--;
 	spin_unlock(&vm->mmu_lock);
+	if (wq_has_sleeper(&vm->mmu.invalidate_wait))
+		wake_up_all(&vm->mmu.invalidate_wait);
 }
 
 static bool walk_young(struct mmu_notifier *mn, enum leaf_op op, unsigned long start, unsigned long end)
@@ -768,6 +801,7 @@ int hvx_mmu_init(struct hvx_vm *vm)
 
 	mutex_init(&vm->slots_lock);
 	spin_lock_init(&vm->mmu_lock);
+	init_waitqueue_head(&vm->mmu.invalidate_wait);
 	vm->mmu.levels = hvx_backend->table_levels;
 	BUILD_BUG_ON(ARRAY_SIZE(vm->mmu.caches->table) < 5 - 1);
 
