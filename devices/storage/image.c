@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "devices/storage/image.h"
+#include "vmm/log.h"
+
+#define OVERLAY_DIR	"/var/tmp"
+
+/*
+ * Image locks by open file description, at the byte ranges that QEMU and its
+ * tools use, so that neither opens what the other writes to: a shared lock on
+ * 100 + n says "I need permission n", on 200 + n "nobody else may use it".
+ */
+#define LOCK_NEEDS	100
+#define LOCK_DENIES	200
+#define PERM_READ	0
+#define PERM_WRITE	1
+#define PERM_RESIZE	3
+
+static int lock_byte(int fd, off_t at, bool test)
+{
+	struct flock l = {
+		.l_type = test ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1,
+	};
+
+	if (fcntl(fd, test ? F_OFD_GETLK : F_OFD_SETLK, &l) < 0)
+		/* File systems without locks: run without, as without another VM. */
+		return errno == EAGAIN || errno == EACCES ? -EAGAIN : 0;
+	return test && l.l_type != F_UNLCK ? -EAGAIN : 0;
+}
+
+static int take_locks(int fd, bool write, bool shareable)
+{
+	int ret = lock_byte(fd, LOCK_NEEDS + PERM_READ, false);
+
+	if (!ret && write)
+		ret = lock_byte(fd, LOCK_NEEDS + PERM_WRITE, false);
+	if (!ret && !shareable)
+		ret = lock_byte(fd, LOCK_DENIES + PERM_WRITE, false);
+	if (!ret && !shareable)
+		ret = lock_byte(fd, LOCK_DENIES + PERM_RESIZE, false);
+	/* Only with our own in place, look for those of others: one of two wins at most. */
+	if (!ret)
+		ret = lock_byte(fd, LOCK_DENIES + PERM_READ, true);
+	if (!ret && write)
+		ret = lock_byte(fd, LOCK_DENIES + PERM_WRITE, true);
+	if (!ret && !shareable)
+		ret = lock_byte(fd, LOCK_NEEDS + PERM_WRITE, true);
+	return ret;
+}
+
+/* Smallest request that O_DIRECT takes here: tried, since few file systems tell. */
+static unsigned int probe_align(int fd)
+{
+	static const unsigned int sizes[] = { 512, 1024, 2048, 4096 };
+	unsigned int i, align = 4096;
+	void *buf = aligned_alloc(4096, 4096);
+
+	for (i = 0; buf && i < 4; i++) {
+		if (pread(fd, buf, sizes[i], 0) >= 0) {
+			align = sizes[i];
+			break;
+		}
+	}
+	free(buf);
+	return align;
+}
+
+static bool block_size_ok(unsigned int size)
+{
+	return size >= IMAGE_SECTOR && size <= 65536 && !(size & (size - 1));
+}
+
+static int measure(struct image *img, const struct dom_disk *cfg, const char *xml)
+{
+	struct stat st;
+	int bsz;
+
+	if (fstat(img->fd, &st) < 0)
+		return -errno;
+	if (S_ISBLK(st.st_mode)) {
+		if (ioctl(img->fd, BLKGETSIZE64, &img->size) < 0)
+			return -errno;
+		if (!ioctl(img->fd, BLKSSZGET, &bsz) && bsz >= 512 && bsz <= 65536)
+			img->logical_block = bsz;
+		if (!ioctl(img->fd, BLKPBSZGET, &bsz) && bsz >= 512 && bsz <= 65536)
+			img->physical_block = bsz;
+	} else if (S_ISREG(st.st_mode)) {
+		img->size = st.st_size;
+	} else {
+		log_error("%s:%u: disk %s: '%s' is neither a file nor a block device",
+			  xml, cfg->line, cfg->target, cfg->file);
+		return -EINVAL;
+	}
+	if (img->size % IMAGE_SECTOR) {
+		log_warn("%s:%u: disk %s: '%s' is not a multiple of 512 bytes; the last %u bytes are not shown",
+			 xml, cfg->line, cfg->target, cfg->file,
+			 (unsigned int)(img->size % IMAGE_SECTOR));
+		img->size -= img->size % IMAGE_SECTOR;
+	}
+	if (cfg->logical_block)
+		img->logical_block = cfg->logical_block;
+	if (cfg->physical_block)
+		img->physical_block = cfg->physical_block;
+	if (img->physical_block < img->logical_block)
+		img->physical_block = img->logical_block;
+	if (!block_size_ok(img->logical_block) || !block_size_ok(img->physical_block)) {
+		log_error("%s:%u: disk %s: <blockio>: block sizes are powers of two from 512 to 65536",
+			  xml, cfg->line, cfg->target);
+		return -EINVAL;
+	}
+	img->size -= img->size % img->logical_block;
+	return 0;
+}
+
+static const char *hint(int err, bool write)
+{
+	switch (err) {
+	case EACCES:
+	case EPERM:
+		return write ? "; give yourself write permission, or add <readonly/>" :
+			       "; give yourself read permission";
+	case ENOENT:
+		return "; create it, for example with truncate -s 10G";
+	case EROFS:
+		return "; add <readonly/> or <transient/>";
+	default:
+		return "";
+	}
+}
+
+static int open_files(struct image *img, const struct dom_disk *cfg, const char *xml)
+{
+	bool write = !img->readonly && !cfg->transient;
+	bool direct = cfg->cache == CACHE_NONE || cfg->cache == CACHE_DIRECTSYNC;
+	int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int err;
+
+	if (img->write_through && write)
+		flags |= O_DSYNC;
+	img->fd = open(cfg->file, flags | (direct ? O_DIRECT : 0));
+	if (img->fd < 0 && direct && errno == EINVAL) {
+		log_warn("%s:%u: disk %s: the file system of '%s' has no O_DIRECT; its page cache is used",
+			 xml, cfg->line, cfg->target, cfg->file);
+		direct = false;
+		img->fd = open(cfg->file, flags);
+	}
+	if (img->fd < 0) {
+		err = errno;
+		log_error("%s:%u: disk %s: cannot open '%s': %s%s", xml, cfg->line, cfg->target,
+			  cfg->file, strerror(err), hint(err, write));
+		return -err;
+	}
+	img->fd_buffered = img->fd;
+	img->align = 1;
+	if (direct) {
+		img->align = probe_align(img->fd);
+		img->fd_buffered = open(cfg->file, flags);
+		if (img->fd_buffered < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
+{
+	const char *dir = getenv("TMPDIR") ? getenv("TMPDIR") : OVERLAY_DIR;
+	int ret;
+
+	memset(img, 0, sizeof(*img));
+	img->fd = img->fd_buffered = -1;
+	img->readonly = cfg->readonly;
+	img->logical_block = img->physical_block = IMAGE_SECTOR;
+	img->write_through = cfg->cache == CACHE_WRITETHROUGH || cfg->cache == CACHE_DIRECTSYNC;
+	img->no_flush = cfg->cache == CACHE_UNSAFE || cfg->transient;
+	img->unmap = cfg->discard_unmap;
+	if (!cfg->file) {
+		log_error("%s:%u: disk %s: a virtio disk needs a <source>", xml, cfg->line, cfg->target);
+		return -EINVAL;
+	}
+	ret = open_files(img, cfg, xml);
+	if (!ret)
+		ret = measure(img, cfg, xml);
+	if (ret)
+		goto fail;
+	ret = take_locks(img->fd, !img->readonly && !cfg->transient, cfg->shareable);
+	if (ret) {
+		log_error("%s:%u: disk %s: '%s' is in use by another virtual machine; stop that one, or add <shareable/> to both if the guests can share it",
+			  xml, cfg->line, cfg->target, cfg->file);
+		goto fail;
+	}
+	if (cfg->transient && !img->readonly) {
+		img->overlay = overlay_new(dir, img->fd_buffered, img->size);
+		if (!img->overlay) {
+			ret = -errno;
+			log_error("%s:%u: disk %s: cannot make the file for <transient/> in %s: %s; set TMPDIR to a folder with room",
+				  xml, cfg->line, cfg->target, dir, strerror(-ret));
+			goto fail;
+		}
+	}
+	return 0;
+
+fail:
+	image_close(img);
+	return ret;
+}
+
+void image_close(struct image *img)
+{
+	overlay_free(img->overlay);
+	if (img->fd_buffered >= 0 && img->fd_buffered != img->fd)
+		close(img->fd_buffered);
+	if (img->fd >= 0)
+		close(img->fd);
+	img->overlay = NULL;
+	img->fd = img->fd_buffered = -1;
+}

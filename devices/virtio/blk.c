@@ -1,0 +1,692 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-blk (virtio 1.2, 5.2). Each queue has a thread with a ring of its own
+ * for asynchronous I/O, so queues share nothing but the image.
+ *
+ * A request becomes one or more file operations: more where an overlay holds
+ * parts of it, and for discards of several ranges. `pending` counts them; the
+ * last one to end gives the request back.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ids.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "devices/storage/aio.h"
+#include "devices/storage/image.h"
+#include "devices/virtio/virtio.h"
+
+#define QUEUE_SIZE	128
+#define MAX_QUEUES	64
+#define DEFAULT_QUEUES	8	/* at most, one a vCPU */
+#define SEG_MAX		(QUEUE_SIZE - 2)
+#define INLINE_IOV	18
+#define FREE_REQS	32	/* kept for reuse, a queue */
+#define MAX_RANGES	16	/* of a discard or write-zeroes request */
+#define MAX_DISCARD	(1U << 22)	/* sectors of a range: 2 GiB */
+#define MAX_ZEROES	(1U << 15)	/* sectors of a range: 16 MiB, see write_zero_data() */
+#define ZERO_PIECE	(64U << 10)
+#define BOUNCE_MAX	(4U << 20)	/* bytes of one bounce buffer */
+#define BOUNCE_TOTAL	(16U << 20)	/* of all of a queue */
+
+struct blk_queue;
+
+struct blk_req {
+	struct blk_queue *bq;
+	struct blk_req *next;		/* in the free list */
+	uint16_t head;
+	uint32_t type;
+	uint32_t used_len;
+	uint8_t *status;		/* in guest memory */
+	unsigned int pending;
+	int err;
+	bool synced;			/* the flush that a write-through write needs is under way */
+	uint64_t offset, len;		/* reads and writes */
+	struct iovec *iov;
+	unsigned int nr_iov;
+	void *bounce;			/* aligned copy of the data */
+	struct iovec inline_iov[INLINE_IOV];
+};
+
+/* One file operation of a request. */
+struct blk_op {
+	struct aio_op aio;
+	struct blk_req *req;
+	bool overlay_write;		/* commit [start, start + length) when done */
+	uint64_t start, length;
+	struct iovec iov[];
+};
+
+struct blk_queue {
+	struct virtio_blk *blk;
+	struct virtio_queue *q;
+	struct iothread *io;
+	struct aio *aio;
+	struct blk_req *free;
+	unsigned int nr_free;
+	size_t bounced;
+};
+
+struct virtio_blk {
+	struct virtio_device v;
+	struct image img;
+	char serial[VIRTIO_BLK_ID_BYTES];
+	unsigned int nr_queues;
+	struct blk_queue bq[];
+};
+
+static void zero_fallback(struct blk_req *req, uint64_t offset, uint64_t len);
+
+/* ------------------------------------------------------------------ requests */
+
+static struct blk_req *req_get(struct blk_queue *bq)
+{
+	struct blk_req *req = bq->free;
+
+	if (req) {
+		bq->free = req->next;
+		bq->nr_free--;
+	} else {
+		req = malloc(sizeof(*req));
+		if (!req)
+			return NULL;
+	}
+	/* inline_iov stays as it was. */
+	memset(req, 0, offsetof(struct blk_req, inline_iov));
+	req->bq = bq;
+	return req;
+}
+
+static void req_put(struct blk_req *req)
+{
+	struct blk_queue *bq = req->bq;
+
+	if (req->iov != req->inline_iov)
+		free(req->iov);
+	if (req->bounce) {
+		bq->bounced -= req->len;
+		free(req->bounce);
+	}
+	if (bq->nr_free == FREE_REQS) {
+		free(req);
+		return;
+	}
+	req->next = bq->free;
+	bq->free = req;
+	bq->nr_free++;
+}
+
+static void finish(struct blk_req *req, uint8_t status)
+{
+	*req->status = status;
+	vq_push(&req->bq->q->vq, req->head, req->used_len);
+	req_put(req);
+}
+
+static uint8_t status_of(int err)
+{
+	if (!err)
+		return VIRTIO_BLK_S_OK;
+	return err == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
+}
+
+static void op_done(struct aio_op *aio, int err);
+
+/* nr_iov 0: an operation without data. */
+static struct blk_op *op_new(struct blk_req *req, enum aio_type type, int fd, uint64_t offset,
+			     uint64_t len, unsigned int nr_iov)
+{
+	struct blk_op *op = calloc(1, sizeof(*op) + nr_iov * sizeof(struct iovec));
+
+	if (!op) {
+		req->err = -ENOMEM;
+		return NULL;
+	}
+	op->req = req;
+	op->start = offset;
+	op->length = len;
+	op->aio = (struct aio_op){
+		.type = type, .fd = fd, .offset = offset, .len = len,
+		.iov = op->iov, .nr_iov = nr_iov, .done = op_done,
+	};
+	return op;
+}
+
+static void op_start(struct blk_op *op)
+{
+	op->req->pending++;
+	aio_add(op->req->bq->aio, &op->aio);
+}
+
+/* A write must be on stable storage before it is reported (and O_DSYNC did not see to it). */
+static bool wants_sync(const struct blk_req *req)
+{
+	const struct virtio_blk *blk = req->bq->blk;
+
+	return req->type == VIRTIO_BLK_T_OUT && !req->synced && !req->err && !blk->img.no_flush &&
+	       !blk->img.write_through && !virtio_has(&blk->v, VIRTIO_BLK_F_FLUSH);
+}
+
+/* Drop one count; the last one ends the request. */
+static void req_unref(struct blk_req *req)
+{
+	if (--req->pending)
+		return;
+	if (wants_sync(req)) {
+		struct blk_op *op = op_new(req, AIO_SYNC, req->bq->blk->img.fd, 0, 0, 0);
+
+		req->synced = true;
+		if (op) {
+			op_start(op);
+			return;
+		}
+	}
+	if (req->bounce && req->type == VIRTIO_BLK_T_IN && !req->err)
+		iov_write(req->iov, req->nr_iov, 0, req->bounce, req->len);
+	finish(req, status_of(req->err));
+}
+
+static void op_done(struct aio_op *aio, int err)
+{
+	struct blk_op *op = (struct blk_op *)aio;
+	struct blk_req *req = op->req;
+	struct overlay *o = req->bq->blk->img.overlay;
+
+	if ((err == -EOPNOTSUPP || err == -EINVAL) && op->aio.type == AIO_ALLOCATE) {
+		/* Not there, or not at this alignment: a discard is only a hint. */
+		if (req->type == VIRTIO_BLK_T_WRITE_ZEROES)
+			zero_fallback(req, op->start, op->length);
+		err = 0;
+	} else if (!err && op->overlay_write) {
+		overlay_commit(o, op->start, op->length);
+	}
+	if (err && !req->err)
+		req->err = err;
+	free(op);
+	req_unref(req);
+}
+
+/* -------------------------------------------------------------- read and write */
+
+/* An operation over [skip, skip + len) of the request's data. */
+static void start_part(struct blk_req *req, int fd, uint64_t skip, uint64_t len, bool overlay_write)
+{
+	struct iovec *iov = req->iov;
+	unsigned int nr = req->nr_iov;
+	struct blk_op *op;
+
+	op = op_new(req, req->type == VIRTIO_BLK_T_IN ? AIO_READ : AIO_WRITE, fd,
+		    req->offset + skip, len, nr);
+	if (!op)
+		return;
+	memcpy(op->iov, iov, nr * sizeof(*iov));
+	op->aio.nr_iov = iov_slice(&op->aio.iov, nr, skip, len);
+	op->overlay_write = overlay_write;
+	op_start(op);
+}
+
+static void overlay_read(struct blk_req *req)
+{
+	const struct image *img = &req->bq->blk->img;
+	uint64_t at = 0, run;
+	bool in;
+
+	for (; at < req->len; at += run) {
+		run = overlay_run(img->overlay, req->offset + at, req->len - at, &in);
+		start_part(req, in ? img->overlay->fd : img->fd_buffered, at, run, false);
+	}
+}
+
+static void overlay_write(struct blk_req *req)
+{
+	struct overlay *o = req->bq->blk->img.overlay;
+
+	req->err = overlay_prepare(o, req->offset, req->len);
+	if (!req->err)
+		start_part(req, o->fd, 0, req->len, true);
+}
+
+static bool aligned_memory(const struct blk_req *req, unsigned int align)
+{
+	unsigned int i;
+
+	for (i = 0; i < req->nr_iov; i++) {
+		if (((uintptr_t)req->iov[i].iov_base | req->iov[i].iov_len) & (align - 1))
+			return false;
+	}
+	return true;
+}
+
+/* O_DIRECT: which descriptor to use, with the data copied to aligned memory if need be. */
+static int direct_fd(struct blk_req *req)
+{
+	struct blk_queue *bq = req->bq;
+	const struct image *img = &bq->blk->img;
+	unsigned int align = img->align;
+
+	if (align == 1)
+		return img->fd;
+	if ((req->offset | req->len) & (align - 1))
+		return img->fd_buffered;
+	if (aligned_memory(req, align))
+		return img->fd;
+	if (req->len > BOUNCE_MAX || bq->bounced + req->len > BOUNCE_TOTAL)
+		return img->fd_buffered;
+	req->bounce = aligned_alloc(4096, (req->len + 4095) & ~4095ULL);
+	if (!req->bounce)
+		return img->fd_buffered;
+	bq->bounced += req->len;
+	return img->fd;
+}
+
+static void plain_transfer(struct blk_req *req)
+{
+	int fd = direct_fd(req);
+	struct blk_op *op;
+
+	if (!req->bounce) {
+		start_part(req, fd, 0, req->len, false);
+		return;
+	}
+	if (req->type == VIRTIO_BLK_T_OUT)
+		iov_read(req->iov, req->nr_iov, 0, req->bounce, req->len);
+	op = op_new(req, req->type == VIRTIO_BLK_T_IN ? AIO_READ : AIO_WRITE, fd, req->offset,
+		    req->len, 1);
+	if (!op)
+		return;
+	op->iov[0] = (struct iovec){ req->bounce, req->len };
+	op_start(op);
+}
+
+/* Is [sector, sector + count) on the disk? */
+static bool in_range(const struct virtio_blk *blk, uint64_t sector, uint64_t count)
+{
+	uint64_t capacity = blk->img.size / IMAGE_SECTOR;
+
+	return count && count <= capacity && sector <= capacity - count;
+}
+
+static void do_transfer(struct blk_req *req, uint64_t sector)
+{
+	struct virtio_blk *blk = req->bq->blk;
+
+	if (req->len % IMAGE_SECTOR || !in_range(blk, sector, req->len / IMAGE_SECTOR) ||
+	    (req->type == VIRTIO_BLK_T_OUT && blk->img.readonly)) {
+		req->err = -EIO;
+		return;
+	}
+	req->offset = sector * IMAGE_SECTOR;
+	if (!blk->img.overlay)
+		plain_transfer(req);
+	else if (req->type == VIRTIO_BLK_T_IN)
+		overlay_read(req);
+	else
+		overlay_write(req);
+}
+
+static void do_flush(struct blk_req *req)
+{
+	struct virtio_blk *blk = req->bq->blk;
+	struct blk_op *op;
+
+	if (blk->img.no_flush || blk->img.readonly)
+		return;
+	op = op_new(req, AIO_SYNC, blk->img.fd, 0, 0, 0);
+	if (op)
+		op_start(op);
+}
+
+static void do_get_id(struct blk_req *req)
+{
+	/* As many bytes as the driver has room for; no terminator is promised. */
+	iov_write(req->iov, req->nr_iov, 0, req->bq->blk->serial, VIRTIO_BLK_ID_BYTES);
+}
+
+/* ------------------------------------------------------- discard, write zeroes */
+
+/* Zeroes as data, for file systems that cannot do it: one buffer many times over. */
+static void zero_fallback(struct blk_req *req, uint64_t offset, uint64_t len)
+{
+	static const uint8_t zeroes[ZERO_PIECE] __attribute__((aligned(4096)));
+	const struct image *img = &req->bq->blk->img;
+	unsigned int i, nr = (len + ZERO_PIECE - 1) / ZERO_PIECE;
+	struct blk_op *op;
+
+	op = op_new(req, AIO_WRITE, img->overlay ? img->overlay->fd : img->fd_buffered, offset,
+		    len, nr);
+	if (!op)
+		return;
+	for (i = 0; i < nr; i++) {
+		uint64_t left = len - (uint64_t)i * ZERO_PIECE;
+
+		op->iov[i].iov_base = (void *)(uintptr_t)zeroes;
+		op->iov[i].iov_len = left < ZERO_PIECE ? left : ZERO_PIECE;
+	}
+	op->overlay_write = img->overlay;
+	op_start(op);
+}
+
+static void zero_range(struct blk_req *req, uint64_t offset, uint64_t len, bool punch)
+{
+	const struct image *img = &req->bq->blk->img;
+	struct blk_op *op;
+
+	if (img->overlay) {
+		/* Blocks that are covered in part keep their other bytes; a hole reads as zeroes. */
+		req->err = overlay_prepare(img->overlay, offset, len);
+		punch = true;
+	}
+	if (req->err)
+		return;
+	op = op_new(req, AIO_ALLOCATE, img->overlay ? img->overlay->fd : img->fd, offset, len, 0);
+	if (!op)
+		return;
+	op->aio.mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+	op->overlay_write = img->overlay;
+	op_start(op);
+}
+
+static void do_ranges(struct blk_req *req)
+{
+	struct virtio_blk *blk = req->bq->blk;
+	struct virtio_blk_discard_write_zeroes range[MAX_RANGES];
+	bool discard = req->type == VIRTIO_BLK_T_DISCARD;
+	uint64_t feature = discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
+	unsigned int i, nr = req->len / sizeof(range[0]);
+
+	if (!virtio_has(&blk->v, feature)) {
+		req->err = -EOPNOTSUPP;
+		return;
+	}
+	if (!nr || nr > MAX_RANGES || req->len % sizeof(range[0]) || blk->img.readonly) {
+		req->err = -EIO;
+		return;
+	}
+	/* One copy, so that what is checked is what is used. */
+	iov_read(req->iov, req->nr_iov, 0, range, req->len);
+	for (i = 0; i < nr; i++) {
+		uint32_t count = le32toh(range[i].num_sectors), flags = le32toh(range[i].flags);
+
+		if (!in_range(blk, le64toh(range[i].sector), count) ||
+		    count > (discard ? MAX_DISCARD : MAX_ZEROES)) {
+			req->err = -EIO;
+			return;
+		}
+		if (flags & ~VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP || (discard && flags)) {
+			req->err = -EOPNOTSUPP;
+			return;
+		}
+	}
+	for (i = 0; i < nr && !req->err; i++) {
+		zero_range(req, le64toh(range[i].sector) * IMAGE_SECTOR,
+			   (uint64_t)le32toh(range[i].num_sectors) * IMAGE_SECTOR,
+			   discard || (range[i].flags && blk->img.unmap));
+	}
+}
+
+/* -------------------------------------------------------------------- dispatch */
+
+static void dispatch(struct blk_req *req, uint64_t sector)
+{
+	req->pending = 1;	/* ours, so that nothing ends before all is started */
+	switch (req->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_OUT:
+		do_transfer(req, sector);
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		do_flush(req);
+		break;
+	case VIRTIO_BLK_T_GET_ID:
+		do_get_id(req);
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		do_ranges(req);
+		break;
+	default:
+		req->err = -EOPNOTSUPP;
+		break;
+	}
+	req_unref(req);
+}
+
+/* Keep the data's iovecs beyond the next vq_pop(). */
+static bool keep_iov(struct blk_req *req, const struct iovec *iov, unsigned int nr)
+{
+	req->iov = req->inline_iov;
+	if (nr > INLINE_IOV) {
+		req->iov = malloc(nr * sizeof(*iov));
+		if (!req->iov)
+			return false;
+	}
+	memcpy(req->iov, iov, nr * sizeof(*iov));
+	req->nr_iov = nr;
+	return true;
+}
+
+static void start_request(struct blk_queue *bq, struct vq_chain *c)
+{
+	struct virtio_blk_outhdr hdr;
+	struct iovec *last, *iov;
+	struct blk_req *req;
+	uint8_t *status;
+	unsigned int nr;
+	bool write;
+
+	/* The status byte is the last that the device writes; without it nothing can be said. */
+	if (!c->in_len || iov_read(c->out, c->nr_out, 0, &hdr, sizeof(hdr)) != sizeof(hdr)) {
+		virtio_broken(bq->q, "a block request without header or status");
+		return;
+	}
+	last = &c->in[c->nr_in - 1];
+	status = (uint8_t *)last->iov_base + last->iov_len - 1;
+	req = req_get(bq);
+	if (!req)
+		goto no_memory;
+	req->status = status;
+	req->head = c->head;
+	req->type = le32toh(hdr.type);
+	req->used_len = c->in_len;
+	write = req->type == VIRTIO_BLK_T_OUT || req->type == VIRTIO_BLK_T_DISCARD ||
+		req->type == VIRTIO_BLK_T_WRITE_ZEROES;
+	if (write) {
+		iov = c->out;
+		req->len = c->out_len - sizeof(hdr);
+		nr = iov_slice(&iov, c->nr_out, sizeof(hdr), req->len);
+	} else {
+		iov = c->in;
+		req->len = c->in_len - 1;
+		nr = iov_slice(&iov, c->nr_in, 0, req->len);
+	}
+	if (keep_iov(req, iov, nr)) {
+		dispatch(req, le64toh(hdr.sector));
+		return;
+	}
+	req_put(req);
+no_memory:
+	*status = VIRTIO_BLK_S_IOERR;
+	vq_push(&bq->q->vq, c->head, c->in_len);
+}
+
+static void blk_handle(struct virtio_queue *q)
+{
+	struct blk_queue *bq = &((struct virtio_blk *)q->v)->bq[q->index];
+	struct vq_chain c;
+
+	while (virtio_pop(q, &c))
+		start_request(bq, &c);
+	aio_kick(bq->aio);
+	virtio_publish(q);
+}
+
+static void blk_idle(void *opaque)
+{
+	struct blk_queue *bq = opaque;
+
+	if (bq->q->running)
+		virtio_publish(bq->q);
+}
+
+static void blk_queue_stop(struct virtio_queue *q)
+{
+	struct blk_queue *bq = &((struct virtio_blk *)q->v)->bq[q->index];
+
+	aio_drain(bq->aio);
+	virtio_publish(q);
+}
+
+static const struct virtio_ops blk_virtio_ops = {
+	.handle = blk_handle,
+	.queue_stop = blk_queue_stop,
+};
+
+/* ---------------------------------------------------------------------- making */
+
+static void blk_destroy(struct device *dev)
+{
+	struct virtio_blk *blk = (struct virtio_blk *)dev;
+	unsigned int i;
+
+	virtio_reset(dev);
+	for (i = 0; i < blk->nr_queues; i++) {
+		struct blk_queue *bq = &blk->bq[i];
+
+		iothread_free(bq->io);
+		aio_free(bq->aio);
+		while (bq->free) {
+			struct blk_req *req = bq->free;
+
+			bq->free = req->next;
+			free(req);
+		}
+	}
+	virtio_fini(&blk->v);
+	image_close(&blk->img);
+	free(blk);
+}
+
+static const struct device_ops blk_ops = {
+	.name = "virtio-blk",
+	.xml = "<disk device='disk'> with <target bus='virtio'>",
+	.help = "Disk on a raw file or block device: <driver cache= discard= queues=>, <readonly/>, <shareable/>, <transient/>, <serial>, <blockio>.",
+	.reset = virtio_reset,
+	.pause = virtio_pause,
+	.resume = virtio_resume,
+	.destroy = blk_destroy,
+};
+DEVICE_REGISTER(blk_ops);
+
+static uint64_t blk_features(const struct image *img, unsigned int nr_queues)
+{
+	uint64_t f = 1ULL << VIRTIO_BLK_F_SEG_MAX | 1ULL << VIRTIO_BLK_F_BLK_SIZE |
+		     1ULL << VIRTIO_BLK_F_TOPOLOGY;
+
+	if (nr_queues > 1)
+		f |= 1ULL << VIRTIO_BLK_F_MQ;
+	if (img->readonly)
+		return f | 1ULL << VIRTIO_BLK_F_RO;
+	if (!img->write_through)
+		f |= 1ULL << VIRTIO_BLK_F_FLUSH;
+	f |= 1ULL << VIRTIO_BLK_F_WRITE_ZEROES;
+	if (img->unmap || img->overlay)
+		f |= 1ULL << VIRTIO_BLK_F_DISCARD;
+	return f;
+}
+
+static void blk_fill_config(struct virtio_blk *blk)
+{
+	struct virtio_blk_config *c = (void *)blk->v.config;
+	const struct image *img = &blk->img;
+	unsigned int exp = __builtin_ctz(img->physical_block / img->logical_block);
+
+	c->capacity = htole64(img->size / IMAGE_SECTOR);
+	c->seg_max = htole32(SEG_MAX);
+	c->blk_size = htole32(img->logical_block);
+	c->physical_block_exp = exp;
+	c->opt_io_size = 0;
+	c->num_queues = htole16(blk->nr_queues);
+	c->max_discard_sectors = htole32(MAX_DISCARD);
+	c->max_discard_seg = htole32(MAX_RANGES);
+	c->discard_sector_alignment = htole32(OVERLAY_BLOCK / IMAGE_SECTOR);
+	c->max_write_zeroes_sectors = htole32(MAX_ZEROES);
+	c->max_write_zeroes_seg = htole32(MAX_RANGES);
+	c->write_zeroes_may_unmap = img->unmap;
+}
+
+static unsigned int queue_count(const struct machine *m, const struct dom_disk *cfg)
+{
+	unsigned int n = cfg->queues;
+
+	if (!n)
+		n = m->nr_vcpus < DEFAULT_QUEUES ? m->nr_vcpus : DEFAULT_QUEUES;
+	if (!n)
+		n = 1;
+	return n < MAX_QUEUES ? n : MAX_QUEUES;
+}
+
+static int start_threads(struct virtio_blk *blk, const struct dom_disk *cfg)
+{
+	char name[16];
+	unsigned int i;
+
+	for (i = 0; i < blk->nr_queues; i++) {
+		struct blk_queue *bq = &blk->bq[i];
+
+		bq->blk = blk;
+		bq->q = &blk->v.queue[i];
+		snprintf(name, sizeof(name), "%.10s/%u", cfg->target ? cfg->target : "disk",
+			 i % 1000);
+		bq->io = iothread_new(name);
+		if (!bq->io)
+			return -ENOMEM;
+		bq->q->io = bq->io;
+		bq->aio = aio_new(iothread_loop(bq->io, NULL), blk_idle, bq);
+		if (!bq->aio) {
+			log_error("%s: out of memory", blk->v.dev.id);
+			return -ENOMEM;
+		}
+	}
+	return virtio_add_kicks(&blk->v);
+}
+
+int virtio_blk_create(struct machine *m, const struct dom_disk *cfg)
+{
+	unsigned int i, nr = queue_count(m, cfg);
+	uint16_t sizes[MAX_QUEUES];
+	struct virtio_blk *blk;
+	char id[32];
+	int ret;
+
+	blk = calloc(1, sizeof(*blk) + nr * sizeof(blk->bq[0]));
+	if (!blk)
+		return -ENOMEM;
+	for (i = 0; i < nr; i++)
+		sizes[i] = QUEUE_SIZE;
+	ret = image_open(&blk->img, cfg, m->dom ? m->dom->file : "");
+	if (ret) {
+		free(blk);
+		return ret;
+	}
+	blk->nr_queues = nr;
+	if (cfg->serial)
+		memcpy(blk->serial, cfg->serial, strnlen(cfg->serial, sizeof(blk->serial)));
+	snprintf(id, sizeof(id), "disk %s", cfg->target ? cfg->target : "");
+	ret = virtio_init(&blk->v, m, &blk_ops, &blk_virtio_ops, VIRTIO_ID_BLOCK,
+			  blk_features(&blk->img, nr), sizeof(struct virtio_blk_config), nr, sizes,
+			  id);
+	if (ret) {
+		image_close(&blk->img);
+		free(blk);
+		return ret;
+	}
+	blk_fill_config(blk);
+	ret = start_threads(blk, cfg);
+	if (ret)
+		blk_destroy(&blk->v.dev);
+	return ret;
+}
