@@ -80,7 +80,6 @@ static int board_tables(struct machine *m, uint64_t *rsdp)
 		.ram_top = m->mem.high_size ? RAM_HIGH_START + m->mem.high_size : m->mem.low_size,
 		.phys_bits = m->cpu->phys_bits,
 		.pvpanic = m->dom->panic.present,
-		.suspend_mem = m->dom->suspend_mem,
 	};
 	unsigned int i;
 	int ret;
@@ -91,7 +90,7 @@ static int board_tables(struct machine *m, uint64_t *rsdp)
 		ab.serial_mask |= 1U << (m->dom->serial[i].port & 3);
 	*rsdp = 0;
 	ret = m->dom->features.acpi ? acpi_write(&m->mem, &ab, rsdp) : 0;
-	return ret ?: smbios_write(&m->mem, m->dom, m->nr_vcpus);
+	return ret ?: guest_write(&m->mem, SMBIOS_BASE, m->smbios, m->smbios_len);
 }
 
 /* The whole machine to its power-on state, as if firmware had just jumped to the kernel. */
@@ -221,6 +220,12 @@ static int build_loop(struct machine *m)
 	return 0;
 }
 
+static int build_smbios(struct machine *m)
+{
+	m->smbios = smbios_new(m->dom, &m->smbios_len);
+	return m->smbios ? 0 : -ENOMEM;
+}
+
 static int status_of(int err)
 {
 	return err ? VMM_ERR_SETUP : VMM_OK;
@@ -240,7 +245,7 @@ int machine_build(struct machine *m, const struct domain *dom)
 	bus_init(&m->pio, &m->lock);
 	bus_init(&m->mmio, &m->lock);
 
-	ret = build_loop(m) ?: boot_open(&m->boot, dom);
+	ret = build_loop(m) ?: boot_open(&m->boot, dom) ?: build_smbios(m);
 	if (ret)
 		return status_of(ret);
 	if (open_hv(m))
@@ -280,6 +285,7 @@ void machine_free(struct machine *m)
 	hv_close(&m->hv);
 	guest_mem_fini(&m->mem);
 	boot_close(m->boot);
+	free(m->smbios);
 	free(m->cpu);
 	loop_free(m->loop);
 	if (m->signal_fd >= 0)

@@ -69,6 +69,8 @@ struct machine {
 	int console_in, console_out;	/* the terminal, -1 none (or taken by a chardev) */
 	const char *runtime_dir;	/* NULL: none; holds the pid and links to ptys */
 	struct boot *boot;		/* vmm/boot/boot.h */
+	void *smbios;			/* made once, written at each reset */
+	size_t smbios_len;
 
 	/* vCPU threads that wait to be let run again (vcpu.c) */
 	pthread_mutex_t park_lock;
