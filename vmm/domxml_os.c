@@ -417,7 +417,7 @@ void h_hvx_debug_exit(struct px *px, xmlNode *n)
 {
 	uint64_t port = QEMU_DEBUG_EXIT_PORT;
 
-	if (!x_attr(n, "iobase") || x_num(px, n, "iobase", 1, 0xfffc, &port))
+	if (!x_attr(n, "port") || x_num(px, n, "port", 1, 0xfffc, &port))
 		set_debug_exit(px, n, port);
 }
 

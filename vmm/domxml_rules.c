@@ -201,7 +201,7 @@ static const struct xelem domain_kids[] = {
 	{ .name = "capabilities", .act = REF, .flags = F_QEMU, .note = "for QEMU only; remove it" },
 	{ .name = "override", .act = REF, .flags = F_QEMU, .note = "for QEMU only; remove it" },
 	{ .name = "deprecation", .act = IGN, .flags = F_QEMU },
-	{ .name = "debug-exit", .fn = h_hvx_debug_exit, .flags = F_HVX, .attrs = ATTRS({ .name = "iobase" }) },
+	{ .name = "debug-exit", .fn = h_hvx_debug_exit, .flags = F_HVX, .attrs = ATTRS({ .name = "port" }) },
 	{ .name = "module", .fn = h_hvx_module, .flags = F_HVX | F_TEXT },
 	END
 };

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* hvx run: start hvx-vmm on a guest, and be its terminal or leave it alone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "cli.h"
+#include "rundir.h"
+#include "terminal.h"
+#include "vmm/domxml_int.h"
+
+#define CTRL_RBRACKET 0x1d
+
+struct run {
+	const char *file, *name;	/* name: of the guest, from --name or the XML */
+	bool detach, name_given;
+	int verbosity, escape;
+	struct domain *dom;
+	char *vmm;			/* path of hvx-vmm */
+	int xml;			/* memfd: what was checked is what runs */
+	struct rundir dir;		/* path NULL: none */
+	int to_vmm, from_out, from_err;	/* our ends of the pipes, -1: none */
+};
+
+/* The VMM's ends. -1: it gets ours. */
+struct ends {
+	int in, out, err;
+};
+
+static bool name_ok(const char *s)
+{
+	return *s && *s != '.' && strlen(s) <= 64 && !s[strcspn(s, "/\t\r\n")];
+}
+
+static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r)
+{
+	const char *value;
+	int c;
+
+	while ((c = cli_getopt(cmd, argc, argv, &value)) != -1) {
+		switch (c) {
+		case 'd':
+			r->detach = true;
+			break;
+		case 'v':
+			r->verbosity++;
+			break;
+		case 'n':
+			r->name = value;
+			r->name_given = true;
+			break;
+		case 'e':
+			r->escape = escape_parse(value);
+			if (r->escape < 0) {
+				cli_error("run: --escape %s: not a key; write ^X, one character, or none", value);
+				return VMM_ERR_USAGE;
+			}
+			break;
+		default:
+			return c == CLI_OPT_HELP ? -1 : VMM_ERR_USAGE;
+		}
+	}
+	if (optind + 1 != argc) {
+		cli_error("run: one XML file is wanted; see: hvx help run");
+		return VMM_ERR_USAGE;
+	}
+	r->file = argv[optind];
+	if (r->name && !name_ok(r->name)) {
+		cli_error("run: --name %s: a name has 1 to 64 characters, no '/', and no dot in front", r->name);
+		return VMM_ERR_USAGE;
+	}
+	return 0;
+}
+
+/* Read the XML once, whatever it is, so that it cannot change between here and the VMM. */
+static int load(struct run *r)
+{
+	char *why = NULL, *buf;
+	size_t len = 0, done = 0;
+	ssize_t n = 0;
+
+	buf = doc_read(r->file, -1, DOMXML_MAX_FILE, &len, &why);
+	if (!buf) {
+		fprintf(stderr, "%s: %s\n", r->file, why ? why : "out of memory");
+		free(why);
+		return VMM_ERR_USAGE;
+	}
+	r->xml = memfd_create("domain.xml", MFD_CLOEXEC);
+	while (r->xml >= 0 && done < len && (n = write(r->xml, buf + done, len - done)) > 0)
+		done += (size_t)n;
+	free(buf);
+	if (r->xml < 0 || done < len) {
+		cli_error("%s: %s", r->file, strerror(errno));
+		return VMM_ERR_SETUP;
+	}
+	/* The VMM gives the warnings: with it they reach the log of a detached guest too. */
+	r->dom = domxml_parse(r->file, r->xml, stderr, false, "", NULL);
+	if (!r->dom)
+		return VMM_ERR_USAGE;
+	lseek(r->xml, 0, SEEK_SET);
+	if (!r->name)
+		r->name = r->dom->name;
+	return 0;
+}
+
+/* A guest in the foreground needs no name of its own: CI runs many of one XML at a time. */
+static int make_rundir(struct run *r)
+{
+	char *other = NULL;
+
+	if (!rundir_open(&r->dir, r->name))
+		return 0;
+	if (errno == EWOULDBLOCK && !r->detach) {
+		if (asprintf(&other, "%s.%d", r->name, (int)getpid()) > 0)
+			rundir_open(&r->dir, other);
+		free(other);
+		return 0;
+	}
+	if (!r->detach)
+		return 0;	/* the guest goes without */
+	if (errno == EWOULDBLOCK)
+		cli_error("a guest called %s is running; stop it, or take another name with --name", r->name);
+	else if (errno == ENXIO)
+		cli_error("no folder for a guest in the background; set XDG_RUNTIME_DIR to one of yours");
+	else
+		cli_error("the runtime folder of %s cannot be made: %s", r->name, strerror(errno));
+	return VMM_ERR_SETUP;
+}
+
+/* --- starting hvx-vmm --- */
+
+static int make_pipe(int *ours, int *theirs, bool to_them)
+{
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC)) {
+		cli_error("pipe: %s", strerror(errno));
+		return -1;
+	}
+	*ours = p[to_them];
+	*theirs = p[!to_them];
+	return 0;
+}
+
+/* Pipes stand between the VMM and each of our three that is a terminal. */
+static int make_pipes(struct run *r, struct ends *e)
+{
+	*e = (struct ends){ -1, -1, -1 };
+	if (isatty(STDIN_FILENO) && make_pipe(&r->to_vmm, &e->in, true))
+		return -1;
+	if (isatty(STDOUT_FILENO) && make_pipe(&r->from_out, &e->out, false))
+		return -1;
+	if (isatty(STDERR_FILENO) && make_pipe(&r->from_err, &e->err, false))
+		return -1;
+	return 0;
+}
+
+static int open_background(struct run *r, struct ends *e)
+{
+	char *log = NULL;
+
+	e->in = open("/dev/null", O_RDWR | O_CLOEXEC);
+	e->err = -1;
+	if (asprintf(&log, "%s/log", r->dir.path) > 0)
+		e->err = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (e->in < 0 || e->err < 0)
+		cli_error("%s: %s", log ? log : "log", strerror(errno));
+	free(log);
+	e->out = e->err >= 0 ? fcntl(e->err, F_DUPFD_CLOEXEC, 3) : -1;
+	return e->in < 0 || e->out < 0 ? -1 : 0;
+}
+
+static void close_ends(struct ends *e)
+{
+	if (e->in >= 0)
+		close(e->in);
+	if (e->out >= 0)
+		close(e->out);
+	if (e->err >= 0)
+		close(e->err);
+}
+
+/* In the child. Only calls that are safe after fork(). */
+static void __attribute__((noreturn)) become_vmm(struct run *r, const struct ends *e, char *const argv[],
+						 pid_t parent, int report)
+{
+	sigset_t none;
+	int err;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	/* No controlling terminal: it can type nothing into it, and its keys send it no signals. */
+	setsid();
+	if (!r->detach) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() != parent)
+			_exit(VMM_KILLED);
+	}
+	if (e->in >= 0)
+		dup2(e->in, STDIN_FILENO);
+	if (e->out >= 0)
+		dup2(e->out, STDOUT_FILENO);
+	if (e->err >= 0)
+		dup2(e->err, STDERR_FILENO);
+	fcntl(r->xml, F_SETFD, 0);
+	if (r->dir.lock >= 0)
+		fcntl(r->dir.lock, F_SETFD, 0);
+	execv(r->vmm, argv);
+	err = errno;
+	while (write(report, &err, sizeof(err)) < 0 && errno == EINTR)
+		;
+	_exit(VMM_ERR_SETUP);
+}
+
+static pid_t start(struct run *r, const struct ends *e)
+{
+	char xml[16], *argv[16];
+	pid_t parent = getpid(), pid;
+	int report[2], err = 0, n = 0;
+
+	snprintf(xml, sizeof(xml), "%d", r->xml);
+	argv[n++] = r->vmm;
+	argv[n++] = "--xml-fd";
+	argv[n++] = xml;
+	argv[n++] = "--console";
+	argv[n++] = r->detach ? "none" : "stdio";
+	if (r->dir.path) {
+		argv[n++] = "--runtime-dir";
+		argv[n++] = r->dir.path;
+	}
+	if (r->name_given) {
+		argv[n++] = "--name";
+		argv[n++] = (char *)r->name;
+	}
+	if (r->verbosity)
+		argv[n++] = r->verbosity > 1 ? "-vv" : "-v";
+	argv[n++] = "--";
+	argv[n++] = (char *)r->file;
+	argv[n] = NULL;
+	if (pipe2(report, O_CLOEXEC)) {
+		cli_error("pipe: %s", strerror(errno));
+		return -1;
+	}
+	pid = fork();
+	if (!pid)
+		become_vmm(r, e, argv, parent, report[1]);
+	close(report[1]);
+	if (pid < 0) {
+		cli_error("fork: %s", strerror(errno));
+	} else if (read(report[0], &err, sizeof(err)) == sizeof(err)) {
+		cli_error("%s: %s", r->vmm, strerror(err));
+		waitpid(pid, NULL, 0);
+		pid = -1;
+	}
+	close(report[0]);
+	return pid;
+}
+
+static int exit_status(int status)
+{
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	if (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM)
+		return VMM_KILLED;
+	cli_error("hvx-vmm ended by a signal: %s; this is a fault of hvx, please report it",
+		  strsignal(WTERMSIG(status)));
+	return VMM_ERR_INTERNAL;
+}
+
+/* --- in the foreground --- */
+
+static int run_foreground(struct run *r)
+{
+	struct ends e;
+	pid_t pid;
+	int status;
+
+	if (!r->dom->nr_serials && !r->dom->nr_ports && isatty(STDIN_FILENO))
+		cli_error("the guest has no console; to see it here, add <console type='pty'/> to <devices>");
+	if (make_pipes(r, &e))
+		return VMM_ERR_SETUP;
+	pid = start(r, &e);
+	close_ends(&e);
+	if (pid < 0)
+		return VMM_ERR_SETUP;
+	status = console_run(pid, r->to_vmm, r->from_out, r->from_err, r->escape);
+	rundir_remove(&r->dir);
+	return exit_status(status);
+}
+
+/* --- in the background --- */
+
+static void show_log(const char *dir)
+{
+	char buf[4096], *path = NULL;
+	ssize_t n;
+	int fd = -1;
+
+	if (asprintf(&path, "%s/log", dir) > 0)
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0)
+		fwrite(buf, 1, (size_t)n, stderr);
+	if (fd >= 0)
+		close(fd);
+	free(path);
+}
+
+static void print_console(const struct run *r)
+{
+	const struct dom_serial *s = r->dom->serial;
+
+	for (unsigned int i = 0; i < r->dom->nr_serials; i++) {
+		if (s[i].chr.type != CHR_PTY)
+			continue;
+		printf("  console:       screen %s/serial%u.pty\n", r->dir.path, s[i].port);
+		return;
+	}
+}
+
+static void print_next_steps(const struct run *r, pid_t pid)
+{
+	printf("%s is running (pid %d)\n", r->name, (int)pid);
+	print_console(r);
+	printf("  messages:      cat %s/log\n", r->dir.path);
+	printf("  power button:  kill -USR1 %d\n", (int)pid);
+	printf("  stop at once:  kill %d\n", (int)pid);
+}
+
+/* The VMM writes its pid when the machine is built. Until then its end is ours to report. */
+static int run_background(struct run *r)
+{
+	char *ready = NULL;
+	struct ends e;
+	pid_t pid, done;
+	int status = 0;
+
+	if (open_background(r, &e)) {
+		close_ends(&e);
+		return VMM_ERR_SETUP;
+	}
+	pid = start(r, &e);
+	close_ends(&e);
+	if (pid < 0 || asprintf(&ready, "%s/pid", r->dir.path) < 0)
+		return VMM_ERR_SETUP;
+	do {
+		done = waitpid(pid, &status, WNOHANG);
+		if (!done && access(ready, F_OK))
+			poll(NULL, 0, 10);
+		else
+			break;
+	} while (1);
+	free(ready);
+	if (done == pid) {
+		show_log(r->dir.path);
+		rundir_remove(&r->dir);
+		return exit_status(status);
+	}
+	print_next_steps(r, pid);
+	return VMM_OK;
+}
+
+int cmd_run(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	struct run r = {
+		.escape = CTRL_RBRACKET, .xml = -1, .dir = { .lock = -1 },
+		.to_vmm = -1, .from_out = -1, .from_err = -1,
+	};
+	int status = parse(cmd, argc, argv, &r);
+
+	if (status)
+		return status < 0 ? VMM_OK : status;
+	status = load(&r);
+	if (!status) {
+		r.vmm = find_program("hvx-vmm");
+		if (!r.vmm) {
+			cli_error("hvx-vmm is neither beside this program nor in " HVX_LIBEXECDIR "; install hvx again");
+			status = VMM_ERR_SETUP;
+		}
+	}
+	if (!status)
+		status = make_rundir(&r);
+	if (!status)
+		status = r.detach ? run_background(&r) : run_foreground(&r);
+	rundir_close(&r.dir);
+	if (r.xml >= 0)
+		close(r.xml);
+	domain_free(r.dom);
+	free(r.vmm);
+	return status;
+}

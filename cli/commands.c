@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The verbs. */
+#include <string.h>
+#include "cli.h"
+
+#define OPTS(...) (const struct cli_opt[]){ __VA_ARGS__, { .name = NULL } }
+
+const struct cli_cmd cli_commands[] = {
+	{
+		.name = "run", .args = "FILE.xml", .run = cmd_run,
+		.summary = "run the guest that FILE.xml describes",
+		.help =
+"Runs the guest in the foreground, with its console on this terminal, until it\n"
+"powers off; then gives its exit status. Ctrl-] is the escape key: Ctrl-] ? says\n"
+"what can follow it, Ctrl-] q stops the guest.\n"
+"\n"
+"With --detach the guest runs on its own. Its runtime folder, $XDG_RUNTIME_DIR/hvx/NAME\n"
+"or /run/hvx/NAME, holds its pid, its log and its console.\n"
+"\n"
+"Exit status:\n"
+"   0   the guest powered off (with --detach: it was started)\n"
+"  64   bad command line or XML\n"
+"  65   the guest could not be started: a file, a permission, memory\n"
+"  66   no /dev/hvx, or the CPU is held by another hypervisor: see `hvx host`\n"
+"  67   the guest's kernel panicked (where the XML has <panic>)\n"
+"  68   triple fault\n"
+"  69   hvx-vmm or the module failed\n"
+"  70   stopped by a signal or from the console\n"
+"  odd  (V << 1) | 1, where the guest wrote V to its debug-exit port\n",
+		.opts = OPTS(
+			{ "detach", 'd', NULL, "run in the background; print where its console is" },
+			{ "escape", 'e', "KEY", "escape key: ^X for Ctrl-X, or none (default ^])" },
+			{ "name", 'n', "NAME", "call the guest NAME instead of the XML's <name>" },
+			{ "verbose", 'v', NULL, "say more; twice: much more" }),
+	}, {
+		.name = "validate", .args = "FILE...", .run = cmd_validate,
+		.summary = "check domain XML without running it",
+		.help =
+"Reports all that hvx would refuse, ignore with a warning, or not find. - is the\n"
+"standard input. Exit status: 0 all can be run, 64 one of them cannot.\n",
+		.opts = OPTS({ "quiet", 'q', NULL, "print errors only" }),
+	}, {
+		.name = "host", .args = "", .run = cmd_host,
+		.summary = "check what this host offers",
+		.help =
+"One line a check: PASS, WARN (guests run, but something will be missed) or FAIL\n"
+"(guests do not run), each with the command that mends it. Exit status: 0 nothing\n"
+"failed, 66 something did.\n",
+		.opts = OPTS({ "json", 'j', NULL, "print an array of {check, result, text, remedy}" }),
+	}, {
+		.name = "help", .args = "[VERB]", .run = cmd_help,
+		.summary = "explain a verb, or list them",
+		.help = "Without VERB, lists the verbs. See also hvx(1).\n",
+		.opts = OPTS({ .name = NULL }),
+	}, {
+		.name = "version", .args = "", .run = cmd_version,
+		.summary = "print the version",
+		.help = "Prints the version of this program.\n",
+		.opts = OPTS({ .name = NULL }),
+	},
+	{ .name = NULL },
+};
+
+const struct cli_cmd *cli_find(const char *name)
+{
+	for (const struct cli_cmd *c = cli_commands; c->name; c++)
+		if (!strcmp(c->name, name))
+			return c;
+	return NULL;
+}
+
+int cli_main(int argc, char **argv)
+{
+	const struct cli_cmd *cmd;
+
+	if (argc < 2) {
+		cli_overview(stderr);
+		return VMM_ERR_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return cmd_help(cli_find("help"), argc - 1, argv + 1);
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
+		return cmd_version(cli_find("version"), 1, argv + 1);
+	cmd = cli_find(argv[1]);
+	if (!cmd) {
+		cli_error("%s: no such verb; `hvx help` lists them", argv[1]);
+		return VMM_ERR_USAGE;
+	}
+	return cmd->run(cmd, argc - 1, argv + 1);
+}

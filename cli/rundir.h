@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A guest's runtime folder: BASE/hvx/NAME with its pid, log, console links and
+ * a lock that is held as long as its VMM lives. BASE is $XDG_RUNTIME_DIR, or
+ * /run for root and /run/user/UID for others where that is not set.
+ */
+#ifndef HVX_CLI_RUNDIR_H
+#define HVX_CLI_RUNDIR_H
+
+struct rundir {
+	char *path;
+	int lock;	/* the VMM inherits it, and with it the lock */
+};
+
+/*
+ * Make the folder of that name and lock it. 0, or -1 with errno:
+ * EWOULDBLOCK a guest of this name runs, ENXIO there is no BASE.
+ */
+int rundir_open(struct rundir *r, const char *name);
+/* The descriptor only: the folder stays, for a guest in the background. */
+void rundir_close(struct rundir *r);
+/* The folder too. */
+void rundir_remove(struct rundir *r);
+
+#endif
