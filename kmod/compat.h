@@ -64,11 +64,30 @@ static struct syscore_ops name = { .suspend = suspend_fn, .resume = resume_fn }
 #define hvx_unregister_syscore(s)	unregister_syscore_ops(s)
 #endif
 
-/* 6.6: honouring NUMA hinting faults is asked for; before, it was implied. */
+/*
+ * 6.2: a page fault-in can be made to end at any signal; before, only at a
+ * fatal one. 6.6: honouring NUMA hinting faults is asked for; before, implied.
+ */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
-#define HVX_FOLL_NUMA_FAULT FOLL_HONOR_NUMA_FAULT
+#define HVX_FOLL_FAULT (FOLL_INTERRUPTIBLE | FOLL_HONOR_NUMA_FAULT)
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#define HVX_FOLL_FAULT FOLL_INTERRUPTIBLE
 #else
-#define HVX_FOLL_NUMA_FAULT 0
+#define HVX_FOLL_FAULT 0
 #endif
+
+/*
+ * All up to now: hand a machine check that ended the guest to the host's own
+ * handler. FRED kernels have no such software interrupt; there the banks are
+ * polled by the kernel soon enough.
+ */
+static inline void hvx_host_machine_check(void)
+{
+#ifdef X86_FEATURE_FRED
+	if (cpu_feature_enabled(X86_FEATURE_FRED))
+		return;
+#endif
+	asm volatile("int $18");
+}
 
 #endif

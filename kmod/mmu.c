@@ -24,10 +24,9 @@
 
 #include "backend.h"
 #include "mmu.h"
-#include "trace.h"
 
 #define ENTRIES		512
-#define BATCH		4096	/* leaves between looks at need_resched() */
+#define BATCH		4096	/* leaves, about, between looks at need_resched() */
 
 /* Tables for one fault, allocated before mmu_lock is taken: all levels below the root. */
 struct hvx_mmu_cache {
@@ -274,6 +273,7 @@ static void walk_table(struct leaf_walk *w, u64 *table, int level)
 			u64 *child = entry_table(pte);
 
 			walk_table(w, child, level - 1);
+			w->budget -= ENTRIES / 8;	/* looking at empty entries takes time too */
 			if (w->op == LEAF_ZAP && !page_private(virt_to_page(child)))
 				walk_free_table(w, ptep, child);
 			continue;	/* the child has moved pos */
@@ -411,7 +411,7 @@ static bool fault_page_fast(struct fault *f)
 /* Fault the page in. Reading leaves copy-on-write alone: the leaf will be read-only. */
 static int fault_page_slow(struct fault *f)
 {
-	unsigned int flags = FOLL_HWPOISON | HVX_FOLL_NUMA_FAULT;
+	unsigned int flags = FOLL_HWPOISON | HVX_FOLL_FAULT;
 	struct page *page;
 	long n;
 
@@ -627,10 +627,7 @@ int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access)
 	int ret = fault_slow(&f);
 
 	/* The host changed something meanwhile, or a signal waits: the guest will fault again. */
-	if (ret == -EAGAIN)
-		ret = HVX_FAULT_OK;
-	trace_hvx_page_fault(vcpu, gpa, access, ret);
-	return ret;
+	return ret == -EAGAIN ? HVX_FAULT_OK : ret;
 }
 
 /* Write to a page that is only protected for the dirty log: no need to ask the host. */
@@ -660,20 +657,15 @@ int hvx_mmu_fault_fast(struct hvx_vcpu *vcpu, u64 gpa, u32 access)
 
 	if (ret != HVX_FAULT_OK)
 		return ret;
-	if (f.slot.dirty && access & HVX_ACC_WRITE && fault_unprotect(&f)) {
-		trace_hvx_page_fault(vcpu, gpa, access, HVX_FAULT_OK);
+	if (f.slot.dirty && access & HVX_ACC_WRITE && fault_unprotect(&f))
 		return HVX_FAULT_OK;
-	}
 	if (!fault_page_fast(&f))
 		return -EAGAIN;
 	if (fault_maps_writable(&f) && !page_mark_dirty(f.page, false)) {
 		put_page(f.page);
 		return -EAGAIN;
 	}
-	ret = fault_finish(&f);
-	if (ret == HVX_FAULT_OK)
-		trace_hvx_page_fault(vcpu, gpa, access, ret);
-	return ret;
+	return fault_finish(&f);
 }
 
 /* ---------------------------------------------------------------- notifier */
