@@ -4,7 +4,9 @@
  * answered here with preemption off; the rest goes to userspace.
  */
 #include <linux/kernel.h>
+#include <linux/percpu.h>
 #include <linux/sched.h>
+#include <asm/debugreg.h>
 
 #include "core.h"
 #include "trace.h"
@@ -83,15 +85,12 @@ enum hvx_next hvx_exit_rdmsr(struct hvx_vcpu *vcpu, unsigned int len)
 	return HVX_REENTER;
 }
 
-/* Called with preemption on (again, through handle_slow) for the MSRs that need it. */
 enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	u32 index = vcpu->regs[1];
 	u64 val = (u32)vcpu->regs[0] | vcpu->regs[2] << 32;
 	int r = HVX_MSR_TO_USER;
 
-	if (unlikely(vcpu->fpu_loaded && hvx_msr_may_sleep(index, true)))
-		return HVX_SLOW;
 	vcpu->stats.exit_msr++;
 	if (!rcu_access_pointer(vcpu->vm->msr_filter) || !hvx_msr_filtered(vcpu->vm, index, true))
 		r = hvx_set_msr(vcpu, index, val, false);

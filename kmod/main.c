@@ -148,7 +148,7 @@ void hvx_hw_put(void)
  * turned on it stays usable for the rest of the host; vCPUs that land there
  * get -EIO from the run loop.
  */
-static int cpu_online(unsigned int cpu)
+static int hvx_cpu_up(unsigned int cpu)
 {
 	unsigned long flags;
 
@@ -161,7 +161,7 @@ static int cpu_online(unsigned int cpu)
 	return 0;
 }
 
-static int cpu_offline(unsigned int cpu)
+static int hvx_cpu_down(unsigned int cpu)
 {
 	cpu_disable(NULL);
 	return 0;
@@ -221,9 +221,12 @@ static int __init hvx_init(void)
 	r = hvx_vcpu_setup();
 	if (r)
 		goto err_backend;
-	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/hvx:online", cpu_online, cpu_offline);
-	if (r < 0)
+	r = hvx_irq_init();
+	if (r)
 		goto err_vcpu;
+	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/hvx:online", hvx_cpu_up, hvx_cpu_down);
+	if (r < 0)
+		goto err_irq;
 	cpuhp_state = r;
 	hvx_register_syscore(&hvx_syscore);
 	r = register_reboot_notifier(&reboot_nb);
@@ -242,6 +245,8 @@ err_debugfs:
 err_syscore:
 	hvx_unregister_syscore(&hvx_syscore);
 	cpuhp_remove_state(cpuhp_state);
+err_irq:
+	hvx_irq_exit();
 err_vcpu:
 	hvx_vcpu_teardown();
 err_backend:
@@ -256,6 +261,7 @@ static void __exit hvx_exit(void)
 	unregister_reboot_notifier(&reboot_nb);
 	hvx_unregister_syscore(&hvx_syscore);
 	cpuhp_remove_state(cpuhp_state);
+	hvx_irq_exit();
 	hvx_vcpu_teardown();
 	hvx_backend->teardown();
 }

@@ -249,6 +249,8 @@ bool hvx_vcpu_has_work(struct hvx_vcpu *vcpu)
 		return !vcpu->ev.nmi_masked;
 	if (vcpu->ev.exc_pending || event_in_flight(vcpu))
 		return true;
+	if (READ_ONCE(vcpu->pv.unhalted))
+		return true;
 	if (!(vcpu->rflags & X86_EFLAGS_IF))
 		return false;
 	return hvx_lapic_pending(vcpu) >= 0 || vcpu->extint_vector >= 0 || extint_wanted(vcpu);
@@ -256,7 +258,7 @@ bool hvx_vcpu_has_work(struct hvx_vcpu *vcpu)
 
 /* --------------------------------------------------------------- the loop */
 
-/* Requests that the inner loop can serve; false: leave it. Preemption off, interrupts on. */
+/* Requests that the inner loop can serve; false: there are others. Interrupts on. */
 static bool serve_fast(struct hvx_vcpu *vcpu)
 {
 	if (hvx_take_request(vcpu, HVX_REQ_TLB_FLUSH)) {
@@ -355,14 +357,14 @@ static void serve_init_sipi(struct hvx_vcpu *vcpu)
 /* Everything that may sleep before an entry. HVX_REENTER, HVX_TO_USER or -errno. */
 static int serve_slow(struct hvx_vcpu *vcpu)
 {
+	int vector;
+
 	if (READ_ONCE(vcpu->vm->dead))
 		return -EIO;
 	if (READ_ONCE(vcpu->init_sipi))
 		serve_init_sipi(vcpu);
-	if (!READ_ONCE(vcpu->requests))
+	if (serve_fast(vcpu))
 		return HVX_REENTER;
-	if (hvx_take_request(vcpu, HVX_REQ_TIMER))
-		hvx_lapic_timer_expired(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_MSR_FILTER))
 		hvx_backend->update_msr_filter(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_CLOCK))
@@ -370,7 +372,15 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 	if (hvx_take_request(vcpu, HVX_REQ_STEAL))
 		hvx_pv_update_steal(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_PV_EOI))
-		hvx_pv_eoi_check(vcpu);
+		hvx_pv_eoi_slow(vcpu);
+	if (hvx_take_request(vcpu, HVX_REQ_EOI)) {
+		vector = hvx_lapic_take_eoi_exit(vcpu);
+		if (vector >= 0) {
+			vcpu->run->eoi.vector = vector;
+			vcpu->run->eoi.pad = 0;
+			return user_exit(vcpu, HVX_EXIT_EOI);
+		}
+	}
 	if (hvx_take_request(vcpu, HVX_REQ_TRIPLE))
 		return user_exit(vcpu, HVX_EXIT_SHUTDOWN);
 	if (hvx_take_request(vcpu, HVX_REQ_KICK))
@@ -394,9 +404,13 @@ static void wait_for_work(struct hvx_vcpu *vcpu)
 	vcpu->stats.halt_ns += ktime_get_ns() - start;
 	if (vcpu->pv.steal_msr)
 		hvx_request(vcpu, HVX_REQ_STEAL);
-	if (vcpu->mp_state == HVX_MP_HALTED && hvx_vcpu_has_work(vcpu) &&
-	    !(vcpu->requests & (1UL << HVX_REQ_TIMER)))
-		vcpu->mp_state = HVX_MP_RUNNABLE;
+}
+
+/* An event that ends HLT is there. */
+static void wake_up_guest(struct hvx_vcpu *vcpu)
+{
+	WRITE_ONCE(vcpu->pv.unhalted, false);
+	vcpu->mp_state = HVX_MP_RUNNABLE;
 }
 
 /* The outer loop: until userspace is wanted. 0 or -errno. */
@@ -423,11 +437,10 @@ static int run_loop(struct hvx_vcpu *vcpu)
 			continue;
 		}
 		if (vcpu->mp_state != HVX_MP_RUNNABLE) {
-			if (hvx_vcpu_has_work(vcpu) && vcpu->mp_state == HVX_MP_HALTED &&
-			    !(vcpu->requests & (1UL << HVX_REQ_TIMER)))
-				vcpu->mp_state = HVX_MP_RUNNABLE;
-			else if (!hvx_vcpu_has_work(vcpu))
+			if (!hvx_vcpu_has_work(vcpu))
 				wait_for_work(vcpu);
+			else if (!READ_ONCE(vcpu->requests) && vcpu->mp_state == HVX_MP_HALTED)
+				wake_up_guest(vcpu);
 			continue;
 		}
 		r = run_guest(vcpu);
@@ -842,7 +855,7 @@ int hvx_vcpu_create(struct hvx_vm *vm, unsigned long id)
 	hvx_vm_get(vm);
 	smp_store_release(&vm->vcpus[id], vcpu);
 	vm->nr_vcpus++;
-	hvx_apic_map_update(vm);
+	hvx_apic_map_update(vcpu);
 	hvx_debugfs_add_vcpu(vcpu);
 	fd_install(fd, file);
 	return fd;

@@ -201,8 +201,10 @@ void hvx_apic_do_eoi(struct hvx_apic *a, u8 vector)
 {
 	struct hvx_lapic *l = hvx_lapic_of(a);
 
-	if (!hvx_irqfd_eoi(l->vcpu, vector))
+	if (!hvx_irqfd_eoi(l->vcpu, vector)) {
 		l->eoi_exit = vector;
+		hvx_request(l->vcpu, HVX_REQ_EOI);
+	}
 }
 
 void hvx_apic_do_wake(struct hvx_apic *a)
