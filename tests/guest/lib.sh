@@ -18,8 +18,8 @@ cleanup() {
 	local pid
 
 	for pid in "${guest_pid[@]}"; do
-		kill -9 "$pid" 2>/dev/null
-	done
+		kill -9 "$pid" && wait "$pid"
+	done 2>/dev/null
 	rm -rf "$work"
 }
 trap cleanup EXIT
