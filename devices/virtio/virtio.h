@@ -54,6 +54,7 @@ struct virtio_queue {
 	int kick_fd;			/* eventfd that the driver's notification signals */
 	struct loop_fd *watch;
 	bool running;			/* on the queue's own thread only */
+	unsigned int budget;		/* chains that this call of the handler may still take */
 	bool external;			/* someone else (vhost) owns the kicks */
 
 	/* registers, machine lock */
@@ -127,7 +128,9 @@ void virtio_config_changed(struct virtio_device *v);
 void virtio_broken(struct virtio_queue *q, const char *why);
 /*
  * Pop in a handler: true with a chain; false when there is none, with kicks
- * on again, or when the queue is broken, which has been reported.
+ * on again, or when the queue is broken, which has been reported. Also false once
+ * a ring's worth has been taken: the queue is then kicked again, so that a driver
+ * that refills without end does not hold the thread.
  */
 bool virtio_pop(struct virtio_queue *q, struct vq_chain *c);
 

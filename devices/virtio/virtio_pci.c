@@ -85,12 +85,22 @@ void virtio_broken(struct virtio_queue *q, const char *why)
 		raise(v, LOAD(v->config_vector), ISR_CONFIG);
 }
 
+static void kick(struct virtio_queue *q)
+{
+	eventfd_write(q->kick_fd, 1);
+}
+
 bool virtio_pop(struct virtio_queue *q, struct vq_chain *c)
 {
 	int ret;
 
 	if (q->vq.broken)
 		return false;
+	if (!q->budget) {
+		kick(q);
+		return false;
+	}
+	q->budget--;
 	for (;;) {
 		ret = vq_pop(&q->vq, c);
 		if (ret > 0)
@@ -107,11 +117,6 @@ bool virtio_pop(struct virtio_queue *q, struct vq_chain *c)
 
 /* ------------------------------------------------------ queues, start and stop */
 
-static void kick(struct virtio_queue *q)
-{
-	eventfd_write(q->kick_fd, 1);
-}
-
 static void on_kick(void *opaque, uint32_t events)
 {
 	struct virtio_queue *q = opaque;
@@ -120,6 +125,7 @@ static void on_kick(void *opaque, uint32_t events)
 	eventfd_read(q->kick_fd, &n);
 	if (!q->running || q->vq.broken)
 		return;
+	q->budget = q->vq.size;
 	vq_disable_kick(&q->vq);
 	q->v->ops->handle(q);
 }
