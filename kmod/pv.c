@@ -361,10 +361,6 @@ int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 		;
 	if (i == ARRAY_SIZE(known) || !has_feature(vcpu, known[i].feature))
 		return 1;
-	if (hvx_backend->get_cpl(vcpu)) {
-		*ret = -KVM_EPERM;
-		return 0;
-	}
 
 	*ret = 0;
 	switch (nr) {
