@@ -313,11 +313,9 @@ void hvx_lapic_set_cr8(struct hvx_vcpu *vcpu, u8 val)
 
 int hvx_lapic_take_eoi_exit(struct hvx_vcpu *vcpu)
 {
-	struct hvx_lapic *l = vcpu->lapic;
-	int vector = l->eoi_exit;
+	int vector = vcpu->lapic->eoi_exit;
 
-	if (unlikely(vector >= 0))
-		l->eoi_exit = -1;
+	vcpu->lapic->eoi_exit = -1;
 	return vector;
 }
 
@@ -339,12 +337,14 @@ bool hvx_lapic_pv_eoi_ok(struct hvx_vcpu *vcpu, int vector)
 int hvx_lapic_create(struct hvx_vcpu *vcpu)
 {
 	struct hvx_vm *vm = vcpu->vm;
+	struct hvx_apic_map *map;
 	struct hvx_lapic *l;
 
 	if (!vm->apic_map) {	/* vCPUs are created under vm->lock */
-		vm->apic_map = kzalloc(sizeof(*vm->apic_map), GFP_KERNEL_ACCOUNT);
-		if (!vm->apic_map)
+		map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
+		if (!map)
 			return -ENOMEM;
+		smp_store_release(&vm->apic_map, map);
 	}
 	l = kzalloc(sizeof(*l), GFP_KERNEL_ACCOUNT);
 	if (!l)

@@ -199,7 +199,7 @@ int hvx_deliver_msi(struct hvx_vm *vm, u64 address, u32 data, struct hvx_irqfd_r
 	u32 dest = (address >> 12 & 0xff) | (address >> 5 & 0x7f) << 8;
 	unsigned long mask;
 
-	if (address >> 20 != 0xfee || !vm->apic_map)
+	if (address >> 20 != 0xfee || !smp_load_acquire(&vm->apic_map))
 		return 0;
 	if (dest == 0xff && !logical)
 		dest = LAPIC_BROADCAST;
