@@ -10,7 +10,7 @@
 for name in one two; do
 	yes "$name" | head -c 2M > "$work/$name.disk"
 	domain $name 256 2 \
-		"net.ifnames=0 hvx.exit=debug hvx.run=\"up > /dev/null; ip -4 -o addr show eth0; head -c 6 /dev/vda; sha256sum < /dev/vda; echo HVX-READY; while [ ! -e /tmp/go ]; do read -r x < /dev/ttyS0 && touch /tmp/go; done; sha256sum < /dev/vda; exit 3\"" \
+		"net.ifnames=0 hvx.exit=debug hvx.run=\"up > /dev/null; ip -4 -o addr show eth0; head -c 4 /dev/vda; sha256sum < /dev/vda; echo HVX-READY; while [ ! -e /tmp/go ]; do read -r x < /dev/ttyS0 && touch /tmp/go; done; sha256sum < /dev/vda; exit 3\"" \
 		"$xml_user_net<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='$work/$name.disk'/><target dev='vda' bus='virtio'/></disk>"
 done
 start one
