@@ -262,7 +262,6 @@ static int apply_features(struct cpu_policy *p, const struct domain *dom)
 	unsigned int i;
 	int ret = apply_model(p, dom);
 
-	/* A TSC whose rate another host could not keep up is no invariant one. */
 	for (i = 0; i < dom->cpu.nr_feature && !ret; i++)
 		ret = apply_feature(p, dom, i);
 	if (dom->features.pmu == 1)

@@ -185,7 +185,7 @@ void aml_method_begin(struct aml *a, const char *name, unsigned int args)
 	aml_op(a, METHOD_OP);
 	body_begin(a, TAIL_NONE);
 	aml_path(a, name);
-	aml_op(a, (uint8_t)(args & 7));
+	aml_op(a, (uint8_t)((args & 7) | 8));	/* serialised: names are created in it */
 }
 
 void aml_package_begin(struct aml *a, unsigned int count)
