@@ -319,7 +319,7 @@ void h_watchdog(struct px *px, xmlNode *n)
 {
 	static const char note[] = "left out: the board has no watchdog yet";
 
-	if (px_first(px, note))
+	if (x_is(n, "model", "itco") && px_first(px, note))
 		px_warn(px, n, "model", "%s", note);
 }
 

@@ -55,13 +55,17 @@ static bool source_ok(struct px *px, xmlNode *n, struct dom_disk *d)
 
 	if (!type || !strcmp(type, "file")) {
 		d->file = x_path(px, x_attr(source, "file"));
-		if (!d->file && x_attr(source, "dev"))
+		if (!d->file && x_attr(source, "dev")) {
 			px_err(px, source, "dev", "a file is given as file=; write file='PATH', or type='block' in <disk>");
+			return false;
+		}
 	} else if (!strcmp(type, "block")) {
 		d->block = true;
 		d->file = x_path(px, x_attr(source, "dev"));
-		if (!d->file && x_attr(source, "file"))
+		if (!d->file && x_attr(source, "file")) {
 			px_err(px, source, "file", "a device is given as dev=; write dev='/dev/...'");
+			return false;
+		}
 	} else if (!strcmp(type, "volume")) {
 		if (source && !volume_source(px, n, source, d))
 			return false;

@@ -143,6 +143,18 @@ static bool starts(const struct scan *s, const char *what)
 	return (size_t)(s->end - s->p) >= n && !memcmp(s->p, what, n);
 }
 
+/* libxml2 looks through all namespaces in scope for each prefix. */
+static bool many_namespaces(const char *buf, size_t len)
+{
+	static const char mark[] = "xmlns";
+	unsigned int n = 0;
+
+	for (const char *p = buf; (p = memmem(p, len - (size_t)(p - buf), mark, 5)); p += 5)
+		if (++n > DOMXML_MAX_NAMESPACES)
+			return true;
+	return false;
+}
+
 /*
  * Sees the same tags as an XML parser up to the first error that would stop
  * that parser; so no bound can be evaded by bad syntax.
@@ -156,6 +168,8 @@ int doc_scan(const char *buf, size_t len, unsigned int *line, const char **why)
 	*why = NULL;
 	if (memchr(buf, 0, len))
 		*why = "has NUL bytes; write it as UTF-8 text";
+	else if (many_namespaces(buf, len))
+		*why = "more than 256 namespace declarations; no domain XML needs that many";
 	while (!*why && s.p < s.end) {
 		if (*s.p != '<') {
 			if (*s.p++ == '\n')

@@ -25,6 +25,7 @@
 #define DOMXML_MAX_DEPTH	32	/* of nested elements; libvirt's own XML needs 9 */
 #define DOMXML_MAX_ELEMENTS	20000
 #define DOMXML_MAX_ATTRS	64	/* of one element, namespaces included */
+#define DOMXML_MAX_NAMESPACES	256
 #define DOMXML_MAX_ERRORS	20	/* shown; the rest is counted */
 
 #define QEMU_NS	"http://libvirt.org/schemas/domain/qemu/1.0"
