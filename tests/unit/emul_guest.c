@@ -9,6 +9,7 @@
 static uint8_t *ram_at(struct guest *g, uint64_t gpa, unsigned int len)
 {
 	g->accesses++;
+	g->last_gpa = gpa;
 	ck_assert_msg(len >= 1 && len <= 32, "access of %u bytes", len);
 	ck_assert_msg((gpa >> 12) == ((gpa + len - 1) >> 12), "access across a page");
 	return gpa < RAM_SIZE && len <= RAM_SIZE - gpa ? g->ram + gpa : NULL;

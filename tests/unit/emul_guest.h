@@ -61,6 +61,7 @@ struct guest {
 	uint64_t mmio_value;	/* what reads return, repeated */
 	uint32_t port_value;
 	unsigned int accesses;	/* all callbacks, for bounds */
+	uint64_t last_gpa;	/* of the latest memory access, answered or not */
 	/* cmpxchg_phys: say DIFFERS this many times first, changing the word by +1 */
 	unsigned int races;
 	unsigned int cmpxchgs;

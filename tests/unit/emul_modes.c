@@ -607,6 +607,9 @@ START_TEST(test_io_permission)
 	g.ram[0x6068 + 0x3f8 / 8] = 0x7f;
 	g.ram[0x6068 + 0x400 / 8] = 0xfe;
 	ck_assert_int_eq(guest_insn(&g, "66 6d"), EMUL_OK);
+	g.ram[0x6068 + 0x400 / 8] = 0x01;
+	expect_fault(&g, guest_insn(&g, "66 6d"), 13, 0);
+	g.ram[0x6068 + 0x400 / 8] = 0;
 	/* beyond the TSS limit */
 	g.sregs.tr.limit = 0x68 + 0x3f8 / 8;
 	expect_fault(&g, guest_insn(&g, "66 6d"), 13, 0);

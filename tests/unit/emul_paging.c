@@ -159,6 +159,7 @@ START_TEST(test_walk_32bit)
 	ck_assert_uint_eq(guest_rd(&g, 0x123010, 4), 0);
 	ck_assert_int_eq(guest_insn(&g, "8b 07"), EMUL_OK);
 	ck_assert_uint_eq(g.regs.rax, 0xffffffff);
+	ck_assert_uint_eq(g.last_gpa, 0x100123010ULL);
 	g.ctx.phys_bits = 32;
 	expect_fault(&g, guest_insn(&g, "8b 07"), 14, E_P | E_RSVD);
 	guest_fini(&g);
@@ -458,7 +459,7 @@ START_TEST(test_other_modes)
 	guest_init(&g);
 	guest_real(&g);
 	g.sregs.cr0 |= T_CR0_PE;
-	g.sregs.cpl = 3;
+	g.sregs.cpl = 0;	/* RFLAGS.VM decides */
 	g.regs.rflags |= T_FL_VM;
 	/* DS base 0x30000: linear 0x30010, table entry 0x30 */
 	guest_wr(&g, T2, 4, T1 | P | RW | US);
