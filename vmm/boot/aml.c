@@ -290,8 +290,9 @@ void aml_crs_begin(struct aml *a)
 void aml_crs_end(struct aml *a)
 {
 	static const uint8_t end_tag[] = { 0x79, 0 };	/* checksum 0: not used */
-	uint8_t size[3] = { WORD_PREFIX };
+	uint8_t size[3];
 	size_t start, len;
+	unsigned int n;
 
 	aml_raw(a, end_tag, sizeof(end_tag));
 	if (!a->depth || a->open[a->depth - 1].tail != TAIL_RESOURCES) {
@@ -300,9 +301,11 @@ void aml_crs_end(struct aml *a)
 	}
 	start = a->open[a->depth - 1].start;
 	len = a->len - start;
+	n = len <= 0xff ? 2 : 3;
+	size[0] = n == 2 ? BYTE_PREFIX : WORD_PREFIX;
 	size[1] = (uint8_t)len;
 	size[2] = (uint8_t)(len >> 8);
-	insert(a, start, size, sizeof(size));
+	insert(a, start, size, n);
 	aml_end(a);
 }
 
