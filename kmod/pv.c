@@ -103,8 +103,8 @@ static void write_versioned(struct hvx_vm *vm, u64 gpa, u32 *version, u64 data_g
 	smp_wmb();
 	hvx_write_guest(vm, data_gpa, data, len);
 	smp_wmb();
-	*version = v + 1;
-	hvx_write_guest(vm, gpa, version, sizeof(*version));
+	*version = ++v;
+	hvx_write_guest(vm, gpa, &v, sizeof(v));
 }
 
 /* When the guest's clock was zero. */
