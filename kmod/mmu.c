@@ -367,11 +367,11 @@ static int fault_begin(struct fault *f)
 
 	f->seq = READ_ONCE(vm->mmu.invalidate_seq);
 	smp_rmb();	/* pairs with slots_publish() and invalidate_end() */
-	rcu_read_lock();
+	rcu_read_lock_sched();
 	slot = hvx_slot_find(vm, hvx_slots(vm), f->gfn);
 	if (slot)
 		f->slot = *slot;
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
 	if (!slot || (f->access & HVX_ACC_WRITE && f->slot.flags & HVX_SLOT_READONLY))
 		return HVX_FAULT_MMIO;
 	f->hva = hvx_slot_hva(&f->slot, f->gfn);

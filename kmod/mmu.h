@@ -5,17 +5,19 @@
 
 #include <linux/nospec.h>
 #include <linux/rcupdate.h>
+#include <linux/uaccess.h>
 
 #include "hvx.h"
 
 /* slots.c */
 
-/* The slot array, for those who hold slots_lock, mmu_lock, srcu or RCU. */
+/* The slot array, for those who hold slots_lock, mmu_lock, srcu or RCU (here always the sched kind: cheapest). */
 static inline struct hvx_memslots *hvx_slots(struct hvx_vm *vm)
 {
 	return rcu_dereference_check(vm->slots, lockdep_is_held(&vm->slots_lock) ||
 				     lockdep_is_held(&vm->mmu_lock) ||
-				     srcu_read_lock_held(&vm->srcu));
+				     srcu_read_lock_held(&vm->srcu) ||
+				     rcu_read_lock_sched_held());
 }
 
 struct hvx_memslot *hvx_slot_search(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gfn);
@@ -43,6 +45,32 @@ static inline struct hvx_memslot *hvx_slot_find(struct hvx_vm *vm, struct hvx_me
 static inline unsigned long hvx_slot_hva(const struct hvx_memslot *slot, u64 gfn)
 {
 	return slot->hva + (array_index_nospec(gfn - slot->base_gfn, slot->npages) << PAGE_SHIFT);
+}
+
+/* Around reads of guest memory that must not sleep. */
+static inline struct hvx_memslots *hvx_atomic_begin(struct hvx_vm *vm)
+{
+	rcu_read_lock_sched();
+	pagefault_disable();
+	return hvx_slots(vm);
+}
+
+static inline void hvx_atomic_end(void)
+{
+	pagefault_enable();
+	rcu_read_unlock_sched();
+}
+
+/* The aligned eight bytes that gpa lies in. */
+static inline bool hvx_atomic_read_u64(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gpa, u64 *val)
+{
+	struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
+	unsigned long hva;
+
+	if (!slot)
+		return false;
+	hva = hvx_slot_hva(slot, gpa >> PAGE_SHIFT) + (offset_in_page(gpa) & ~7UL);
+	return !__get_user(*val, (const u64 __user *)hva);
 }
 
 /* mmu.c. Those with a range work under mmu_lock and flush before they return. */

@@ -41,10 +41,10 @@ bool hvx_gpa_is_ram(struct hvx_vm *vm, u64 gpa, bool write)
 	struct hvx_memslot *slot;
 	bool ram;
 
-	rcu_read_lock();
+	rcu_read_lock_sched();
 	slot = hvx_slot_find(vm, hvx_slots(vm), gpa >> PAGE_SHIFT);
 	ram = slot && !(write && slot->flags & HVX_SLOT_READONLY);
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
 	return ram;
 }
 
@@ -72,38 +72,44 @@ static __always_inline size_t slot_part(struct hvx_memslot *slot, u64 gpa, size_
 	return len < room ? len : room;
 }
 
-/* Slots only ever hold addresses that passed access_ok(). */
-static __always_inline bool copy_in(void *buf, const void __user *p, size_t n, bool atomic)
+/*
+ * Slots only ever hold addresses that passed access_ok(). Words of the
+ * paravirtual structures are on hot paths, so they go without a function's
+ * worth of checks on the length.
+ */
+static __always_inline unsigned long copy_in(void *buf, const void __user *p, size_t n, bool atomic)
 {
-	unsigned long left;
-
 	if (!atomic)
-		return !__copy_from_user(buf, p, n);
-	pagefault_disable();
-	if (n == sizeof(u64))	/* page table entries, mostly */
-		left = __get_user(*(u64 *)buf, (const u64 __user *)p);
-	else
-		left = __copy_from_user_inatomic(buf, p, n);
-	pagefault_enable();
-	return !left;
+		return __copy_from_user(buf, p, n);
+	switch (n) {
+	case 1:
+		return __get_user(*(u8 *)buf, (const u8 __user *)p);
+	case 4:
+		return __get_user(*(u32 *)buf, (const u32 __user *)p);
+	case 8:
+		return __get_user(*(u64 *)buf, (const u64 __user *)p);
+	}
+	return __copy_from_user_inatomic(buf, p, n);
 }
 
-static __always_inline bool copy_out(void __user *p, const void *buf, size_t n, bool atomic)
+static __always_inline unsigned long copy_out(void __user *p, const void *buf, size_t n, bool atomic)
 {
-	unsigned long left;
-
 	if (!atomic)
-		return !__copy_to_user(p, buf, n);
-	pagefault_disable();
-	left = __copy_to_user_inatomic(p, buf, n);
-	pagefault_enable();
-	return !left;
+		return __copy_to_user(p, buf, n);
+	switch (n) {
+	case 1:
+		return __put_user(*(const u8 *)buf, (u8 __user *)p);
+	case 4:
+		return __put_user(*(const u32 *)buf, (u32 __user *)p);
+	case 8:
+		return __put_user(*(const u64 *)buf, (u64 __user *)p);
+	}
+	return __copy_to_user_inatomic(p, buf, n);
 }
 
-static __always_inline int read_slots(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, bool atomic)
+static __always_inline int read_slots(struct hvx_vm *vm, struct hvx_memslots *slots,
+				      u64 gpa, void *buf, size_t len, bool atomic)
 {
-	struct hvx_memslots *slots = hvx_slots(vm);
-
 	while (len) {
 		struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
 		void __user *p;
@@ -112,7 +118,7 @@ static __always_inline int read_slots(struct hvx_vm *vm, u64 gpa, void *buf, siz
 		if (!slot)
 			return -EFAULT;
 		n = slot_part(slot, gpa, len, &p);
-		if (!copy_in(buf, p, n, atomic))
+		if (copy_in(buf, p, n, atomic))
 			return -EFAULT;
 		gpa += n;
 		buf += n;
@@ -121,22 +127,21 @@ static __always_inline int read_slots(struct hvx_vm *vm, u64 gpa, void *buf, siz
 	return 0;
 }
 
-static __always_inline int write_slots(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len, bool atomic)
+static __always_inline int write_slots(struct hvx_vm *vm, struct hvx_memslots *slots,
+				       u64 gpa, const void *buf, size_t len, bool atomic)
 {
-	struct hvx_memslots *slots = hvx_slots(vm);
-
 	while (len) {
 		struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
+		unsigned long left;
 		void __user *p;
-		bool ok;
 		size_t n;
 
 		if (!slot || slot->flags & HVX_SLOT_READONLY)
 			return -EFAULT;
 		n = slot_part(slot, gpa, len, &p);
-		ok = copy_out(p, buf, n, atomic);
-		mark_dirty(slot, gpa, n);	/* even then: part of it may be there */
-		if (!ok)
+		left = copy_out(p, buf, n, atomic);
+		mark_dirty(slot, gpa, n);	/* in any case: part of it may be there */
+		if (left)
 			return -EFAULT;
 		gpa += n;
 		buf += n;
@@ -148,7 +153,7 @@ static __always_inline int write_slots(struct hvx_vm *vm, u64 gpa, const void *b
 int hvx_read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len)
 {
 	int idx = srcu_read_lock(&vm->srcu);
-	int ret = read_slots(vm, gpa, buf, len, false);
+	int ret = read_slots(vm, hvx_slots(vm), gpa, buf, len, false);
 
 	srcu_read_unlock(&vm->srcu, idx);
 	return ret;
@@ -157,7 +162,7 @@ int hvx_read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len)
 int hvx_write_guest(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len)
 {
 	int idx = srcu_read_lock(&vm->srcu);
-	int ret = write_slots(vm, gpa, buf, len, false);
+	int ret = write_slots(vm, hvx_slots(vm), gpa, buf, len, false);
 
 	srcu_read_unlock(&vm->srcu, idx);
 	return ret;
@@ -165,21 +170,19 @@ int hvx_write_guest(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len)
 
 int hvx_read_guest_atomic(struct hvx_vm *vm, u64 gpa, void *buf, size_t len)
 {
-	int ret;
+	struct hvx_memslots *slots = hvx_atomic_begin(vm);
+	int ret = read_slots(vm, slots, gpa, buf, len, true);
 
-	rcu_read_lock();
-	ret = read_slots(vm, gpa, buf, len, true);
-	rcu_read_unlock();
+	hvx_atomic_end();
 	return ret;
 }
 
 int hvx_write_guest_atomic(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len)
 {
-	int ret;
+	struct hvx_memslots *slots = hvx_atomic_begin(vm);
+	int ret = write_slots(vm, slots, gpa, buf, len, true);
 
-	rcu_read_lock();
-	ret = write_slots(vm, gpa, buf, len, true);
-	rcu_read_unlock();
+	hvx_atomic_end();
 	return ret;
 }
 

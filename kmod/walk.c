@@ -9,6 +9,7 @@
 #include <asm/processor-flags.h>
 
 #include "backend.h"
+#include "mmu.h"
 
 #define GUEST_P		(1ULL << 0)
 #define GUEST_PS	(1ULL << 7)
@@ -25,10 +26,18 @@ struct paging {
 	u64 root;
 };
 
-static int read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, bool can_sleep)
+/* One table entry. slots: the caller is between hvx_atomic_begin() and _end(); NULL: may sleep. */
+static bool read_entry(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gpa, int size, u64 *entry)
 {
-	return can_sleep ? hvx_read_guest(vm, gpa, buf, len) :
-			   hvx_read_guest_atomic(vm, gpa, buf, len);
+	if (!slots) {
+		*entry = 0;
+		return !hvx_read_guest(vm, gpa, entry, size);
+	}
+	if (!hvx_atomic_read_u64(vm, slots, gpa, entry))
+		return false;
+	if (size == 4)
+		*entry = (u32)(*entry >> (gpa & 4) * 8);
+	return true;
 }
 
 static struct paging paging_of(struct hvx_vcpu *vcpu)
@@ -65,7 +74,7 @@ static u64 leaf_base(const struct paging *p, u64 entry, int shift)
 	return entry & GUEST_ADDR & mask;
 }
 
-static int translate(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa, bool can_sleep)
+static int walk(struct hvx_vcpu *vcpu, struct hvx_memslots *slots, u64 gva, u64 *gpa)
 {
 	struct paging p = paging_of(vcpu);
 	u64 table = p.root;
@@ -83,11 +92,10 @@ static int translate(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa, bool can_sleep)
 	for (level = p.levels; level > 0; level--) {
 		int shift = PAGE_SHIFT + p.bits * (level - 1);
 		u64 index = (gva >> shift) & ((1 << p.bits) - 1);
-		u64 entry = 0;
+		u64 entry;
 
-		if (read_guest(vcpu->vm, table + index * p.entry, &entry, p.entry, can_sleep))
-			return -EFAULT;
-		if (!(entry & GUEST_P))
+		if (!read_entry(vcpu->vm, slots, table + index * p.entry, p.entry, &entry) ||
+		    !(entry & GUEST_P))
 			return -EFAULT;
 		if (level == 1 || (level <= p.max_leaf && entry & GUEST_PS)) {
 			*gpa = leaf_base(&p, entry, shift) | (gva & ((1ULL << shift) - 1));
@@ -96,6 +104,17 @@ static int translate(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa, bool can_sleep)
 		table = entry & GUEST_ADDR;
 	}
 	return -EFAULT;
+}
+
+static int translate(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa, bool can_sleep)
+{
+	int ret;
+
+	if (can_sleep)
+		return walk(vcpu, NULL, gva, gpa);
+	ret = walk(vcpu, hvx_atomic_begin(vcpu->vm), gva, gpa);
+	hvx_atomic_end();
+	return ret;
 }
 
 int hvx_translate_gva(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa)
@@ -119,6 +138,28 @@ static u64 linear_rip(struct hvx_vcpu *vcpu, enum hvx_cpu_mode mode)
 	return (u32)(cs.base + (u32)vcpu->rip);
 }
 
+/* Bytes of one page. Word by word, as copying from user space is dear for so few bytes. */
+static bool read_bytes_atomic(struct hvx_vm *vm, u64 gpa, u8 *buf, int n)
+{
+	struct hvx_memslots *slots = hvx_atomic_begin(vm);
+	bool ok = true;
+
+	while (n > 0) {
+		int skip = gpa % sizeof(u64), part = min_t(int, n, sizeof(u64) - skip);
+		u64 word;
+
+		ok = hvx_atomic_read_u64(vm, slots, gpa, &word);
+		if (!ok)
+			break;
+		memcpy(buf, (u8 *)&word + skip, part);
+		gpa += part;
+		buf += part;
+		n -= part;
+	}
+	hvx_atomic_end();
+	return ok;
+}
+
 static int fetch(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
 {
 	enum hvx_cpu_mode mode = hvx_vcpu_mode(vcpu);
@@ -130,8 +171,10 @@ static int fetch(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
 		int n = min_t(int, max - got, PAGE_SIZE - offset_in_page(linear));
 		u64 gpa;
 
-		if (translate(vcpu, linear, &gpa, can_sleep) ||
-		    read_guest(vcpu->vm, gpa, insn + got, n, can_sleep))
+		if (translate(vcpu, linear, &gpa, can_sleep))
+			break;
+		if (can_sleep ? hvx_read_guest(vcpu->vm, gpa, insn + got, n) :
+				!read_bytes_atomic(vcpu->vm, gpa, insn + got, n))
 			break;
 		got += n;
 		linear += n;
