@@ -105,6 +105,8 @@ int virtio_init(struct virtio_device *v, struct machine *m, const struct device_
 		const char *id);
 /* Watch the kick eventfds on the queues' threads; then the device is complete. */
 int virtio_add_kicks(struct virtio_device *v);
+/* Let someone else own the queue's kicks, or have them here again. Queue not running; machine lock. */
+int virtio_set_external(struct virtio_queue *q, bool external);
 /* Partner of virtio_init(). Queues are stopped; the caller ends its iothreads BEFORE this call. */
 void virtio_fini(struct virtio_device *v);
 

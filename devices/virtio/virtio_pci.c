@@ -755,22 +755,44 @@ fail_parts:
 	return ret;
 }
 
+static int watch_kicks(struct virtio_queue *q)
+{
+	q->watch = loop_add_fd(iothread_loop(q->io, q->v->dev.m), q->kick_fd, EPOLLIN, on_kick, q);
+	if (q->watch)
+		return 0;
+	log_error("%s: out of memory", q->v->dev.id);
+	return -ENOMEM;
+}
+
 int virtio_add_kicks(struct virtio_device *v)
 {
 	unsigned int i;
+	int ret = 0;
 
-	for (i = 0; i < v->nr_queues; i++) {
-		struct virtio_queue *q = &v->queue[i];
-
-		if (q->external)
-			continue;
-		q->watch = loop_add_fd(iothread_loop(q->io, v->dev.m), q->kick_fd, EPOLLIN,
-				       on_kick, q);
-		if (!q->watch) {
-			log_error("%s: out of memory", v->dev.id);
-			return -ENOMEM;
-		}
+	for (i = 0; i < v->nr_queues && !ret; i++) {
+		if (!v->queue[i].external)
+			ret = watch_kicks(&v->queue[i]);
 	}
+	return ret;
+}
+
+static void unwatch(void *opaque)
+{
+	struct virtio_queue *q = opaque;
+
+	loop_del_fd(q->watch);
+	q->watch = NULL;
+}
+
+int virtio_set_external(struct virtio_queue *q, bool external)
+{
+	if (external == q->external)
+		return 0;
+	q->external = external;
+	if (!external)
+		return watch_kicks(q);
+	if (q->watch)
+		iothread_call(q->io, unwatch, q);
 	return 0;
 }
 

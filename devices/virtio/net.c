@@ -1,0 +1,743 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-net (virtio 1.2, 5.1). Queue pairs 2i (receive) and 2i + 1 (transmit),
+ * then the control queue. Each pair has a thread, or belongs to vhost-net.
+ *
+ * Receive: a frame is read from the back end into the pair's buffer and from there
+ * into as many of the driver's buffers as it takes (MRG_RXBUF). When the driver has
+ * none left the frame waits and the back end is not read any further.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <linux/vhost.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include "devices/net/backend.h"
+#include "devices/net/rx_filter.h"
+#include "devices/virtio/vhost.h"
+
+#define QUEUE_SIZE	256
+#define CTRL_SIZE	64
+#define MAX_PAIRS	32
+#define BUF_SIZE	(NET_HDR_LEN + NET_MAX_FRAME)
+#define RX_BATCH	128	/* frames for one wake-up */
+#define RX_MAX_BUFFERS	512	/* of the driver's, for one frame */
+#define TX_MAX_PIECES	128	/* more are copied together first */
+
+struct virtio_net;
+
+struct net_pair {
+	struct virtio_net *net;
+	unsigned int index;
+	struct iothread *io;
+	struct loop_fd *watch;
+	uint32_t events;	/* that are watched */
+	struct virtio_queue *rx, *tx;
+	bool rx_wait;		/* for buffers of the driver */
+	bool tx_wait;		/* for room in the back end */
+	bool dead;		/* the back end is gone */
+	uint8_t *buf;		/* BUF_SIZE: a frame on its way to the driver, with its header */
+	size_t len;		/* of it, 0: none */
+	uint16_t head[RX_MAX_BUFFERS];
+	uint32_t used[RX_MAX_BUFFERS];
+};
+
+struct virtio_net {
+	struct virtio_device v;
+	struct net_backend *be;
+	struct rx_filter filter;
+	unsigned int nr_pairs;
+	struct net_pair *pair;
+	struct vhost *vhost;	/* nr_pairs, or NULL */
+	bool died;		/* atomic: said so already */
+};
+
+static struct virtio_net_config *config_of(struct virtio_net *net)
+{
+	return (void *)net->v.config;
+}
+
+/* The back end is gone: the guest sees the cable pulled. On a pair's thread. */
+static void backend_died(struct net_pair *p, int err)
+{
+	struct virtio_net *net = p->net;
+
+	p->dead = true;
+	p->tx_wait = false;
+	p->len = 0;
+	loop_del_fd(p->watch);
+	p->watch = NULL;
+	if (__atomic_exchange_n(&net->died, true, __ATOMIC_ACQ_REL))
+		return;
+	log_error("%s: the %s has ended (%s); the guest's network link is down", net->v.dev.id,
+		  net->be->what, strerror(-err));
+	pthread_mutex_lock(&net->v.config_lock);
+	config_of(net)->status &= ~htole16(VIRTIO_NET_S_LINK_UP);
+	pthread_mutex_unlock(&net->v.config_lock);
+	virtio_config_changed(&net->v);
+}
+
+static void update_events(struct net_pair *p)
+{
+	uint32_t events = (p->rx->running && !p->rx_wait ? EPOLLIN : 0) |
+			  (p->tx_wait ? EPOLLOUT : 0);
+
+	if (!p->watch || events == p->events)
+		return;
+	p->events = events;
+	loop_mod_fd(p->watch, events);
+}
+
+/* --------------------------------------------------------------------- receive */
+
+static uint8_t *byte_at(const struct vq_chain *c, size_t offset)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->nr_in; i++) {
+		if (offset < c->in[i].iov_len)
+			return (uint8_t *)c->in[i].iov_base + offset;
+		offset -= c->in[i].iov_len;
+	}
+	return NULL;
+}
+
+static void unpop(struct virtio_queue *q, unsigned int n)
+{
+	while (n--)
+		vq_unpop(&q->vq);
+}
+
+/* The frame in p->buf to the driver. False: no buffers now (or the queue is broken). */
+static bool deliver(struct net_pair *p)
+{
+	struct virtio_queue *q = p->rx;
+	bool merge = virtio_has(&p->net->v, VIRTIO_NET_F_MRG_RXBUF);
+	unsigned int n = 0, i, max = merge ? RX_MAX_BUFFERS : 1;
+	uint8_t *count[2] = { NULL, NULL };
+	size_t done = 0;
+	struct vq_chain c;
+
+	while (done < p->len && n < max) {
+		if (!virtio_pop(q, &c)) {
+			unpop(q, n);
+			return false;
+		}
+		if (c.in_len < (n ? 1 : NET_HDR_LEN)) {
+			virtio_broken(q, "a receive buffer too small for the header");
+			return false;
+		}
+		if (!n) {
+			count[0] = byte_at(&c, offsetof(struct virtio_net_hdr_v1, num_buffers));
+			count[1] = byte_at(&c, offsetof(struct virtio_net_hdr_v1, num_buffers) + 1);
+		}
+		p->head[n] = c.head;
+		p->used[n] = iov_write(c.in, c.nr_in, 0, p->buf + done, p->len - done);
+		done += p->used[n++];
+	}
+	if (done < p->len) {
+		/* Too large for what this driver offers: dropped. */
+		unpop(q, n);
+		return true;
+	}
+	*count[0] = n;
+	*count[1] = n >> 8;
+	for (i = 0; i < n; i++)
+		vq_push(&q->vq, p->head[i], p->used[i]);
+	return true;
+}
+
+static bool fetch_frame(struct net_pair *p)
+{
+	struct net_backend *be = p->net->be;
+	ssize_t n;
+
+	if (p->len)
+		return true;
+	n = be->ops->recv(be, p->index, p->buf, BUF_SIZE);
+	if (n < 0) {
+		if (n != -EAGAIN)
+			backend_died(p, n);
+		return false;
+	}
+	p->len = n;
+	return true;
+}
+
+static bool wanted(struct net_pair *p)
+{
+	return p->len >= NET_HDR_LEN + NET_MIN_FRAME &&
+	       config_of(p->net)->status & htole16(VIRTIO_NET_S_LINK_UP) &&
+	       rx_filter_accepts(&p->net->filter, p->buf + NET_HDR_LEN);
+}
+
+static void receive(struct net_pair *p)
+{
+	unsigned int batch;
+
+	for (batch = 0; !p->dead && fetch_frame(p); batch++) {
+		if (batch == RX_BATCH) {
+			/* Others' turn; the back end may hold more without being readable. */
+			eventfd_write(p->rx->kick_fd, 1);
+			break;
+		}
+		if (wanted(p) && !deliver(p)) {
+			p->rx_wait = true;
+			break;
+		}
+		p->len = 0;
+	}
+	virtio_publish(p->rx);
+	update_events(p);
+}
+
+/* -------------------------------------------------------------------- transmit */
+
+/* Is the header one that the negotiated features allow, for a frame of len bytes? */
+static bool header_ok(struct virtio_net *net, const struct virtio_net_hdr_v1 *h, size_t len)
+{
+	uint16_t hdr_len = le16toh(h->hdr_len), gso_size = le16toh(h->gso_size);
+
+	if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+		if (!virtio_has(&net->v, VIRTIO_NET_F_CSUM) ||
+		    (size_t)le16toh(h->csum_start) + le16toh(h->csum_offset) + 2 > len)
+			return false;
+	}
+	switch (h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		return true;
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		if (!virtio_has(&net->v, VIRTIO_NET_F_HOST_TSO4))
+			return false;
+		break;
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		if (!virtio_has(&net->v, VIRTIO_NET_F_HOST_TSO6))
+			return false;
+		break;
+	default:
+		return false;
+	}
+	return h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM && gso_size && hdr_len <= len;
+}
+
+static int send_copied(struct net_pair *p, struct virtio_net_hdr_v1 *h, const struct iovec *iov,
+		       unsigned int n, size_t len)
+{
+	struct net_backend *be = p->net->be;
+	uint8_t *copy = malloc(len);
+	struct iovec out[2] = { { h, sizeof(*h) }, { copy, len } };
+	int ret;
+
+	if (!copy)
+		return 0;
+	iov_read(iov, n, 0, copy, len);
+	ret = be->ops->send(be, p->index, out, 2);
+	free(copy);
+	return ret;
+}
+
+/* 0: gone or dropped; -EAGAIN; else the back end is dead. */
+static int send_frame(struct net_pair *p, struct vq_chain *c)
+{
+	struct net_backend *be = p->net->be;
+	struct iovec out[TX_MAX_PIECES + 1], *iov = c->out;
+	struct virtio_net_hdr_v1 h;
+	size_t len = c->out_len - NET_HDR_LEN;
+	unsigned int n;
+
+	/* The header, once, into a copy that the driver cannot change any more. */
+	if (iov_read(c->out, c->nr_out, 0, &h, sizeof(h)) != sizeof(h) ||
+	    len < NET_MIN_FRAME || len > NET_MAX_FRAME || !header_ok(p->net, &h, len))
+		return 0;
+	h.num_buffers = 0;
+	n = iov_slice(&iov, c->nr_out, NET_HDR_LEN, len);
+	if (n > TX_MAX_PIECES)
+		return send_copied(p, &h, iov, n, len);
+	out[0] = (struct iovec){ &h, sizeof(h) };
+	memcpy(out + 1, iov, n * sizeof(*iov));
+	return be->ops->send(be, p->index, out, n + 1);
+}
+
+static void handle_tx(struct net_pair *p)
+{
+	struct virtio_queue *q = p->tx;
+	struct vq_chain c;
+	int ret;
+
+	while (!p->tx_wait && virtio_pop(q, &c)) {
+		ret = p->dead ? 0 : send_frame(p, &c);
+		if (ret == -EAGAIN) {
+			vq_unpop(&q->vq);
+			p->tx_wait = true;
+			break;
+		}
+		vq_push(&q->vq, c.head, 0);
+		if (ret)
+			backend_died(p, ret);
+	}
+	virtio_publish(q);
+	update_events(p);
+}
+
+static void on_backend(void *opaque, uint32_t events)
+{
+	struct net_pair *p = opaque;
+
+	if (events & EPOLLOUT && p->tx_wait) {
+		p->tx_wait = false;
+		if (p->tx->running) {
+			p->tx->budget = p->tx->vq.size;
+			handle_tx(p);
+		}
+	}
+	if (events & EPOLLIN && p->rx->running) {
+		p->rx->budget = p->rx->vq.size;
+		receive(p);
+	} else if (events & (EPOLLHUP | EPOLLERR) && !p->dead && !(events & EPOLLIN)) {
+		backend_died(p, -EPIPE);
+	}
+	update_events(p);
+}
+
+/* --------------------------------------------------------------- control queue */
+
+static uint8_t control_rx(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
+{
+	uint8_t on;
+
+	if (iov_read(c->out, c->nr_out, 2, &on, 1) != 1)
+		return VIRTIO_NET_ERR;
+	return rx_filter_mode(&net->filter, cmd, on) ? VIRTIO_NET_ERR : VIRTIO_NET_OK;
+}
+
+static uint8_t control_mac(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
+{
+	uint8_t mac[6];
+
+	if (cmd == VIRTIO_NET_CTRL_MAC_TABLE_SET)
+		return rx_filter_table(&net->filter, c->out, c->nr_out, 2) ? VIRTIO_NET_ERR :
+									     VIRTIO_NET_OK;
+	if (cmd != VIRTIO_NET_CTRL_MAC_ADDR_SET ||
+	    iov_read(c->out, c->nr_out, 2, mac, sizeof(mac)) != sizeof(mac))
+		return VIRTIO_NET_ERR;
+	pthread_mutex_lock(&net->v.config_lock);
+	memcpy(config_of(net)->mac, mac, sizeof(mac));
+	pthread_mutex_unlock(&net->v.config_lock);
+	rx_filter_mac(&net->filter, mac);
+	return VIRTIO_NET_OK;
+}
+
+static uint8_t control_mq(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
+{
+	uint16_t pairs;
+
+	if (cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET || !virtio_has(&net->v, VIRTIO_NET_F_MQ) ||
+	    iov_read(c->out, c->nr_out, 2, &pairs, sizeof(pairs)) != sizeof(pairs))
+		return VIRTIO_NET_ERR;
+	pairs = le16toh(pairs);
+	if (!pairs || pairs > net->nr_pairs)
+		return VIRTIO_NET_ERR;
+	if (net->be->ops->set_queues)
+		net->be->ops->set_queues(net->be, pairs);
+	return VIRTIO_NET_OK;
+}
+
+static uint8_t control_offloads(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
+{
+	uint64_t offloads;
+
+	if (cmd != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET || !net->be->ops->set_offloads ||
+	    !virtio_has(&net->v, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) ||
+	    iov_read(c->out, c->nr_out, 2, &offloads, sizeof(offloads)) != sizeof(offloads))
+		return VIRTIO_NET_ERR;
+	offloads = le64toh(offloads);
+	if (offloads & ~net->v.features)
+		return VIRTIO_NET_ERR;
+	net->be->ops->set_offloads(net->be, offloads);
+	return VIRTIO_NET_OK;
+}
+
+static uint8_t control(struct virtio_net *net, const struct vq_chain *c)
+{
+	struct virtio_net_ctrl_hdr hdr;
+
+	if (iov_read(c->out, c->nr_out, 0, &hdr, sizeof(hdr)) != sizeof(hdr))
+		return VIRTIO_NET_ERR;
+	switch (hdr.class) {
+	case VIRTIO_NET_CTRL_RX:
+		return control_rx(net, hdr.cmd, c);
+	case VIRTIO_NET_CTRL_MAC:
+		return control_mac(net, hdr.cmd, c);
+	case VIRTIO_NET_CTRL_MQ:
+		return control_mq(net, hdr.cmd, c);
+	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
+		return control_offloads(net, hdr.cmd, c);
+	default:
+		return VIRTIO_NET_ERR;
+	}
+}
+
+static void handle_control(struct virtio_net *net, struct virtio_queue *q)
+{
+	struct vq_chain c;
+	uint8_t ack;
+
+	while (virtio_pop(q, &c)) {
+		if (!c.in_len) {
+			virtio_broken(q, "a control request without room for the answer");
+			break;
+		}
+		ack = control(net, &c);
+		iov_write(c.in, c.nr_in, 0, &ack, 1);
+		vq_push(&q->vq, c.head, 1);
+	}
+	virtio_publish(q);
+}
+
+/* ------------------------------------------------------------------ the device */
+
+/* Without MQ the control queue is number 2, whatever the number of pairs offered. */
+static unsigned int control_index(const struct virtio_net *net)
+{
+	return virtio_has(&net->v, VIRTIO_NET_F_MQ) ? 2 * net->nr_pairs : 2;
+}
+
+static void net_handle(struct virtio_queue *q)
+{
+	struct virtio_net *net = (struct virtio_net *)q->v;
+	struct net_pair *p;
+
+	if (q->index == control_index(net)) {
+		handle_control(net, q);
+		return;
+	}
+	if (q->index / 2 >= net->nr_pairs)
+		return;
+	p = &net->pair[q->index / 2];
+	if (q->index & 1) {
+		handle_tx(p);
+	} else {
+		p->rx_wait = false;
+		receive(p);
+	}
+}
+
+static void net_queue_stop(struct virtio_queue *q)
+{
+	struct virtio_net *net = (struct virtio_net *)q->v;
+	struct net_pair *p;
+
+	if (q->index / 2 >= net->nr_pairs || net->vhost)
+		return;
+	p = &net->pair[q->index / 2];
+	if (q->index & 1)
+		p->tx_wait = false;
+	else
+		p->len = 0;
+	update_events(p);
+}
+
+static int attach(struct vhost *vh, int fd)
+{
+	struct vhost_vring_file file;
+
+	for (file.index = 0; file.index < 2; file.index++) {
+		file.fd = fd;
+		if (ioctl(vh->fd, VHOST_NET_SET_BACKEND, &file) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int start_vhost(struct virtio_net *net)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < net->nr_pairs && !ret; i++) {
+		if (!net->v.queue[2 * i].mapped || !net->v.queue[2 * i + 1].mapped ||
+		    !net->v.queue[2 * i].external)
+			continue;
+		ret = vhost_start(&net->vhost[i], net->v.features);
+		if (!ret)
+			ret = attach(&net->vhost[i], net->be->ops->fd(net->be, i));
+	}
+	if (ret)
+		log_guest("%s: vhost-net does not start: %s", net->v.dev.id, strerror(-ret));
+	return ret;
+}
+
+static void stop_vhost(struct virtio_net *net)
+{
+	unsigned int i;
+
+	for (i = 0; i < net->nr_pairs; i++) {
+		if (!net->vhost[i].running)
+			continue;
+		attach(&net->vhost[i], -1);
+		vhost_stop(&net->vhost[i]);
+	}
+}
+
+static int net_start(struct virtio_device *v)
+{
+	struct virtio_net *net = (struct virtio_net *)v;
+
+	if (net->be->ops->set_offloads)
+		net->be->ops->set_offloads(net->be, v->features);
+	if (net->be->ops->set_queues)
+		net->be->ops->set_queues(net->be, 1);
+	if (!net->vhost)
+		return 0;
+	/* A driver without MQ has its control queue where the second pair would begin. */
+	if (net->nr_pairs > 1)
+		virtio_set_external(&v->queue[2], virtio_has(v, VIRTIO_NET_F_MQ));
+	return start_vhost(net);
+}
+
+static void net_stop(struct virtio_device *v)
+{
+	struct virtio_net *net = (struct virtio_net *)v;
+
+	if (net->vhost)
+		stop_vhost(net);
+	rx_filter_reset(&net->filter);
+}
+
+static void net_pause(struct virtio_device *v)
+{
+	struct virtio_net *net = (struct virtio_net *)v;
+
+	if (net->vhost)
+		stop_vhost(net);
+}
+
+static void net_resume(struct virtio_device *v)
+{
+	struct virtio_net *net = (struct virtio_net *)v;
+
+	if (net->vhost)
+		start_vhost(net);
+}
+
+static void net_vector_changed(struct virtio_device *v, struct virtio_queue *q)
+{
+	struct virtio_net *net = (struct virtio_net *)v;
+	unsigned int i;
+
+	for (i = 0; net->vhost && i < net->nr_pairs; i++)
+		vhost_vector_changed(&net->vhost[i], q);
+}
+
+static const struct virtio_ops net_virtio_ops = {
+	.start = net_start,
+	.stop = net_stop,
+	.handle = net_handle,
+	.queue_stop = net_queue_stop,
+	.pause = net_pause,
+	.resume = net_resume,
+	.vector_changed = net_vector_changed,
+};
+
+/* ---------------------------------------------------------------------- making */
+
+static void net_destroy(struct device *dev)
+{
+	struct virtio_net *net = (struct virtio_net *)dev;
+	unsigned int i;
+
+	virtio_reset(dev);
+	for (i = 0; i < net->nr_pairs; i++) {
+		iothread_free(net->pair[i].io);
+		free(net->pair[i].buf);
+		if (net->vhost)
+			vhost_close(&net->vhost[i]);
+	}
+	virtio_fini(&net->v);
+	if (net->be)
+		net->be->ops->close(net->be);
+	rx_filter_fini(&net->filter);
+	free(net->vhost);
+	free(net->pair);
+	free(net);
+}
+
+static const struct device_ops net_ops = {
+	.name = "virtio-net",
+	.xml = "<interface type='user|bridge|network|ethernet|direct'> with <model type='virtio'/>",
+	.help = "Network card: user mode (DHCP, DNS, <portForward>) through a helper process, or a tap, on a bridge or alone, with vhost-net where the host has it.",
+	.reset = virtio_reset,
+	.pause = virtio_pause,
+	.resume = virtio_resume,
+	.destroy = net_destroy,
+};
+DEVICE_REGISTER(net_ops);
+
+static uint64_t net_features(const struct net_backend *be, const struct dom_nic *cfg)
+{
+	uint64_t f = 1ULL << VIRTIO_NET_F_MAC | 1ULL << VIRTIO_NET_F_STATUS |
+		     1ULL << VIRTIO_NET_F_MRG_RXBUF | 1ULL << VIRTIO_NET_F_CTRL_VQ |
+		     1ULL << VIRTIO_NET_F_CTRL_RX | 1ULL << VIRTIO_NET_F_CTRL_RX_EXTRA |
+		     1ULL << VIRTIO_NET_F_CTRL_MAC_ADDR;
+
+	if (be->vnet_hdr)
+		f |= 1ULL << VIRTIO_NET_F_CSUM | 1ULL << VIRTIO_NET_F_GUEST_CSUM |
+		     1ULL << VIRTIO_NET_F_HOST_TSO4 | 1ULL << VIRTIO_NET_F_HOST_TSO6 |
+		     1ULL << VIRTIO_NET_F_HOST_ECN | 1ULL << VIRTIO_NET_F_GUEST_TSO4 |
+		     1ULL << VIRTIO_NET_F_GUEST_TSO6 | 1ULL << VIRTIO_NET_F_GUEST_ECN |
+		     1ULL << VIRTIO_NET_F_CTRL_GUEST_OFFLOADS;
+	if (be->nr_queues > 1)
+		f |= 1ULL << VIRTIO_NET_F_MQ;
+	if (cfg->mtu)
+		f |= 1ULL << VIRTIO_NET_F_MTU;
+	return f;
+}
+
+static void fill_config(struct virtio_net *net, const struct dom_nic *cfg)
+{
+	struct virtio_net_config *c = config_of(net);
+
+	memcpy(c->mac, cfg->mac, sizeof(c->mac));
+	c->status = cfg->link_down ? 0 : htole16(VIRTIO_NET_S_LINK_UP);
+	c->max_virtqueue_pairs = htole16(net->nr_pairs);
+	c->mtu = htole16(cfg->mtu);
+}
+
+/* 0 with net->vhost set or, where it is not to be had and not asked for, NULL. */
+static int open_vhost(struct virtio_net *net, const struct dom_nic *cfg)
+{
+	unsigned int i;
+	int ret = 0;
+
+	if (cfg->vhost == 0 || !net->be->vnet_hdr)
+		return 0;
+	net->vhost = calloc(net->nr_pairs, sizeof(*net->vhost));
+	if (!net->vhost)
+		return -ENOMEM;
+	for (i = 0; i < net->nr_pairs; i++)
+		net->vhost[i].fd = -1;
+	for (i = 0; i < net->nr_pairs && !ret; i++)
+		ret = vhost_open(&net->vhost[i], "/dev/vhost-net", &net->v, 2 * i, 2);
+	if (!ret) {
+		for (i = 0; i < 2 * net->nr_pairs; i++)
+			net->v.queue[i].external = true;
+		return 0;
+	}
+	for (i = 0; i < net->nr_pairs; i++)
+		vhost_close(&net->vhost[i]);
+	free(net->vhost);
+	net->vhost = NULL;
+	if (cfg->vhost == 1) {
+		log_error("%s: /dev/vhost-net: %s; %s, or drop <driver name='vhost'>", net->v.dev.id,
+			  strerror(-ret), ret == -ENOENT ? "load it: sudo modprobe vhost_net" :
+			  "give yourself read and write permission on it");
+		return ret;
+	}
+	log_info("%s: /dev/vhost-net: %s; frames go through this process", net->v.dev.id,
+		 strerror(-ret));
+	return 0;
+}
+
+static int start_pair(struct net_pair *p, unsigned int nic)
+{
+	struct virtio_net *net = p->net;
+	char name[16];
+
+	p->buf = malloc(BUF_SIZE);
+	if (!p->buf)
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "net%u/%u", nic % 1000, p->index % 1000);
+	p->io = iothread_new(name);
+	if (!p->io)
+		return -EIO;
+	p->rx->io = p->tx->io = p->io;
+	p->watch = loop_add_fd(iothread_loop(p->io, NULL), net->be->ops->fd(net->be, p->index), 0,
+			       on_backend, p);
+	return p->watch ? 0 : -ENOMEM;
+}
+
+static int start_pairs(struct virtio_net *net, unsigned int nic)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < net->nr_pairs && !ret; i++)
+		ret = start_pair(&net->pair[i], nic);
+	if (!ret)
+		net->v.queue[2 * net->nr_pairs].io = net->pair[0].io;
+	return ret;
+}
+
+static int complete(struct virtio_net *net, const struct dom_nic *cfg, unsigned int nic)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < net->nr_pairs; i++) {
+		net->pair[i].net = net;
+		net->pair[i].index = i;
+		net->pair[i].rx = &net->v.queue[2 * i];
+		net->pair[i].tx = &net->v.queue[2 * i + 1];
+	}
+	fill_config(net, cfg);
+	rx_filter_init(&net->filter, cfg->mac);
+	ret = open_vhost(net, cfg);
+	if (!ret && !net->vhost)
+		ret = start_pairs(net, nic);
+	if (!ret)
+		ret = virtio_add_kicks(&net->v);
+	return ret;
+}
+
+static struct net_backend *open_backend(struct machine *m, const struct dom_nic *cfg)
+{
+	unsigned int queues = cfg->queues ? cfg->queues : 1;
+
+	if (cfg->type == NIC_USER)
+		return net_user_open(m, cfg);
+	return net_tap_open(m, cfg, queues);
+}
+
+int virtio_net_create(struct machine *m, const struct dom_nic *cfg)
+{
+	uint16_t sizes[2 * MAX_PAIRS + 1];
+	unsigned int i, nic = m->dom ? (unsigned int)(cfg - m->dom->nic) : 0;
+	struct virtio_net *net = calloc(1, sizeof(*net));
+	char id[16];
+	int ret;
+
+	if (!net)
+		return -ENOMEM;
+	net->be = open_backend(m, cfg);
+	if (!net->be) {
+		free(net);
+		return -EIO;
+	}
+	net->nr_pairs = net->be->nr_queues;
+	net->pair = calloc(net->nr_pairs, sizeof(*net->pair));
+	for (i = 0; i < 2 * net->nr_pairs; i++)
+		sizes[i] = QUEUE_SIZE;
+	sizes[i] = CTRL_SIZE;
+	snprintf(id, sizeof(id), "net%u", nic % 1000);
+	/* Kernel queues cannot be reset one by one, and which it will be is not known yet. */
+	net->v.no_ring_reset = net->be->vnet_hdr;
+	ret = net->pair ? virtio_init(&net->v, m, &net_ops, &net_virtio_ops, VIRTIO_ID_NET,
+				      net_features(net->be, cfg), sizeof(struct virtio_net_config),
+				      2 * net->nr_pairs + 1, sizes, id) : -ENOMEM;
+	if (ret) {
+		net->be->ops->close(net->be);
+		free(net->pair);
+		free(net);
+		return ret;
+	}
+	ret = complete(net, cfg, nic);
+	if (ret)
+		net_destroy(&net->v.dev);
+	return ret;
+}

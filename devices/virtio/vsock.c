@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio-vsock (virtio 1.2, 5.10) through the host's /dev/vhost-vsock: sockets
+ * between host and guest. Receive and transmit queues are the kernel's; the event
+ * queue stays empty, since the guest's CID does not change while it runs.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <linux/vhost.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_vsock.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include "devices/virtio/vhost.h"
+
+#define DEVICE		"/dev/vhost-vsock"
+#define QUEUE_SIZE	128
+#define FIRST_CID	3U		/* 0 to 2 are reserved */
+#define LAST_AUTO_CID	65535U
+
+struct virtio_vsock {
+	struct virtio_device v;
+	struct vhost vh;
+};
+
+static void attach(struct virtio_vsock *vs, int on)
+{
+	if (ioctl(vs->vh.fd, VHOST_VSOCK_SET_RUNNING, &on) < 0)
+		log_warn("vsock: the host's kernel refuses to %s: %s", on ? "start" : "stop",
+			 strerror(errno));
+}
+
+static int vsock_start(struct virtio_device *v)
+{
+	struct virtio_vsock *vs = (struct virtio_vsock *)v;
+	int ret = vhost_start(&vs->vh, v->features);
+
+	if (ret) {
+		log_guest("vsock: cannot start: %s", strerror(-ret));
+		return ret;
+	}
+	attach(vs, 1);
+	return 0;
+}
+
+static void vsock_stop(struct virtio_device *v)
+{
+	struct virtio_vsock *vs = (struct virtio_vsock *)v;
+
+	if (!vs->vh.running)
+		return;
+	attach(vs, 0);
+	vhost_stop(&vs->vh);
+}
+
+static void vsock_pause(struct virtio_device *v)
+{
+	vsock_stop(v);
+}
+
+static void vsock_resume(struct virtio_device *v)
+{
+	vsock_start(v);
+}
+
+static void vsock_vector_changed(struct virtio_device *v, struct virtio_queue *q)
+{
+	vhost_vector_changed(&((struct virtio_vsock *)v)->vh, q);
+}
+
+/* Event buffers stay with the device. */
+static void vsock_handle(struct virtio_queue *q)
+{
+}
+
+static const struct virtio_ops vsock_virtio_ops = {
+	.start = vsock_start,
+	.stop = vsock_stop,
+	.handle = vsock_handle,
+	.pause = vsock_pause,
+	.resume = vsock_resume,
+	.vector_changed = vsock_vector_changed,
+};
+
+static void vsock_destroy(struct device *dev)
+{
+	struct virtio_vsock *vs = (struct virtio_vsock *)dev;
+
+	virtio_reset(dev);
+	vhost_close(&vs->vh);
+	virtio_fini(&vs->v);
+	free(vs);
+}
+
+static const struct device_ops vsock_ops = {
+	.name = "virtio-vsock",
+	.xml = "<vsock model='virtio'> with <cid auto= address=>",
+	.help = "Sockets between host and guest, by the host's vhost_vsock module.",
+	.reset = virtio_reset,
+	.pause = virtio_pause,
+	.resume = virtio_resume,
+	.destroy = vsock_destroy,
+};
+DEVICE_REGISTER(vsock_ops);
+
+static int set_cid(struct virtio_vsock *vs, uint64_t cid)
+{
+	return ioctl(vs->vh.fd, VHOST_VSOCK_SET_GUEST_CID, &cid) < 0 ? -errno : 0;
+}
+
+static int choose_cid(struct virtio_vsock *vs, uint64_t *cid)
+{
+	const struct domain *dom = vs->v.dev.m->dom;
+	int ret;
+
+	*cid = dom->vsock.cid;
+	if (!dom->vsock.auto_cid || *cid) {
+		ret = set_cid(vs, *cid);
+		if (ret)
+			log_error("vsock: cid %llu: %s%s", (unsigned long long)*cid, strerror(-ret),
+				  ret == -EADDRINUSE ? "; another guest has it, use <cid auto='yes'/>" :
+				  "; use a number from 3 up");
+		return ret;
+	}
+	for (*cid = FIRST_CID; *cid <= LAST_AUTO_CID; ++*cid) {
+		ret = set_cid(vs, *cid);
+		if (ret != -EADDRINUSE)
+			break;
+	}
+	if (ret)
+		log_error("vsock: no free cid: %s", strerror(-ret));
+	else
+		log_info("vsock: cid %llu", (unsigned long long)*cid);
+	return ret;
+}
+
+int virtio_vsock_create(struct machine *m)
+{
+	static const uint16_t sizes[3] = { QUEUE_SIZE, QUEUE_SIZE, QUEUE_SIZE };
+	struct virtio_vsock *vs = calloc(1, sizeof(*vs));
+	uint64_t cid;
+	int ret;
+
+	if (!vs)
+		return -ENOMEM;
+	vs->v.no_ring_reset = true;
+	vs->vh.fd = -1;
+	ret = virtio_init(&vs->v, m, &vsock_ops, &vsock_virtio_ops, VIRTIO_ID_VSOCK, 0,
+			  sizeof(struct virtio_vsock_config), 3, sizes, "vsock");
+	if (ret) {
+		free(vs);
+		return ret;
+	}
+	vs->v.queue[0].external = vs->v.queue[1].external = true;
+	ret = vhost_open(&vs->vh, DEVICE, &vs->v, 0, 2);
+	if (ret) {
+		log_error("vsock: cannot use " DEVICE ": %s; %s", strerror(-ret),
+			  ret == -ENOENT || ret == -ENODEV ? "load it: sudo modprobe vhost_vsock" :
+			  "give yourself read and write permission on it");
+		goto fail;
+	}
+	ret = choose_cid(vs, &cid);
+	if (ret)
+		goto fail;
+	((struct virtio_vsock_config *)(void *)vs->v.config)->guest_cid = htole64(cid);
+	ret = virtio_add_kicks(&vs->v);
+	if (!ret)
+		return 0;
+fail:
+	vsock_destroy(&vs->v.dev);
+	return ret;
+}
