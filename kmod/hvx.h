@@ -348,6 +348,7 @@ void hvx_fpu_load(struct hvx_vcpu *vcpu);
 void hvx_fpu_save(struct hvx_vcpu *vcpu);
 int hvx_fpu_get(struct hvx_vcpu *vcpu, struct hvx_xsave_hdr *hdr, void *area);
 int hvx_fpu_set(struct hvx_vcpu *vcpu, const struct hvx_xsave_hdr *hdr, const void *area);
+u64 hvx_guest_xcr0(struct hvx_vcpu *vcpu);	/* its value now */
 bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val);	/* false: #GP */
 
 /* irq/lapic.c */

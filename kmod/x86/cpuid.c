@@ -221,7 +221,7 @@ static void add_xsave(struct table *t)
 	r[ECX] = hvx_xsave_size;
 	add(t, 0xd, 0, HVX_CPUID_SUBLEAF, r);
 	if (offered(0xd, 1, r)) {
-		r[EBX] = hvx_xsave_area_size(hvx_xcr0_mask, true);
+		r[EBX] = r[EAX] & BIT(1) ? hvx_xsave_area_size(hvx_xcr0_mask, true) : 0;
 		add(t, 0xd, 1, HVX_CPUID_SUBLEAF, r);
 	}
 	for (i = 2; i < 63; i++) {
@@ -337,9 +337,10 @@ static void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub, u32 *r)
 		if (hvx_backend->get_cr(vcpu, 4) & X86_CR4_PKE)
 			r[ECX] |= F(OSPKE);
 	} else if (leaf == 0xd && sub == 0) {
-		r[EBX] = hvx_xsave_area_size(vcpu->xcr0, false);
-	} else if (leaf == 0xd && sub == 1 && (r[EAX] & BIT(1))) {
-		r[EBX] = hvx_xsave_area_size(vcpu->xcr0, true);
+		r[EBX] = hvx_xsave_area_size(hvx_guest_xcr0(vcpu), false);
+	} else if (leaf == 0xd && sub == 1) {
+		/* Of the compacted format: without XSAVEC there is none. */
+		r[EBX] = r[EAX] & BIT(1) ? hvx_xsave_area_size(hvx_guest_xcr0(vcpu), true) : 0;
 	}
 }
 

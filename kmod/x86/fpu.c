@@ -49,6 +49,8 @@ u32 hvx_xsave_size __ro_after_init;
 static u64 host_xcr0 __ro_after_init, host_xss __ro_after_init;
 static u32 mxcsr_valid __ro_after_init;
 static bool have_xsave __ro_after_init, have_xsaveopt __ro_after_init;
+/* Emulated CPUs may let the guest's XSETBV through without an exit (QEMU 7.2's TCG does). */
+static bool xcr0_unseen __ro_after_init;
 
 #define NR_COMPONENTS	10		/* up to PKRU */
 static struct {
@@ -124,6 +126,7 @@ int hvx_fpu_setup(void)
 		cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
 		if (!(ecx & BIT(4)))
 			hvx_xcr0_mask &= ~X_PKRU;
+		xcr0_unseen = boot_cpu_has(X86_FEATURE_HYPERVISOR);
 		probe_components();
 		hvx_xsave_size = hvx_xsave_area_size(hvx_xcr0_mask, false);
 		cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx);
@@ -195,6 +198,13 @@ static void save_area(void *area)
 		asm volatile("fxsaveq %0" : "+m" (*(struct xarea *)area));
 }
 
+u64 hvx_guest_xcr0(struct hvx_vcpu *vcpu)
+{
+	if (xcr0_unseen && vcpu->fpu_loaded)
+		vcpu->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	return vcpu->xcr0;
+}
+
 void hvx_fpu_load(struct hvx_vcpu *vcpu)
 {
 	/* No FNINIT, no LDMXCSR: all of it is loaded below. */
@@ -220,13 +230,14 @@ void hvx_fpu_load(struct hvx_vcpu *vcpu)
 
 void hvx_fpu_save(struct hvx_vcpu *vcpu)
 {
-	vcpu->fpu_loaded = false;
 	if (have_xsave) {
 		if (host_xss)
 			wrmsrq(MSR_IA32_XSS, host_xss);
+		hvx_guest_xcr0(vcpu);
 		if (vcpu->xcr0 != host_xcr0)
 			xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
 	}
+	vcpu->fpu_loaded = false;
 	save_area(vcpu->xsave);
 	if (hvx_xcr0_mask & X_PKRU)
 		wrpkru(vcpu->host_pkru);
