@@ -196,6 +196,8 @@ static void signal_arrived(void *opaque, uint32_t events)
 		return;
 	if (si.ssi_signo == SIGUSR1)
 		acpi_pm_power_button(m);
+	else if (si.ssi_signo == SIGUSR2)
+		machine_event(m, EV_DUMP, 0);
 	else
 		machine_event(m, EV_STOP, 0);
 }
@@ -209,6 +211,7 @@ static int build_loop(struct machine *m)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);	/* all threads inherit it */
 	m->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	m->loop = loop_new(&m->lock);
@@ -317,7 +320,7 @@ void irq_set(struct machine *m, unsigned int gsi, bool level)
 	ioapic_set_irq(m->ioapic, gsi == 0 ? 2 : gsi, level);
 }
 
-enum action { ACT_EXIT, ACT_RESET, ACT_PRESERVE };
+enum action { ACT_EXIT, ACT_RESET, ACT_PRESERVE, ACT_RESUME };
 
 static enum action lifecycle_action(enum lifecycle l)
 {
@@ -368,7 +371,17 @@ static enum action decide(struct machine *m, unsigned int bits, int *status)
 		return lifecycle_action(dom->on_poweroff);
 	if (bits & (1U << EV_RESET))
 		return lifecycle_action(dom->on_reboot);
-	return ACT_PRESERVE;
+	return ACT_RESUME;
+}
+
+static void dump(struct machine *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->nr_vcpus; i++) {
+		log_warn("registers of vCPU %u:", m->vcpu[i].id);
+		vcpu_dump(&m->vcpu[i]);
+	}
 }
 
 int machine_run(struct machine *m)
@@ -391,6 +404,8 @@ int machine_run(struct machine *m)
 			continue;
 		vcpus_pause(m);
 		bits = atomic_exchange(&m->event, 0);
+		if (bits & (1U << EV_DUMP))
+			dump(m);
 		switch (decide(m, bits, &status)) {
 		case ACT_EXIT:
 			return status;
@@ -403,6 +418,8 @@ int machine_run(struct machine *m)
 			if (!preserved)
 				log_warn("the guest stands still, as its XML wants; SIGTERM ends it");
 			preserved = true;
+			break;
+		case ACT_RESUME:
 			break;
 		}
 		if (!preserved)

@@ -43,7 +43,7 @@ static const char usage_text[] =
 "  -h, --help            this text\n"
 "\n"
 "Signals: SIGTERM, SIGINT, SIGHUP stop the guest at once, SIGUSR1 presses its\n"
-"power button.\n"
+"power button, SIGUSR2 writes the registers of all vCPUs to standard error.\n"
 "\n"
 "Exit status: 0 the guest powered off, 64 bad command line or XML, 65 the guest\n"
 "could not be started, 66 no /dev/hvx or the CPU is held by another hypervisor,\n"
