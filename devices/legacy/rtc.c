@@ -490,6 +490,7 @@ int rtc_create(struct machine *m)
 
 	if (!rtc)
 		return ret;
+	tzset();	/* reads the host's time zone now: the sandbox lets nothing open files later */
 	rtc->offset_ns = start_offset(m->dom) * (int64_t)NSEC;
 	rtc->second = loop_add_timer(m->loop, rtc_second, rtc);
 	rtc->periodic = loop_add_timer(m->loop, rtc_periodic, rtc);
