@@ -231,6 +231,9 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 window:
 	hvx_backend->request_irq_window(vcpu);
 tpr:
+	/* Taken back when another interrupt has come to wait for the EOI. */
+	if (unlikely(vcpu->pv.eoi_set))
+		hvx_pv_eoi_set(vcpu);
 	hvx_backend->set_tpr_threshold(vcpu, hvx_lapic_highest_irr(vcpu));
 	return true;
 }
