@@ -59,9 +59,9 @@ struct emul_ops {
 	int (*read_phys)(void *opaque, uint64_t gpa, void *buf, unsigned int len);
 	int (*write_phys)(void *opaque, uint64_t gpa, const void *buf, unsigned int len);
 	/*
-	 * Atomic compare and exchange on guest RAM; len 1, 2, 4, 8 or 16, gpa
-	 * need not be aligned. Used for locked instructions and for accessed
-	 * and dirty bits of the guest's page tables.
+	 * Atomic compare and exchange on guest RAM; len 1, 2, 4, 8 or 16. gpa
+	 * need not be aligned, but all is in one 64-byte line. Used for locked
+	 * instructions and for accessed and dirty bits of guest page tables.
 	 */
 	enum emul_cmpxchg (*cmpxchg_phys)(void *opaque, uint64_t gpa, const void *expected, const void *desired,
 					  unsigned int len);

@@ -182,16 +182,22 @@ void emul_span_write(struct emul *e, const struct emul_span *s, const void *buf)
 		(void)ops->write_phys(e->ctx->opaque, s->gpa[1], (const u8 *)buf + s->len[0], s->len[1]);
 }
 
+/* A split lock: the host may kill a process for one, or stall every core. */
+static bool is_split(const struct emul_span *s)
+{
+	return s->len[1] || (s->gpa[0] & 63) + s->len[0] > 64;
+}
+
 /*
- * Atomic where it can be. On MMIO, and on operands across two pages (a split
- * lock), it is a plain write: a device is written under its own lock, and
- * nothing else orders the two halves.
+ * Atomic where it can be. On MMIO, and on operands across two cache lines, it
+ * is a plain write: a device is written under its own lock, and nothing else
+ * orders the two halves.
  */
 int emul_span_cmpxchg(struct emul *e, const struct emul_span *s, const void *expected, const void *desired)
 {
 	enum emul_cmpxchg r = EMUL_CMPXCHG_NOT_RAM;
 
-	if (!s->len[1])
+	if (!is_split(s))
 		r = e->ctx->ops->cmpxchg_phys(e->ctx->opaque, s->gpa[0], expected, desired, s->len[0]);
 	if (r == EMUL_CMPXCHG_DIFFERS)
 		return EMUL_RETRY;

@@ -461,6 +461,16 @@ START_TEST(test_locks)
 	ck_assert_uint_eq(g.regs.rdx, 0x44);
 	g.regs.rdi = 0x4008;
 	expect_fault(&g, guest_insn(&g, "f0 48 0f c7 0f"), 13, 0);
+	/* across cache lines the host is spared a split lock; 603d..6040 and 603c..603f */
+	g.regs.rax = 1;
+	g.regs.rdi = 0x603d;
+	g.cmpxchgs = 0;
+	ck_assert_int_eq(guest_insn(&g, "f0 01 07"), EMUL_OK);
+	ck_assert_uint_eq(guest_rd(&g, 0x603d, 4), 1);
+	ck_assert_uint_eq(g.cmpxchgs, 0);
+	g.regs.rdi = 0x603c;
+	ck_assert_int_eq(guest_insn(&g, "f0 01 07"), EMUL_OK);
+	ck_assert_uint_eq(g.cmpxchgs, 1);
 	/* LOCK where it is not allowed */
 	expect_fault_plain(&g, guest_insn(&g, "f0 89 07"), 6);
 	expect_fault_plain(&g, guest_insn(&g, "f0 39 07"), 6);
