@@ -816,7 +816,6 @@ static int vcpu_alloc(struct hvx_vm *vm, u32 id, struct hvx_vcpu **out)
 		goto err_lapic;
 	hvx_cpuid_init(vcpu);
 	hvx_vcpu_reset(vcpu, false);
-	hvx_write_guest_tsc(vcpu, 0);
 	*out = vcpu;
 	return 0;
 
