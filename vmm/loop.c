@@ -198,6 +198,7 @@ static void arm(struct loop *loop)
 static void run_timers(struct loop *loop)
 {
 	uint64_t now = clock_now_ns();
+	unsigned int budget = 64;	/* for timers that set themselves into the past */
 	struct loop_timer *t;
 
 	drain(loop->timer_fd);
@@ -206,7 +207,7 @@ static void run_timers(struct loop *loop)
 		LIST_FOREACH(t, &loop->timers, link)
 			if (t->deadline && t->deadline <= now)
 				break;
-		if (!t) {
+		if (!t || !budget--) {
 			loop->armed = 0;
 			arm(loop);
 			pthread_mutex_unlock(&loop->list_lock);
