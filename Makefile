@@ -165,7 +165,8 @@ check: check-unit check-nested
 
 .PHONY: check-unit
 check-unit: $(unit_bin)
-	tests/run --results $(B)/results/unit.tap --limit 300 $(sort $(unit_bin))
+	tests/run --results $(B)/results/unit.tap \
+		$(sort $(if $(TESTS),$(filter $(TESTS:%=$(B)/tests/unit/%_test),$(unit_bin)),$(unit_bin)))
 
 # The nested host boots its own choice of kernel. TESTS='NAME...' picks tests.
 .PHONY: check-nested
@@ -233,7 +234,7 @@ help:
 	@echo 'make vmm             hvx, hvx-vmm and the helpers, in $(B)/'
 	@echo 'make module          hvx.ko; KVER=release or KDIR=headers choose the kernel'
 	@echo 'make check           all tests'
-	@echo 'make check-unit      unit tests, under ASan and UBSan'
+	@echo 'make check-unit      unit tests, under ASan and UBSan; TESTS="NAME..." picks some'
 	@echo 'make check-nested    tests in the nested host; TESTS="NAME..." picks some'
 	@echo 'make bench           instruction counts against KVM, into docs/performance.md'
 	@echo 'make install         to PREFIX=$(PREFIX), the module through DKMS; also uninstall'
