@@ -170,7 +170,7 @@ struct mov_form {
 	bool is_write;
 	bool byte;		/* memory operand is a byte */
 	bool word;		/* ... always a word */
-	bool extend, sign;	/* register operand is of operand size whatever the memory operand */
+	bool extend, sign;	/* the register is of operand size, whatever the memory is */
 	bool is_imm;
 	bool moffs;		/* no ModRM: accumulator and an absolute offset */
 };

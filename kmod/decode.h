@@ -29,7 +29,7 @@ enum hvx_cpu_mode { HVX_MODE_16, HVX_MODE_32, HVX_MODE_64 };
 struct hvx_mov {
 	u8 len;			/* instruction bytes */
 	u8 size;		/* memory operand bytes: 1, 2, 4, 8 */
-	u8 dst_size;		/* register operand bytes; larger than size with MOVZX, MOVSX, MOVSXD */
+	u8 dst_size;		/* register operand bytes; may be more with MOVZX, MOVSX, MOVSXD */
 	u8 reg;			/* 0..15; register source or destination */
 	bool is_write;
 	bool sign_extend;

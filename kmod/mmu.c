@@ -175,7 +175,7 @@ static u64 *leaf_split(struct hvx_vm *vm, struct hvx_mmu_cache *cache, u64 *ptep
 		table[i] = leaf_make(pa + i * size, level - 1, pte_ops()->writable(old),
 				     old & pte_ops()->sw_host_writable);
 	set_page_private(virt_to_page(table), ENTRIES);
-	smp_wmb();
+	smp_wmb();	/* its entries before its address */
 	entry_set(ptep, pte_ops()->make_table(__pa(table)));
 	mmu_flush(vm);
 	return table;
@@ -273,7 +273,7 @@ static void walk_table(struct leaf_walk *w, u64 *table, int level)
 			u64 *child = entry_table(pte);
 
 			walk_table(w, child, level - 1);
-			w->budget -= ENTRIES / 8;	/* looking at empty entries takes time too */
+			w->budget -= ENTRIES / 8;	/* empty entries take time too */
 			if (w->op == LEAF_ZAP && !page_private(virt_to_page(child)))
 				walk_free_table(w, ptep, child);
 			continue;	/* the child has moved pos */
@@ -330,7 +330,8 @@ void hvx_mmu_protect_range(struct hvx_vm *vm, u64 gfn, u64 end)
 	walk_range(vm, LEAF_PROTECT, gfn, end, true);
 }
 
-void hvx_mmu_protect_bits(struct hvx_vm *vm, u64 gfn, const unsigned long *words, unsigned int nwords)
+void hvx_mmu_protect_bits(struct hvx_vm *vm, u64 gfn, const unsigned long *words,
+			  unsigned int nwords)
 {
 	struct leaf_walk w = { .vm = vm, .op = LEAF_PROTECT };
 	unsigned long bit;
@@ -378,7 +379,10 @@ static int fault_begin(struct fault *f)
 	return HVX_FAULT_OK;
 }
 
-/* Is the host changing what the fault would map? Slots with large leaves are aligned like their memory. */
+/*
+ * Is the host changing what the fault would map? Where a large leaf is the
+ * goal, host and guest addresses are aligned alike.
+ */
 static bool fault_is_invalidating(struct fault *f)
 {
 	struct hvx_mmu *mmu = &f->vcpu->vm->mmu;
@@ -494,7 +498,10 @@ out:
 	return level;
 }
 
-/* May a leaf of this level cover f->gfn: does it stay within the slot, and is the slot's memory aligned like it? */
+/*
+ * May a leaf of this level cover f->gfn: does it stay within the slot, and is
+ * the slot's memory aligned like its guest addresses?
+ */
 static bool slot_allows_level(struct fault *f, int level)
 {
 	const struct hvx_memslot *slot = &f->slot;
@@ -529,7 +536,7 @@ static void fault_install(struct fault *f, u64 *ptep, int level)
 	u64 old = READ_ONCE(*ptep);
 
 	if (old && (pte_ops()->address(old) ^ pte_ops()->address(leaf)) >> PAGE_SHIFT) {
-		entry_clear(ptep);	/* the notifier should have; then never two translations at once */
+		entry_clear(ptep);	/* never two translations at once */
 		mmu_flush(f->vcpu->vm);
 	}
 	entry_set(ptep, leaf);
@@ -689,8 +696,8 @@ static bool walk_hva(struct hvx_vm *vm, const struct hvx_memslot *slot, enum lea
 }
 
 /* Under mmu_lock. With can_sleep also under srcu, as the array may be replaced meanwhile. */
-static bool walk_slots(struct hvx_vm *vm, enum leaf_op op, unsigned long start, unsigned long end,
-		       bool can_sleep)
+static bool walk_slots(struct hvx_vm *vm, enum leaf_op op, unsigned long start,
+		       unsigned long end, bool can_sleep)
 {
 	struct hvx_memslots *slots = hvx_slots(vm);
 	struct hvx_memslot leaving = vm->mmu.leaving;
@@ -737,7 +744,8 @@ static void invalidate_end(struct mmu_notifier *mn, const struct mmu_notifier_ra
 		wake_up_all(&vm->mmu.invalidate_wait);
 }
 
-static bool walk_young(struct mmu_notifier *mn, enum leaf_op op, unsigned long start, unsigned long end)
+static bool walk_young(struct mmu_notifier *mn, enum leaf_op op,
+		       unsigned long start, unsigned long end)
 {
 	struct hvx_vm *vm = mn_vm(mn);
 	bool young;

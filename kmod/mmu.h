@@ -11,7 +11,10 @@
 
 /* slots.c */
 
-/* The slot array, for those who hold slots_lock, mmu_lock, srcu or RCU (here always the sched kind: cheapest). */
+/*
+ * The slot array, for those who hold slots_lock, mmu_lock, srcu or RCU (here
+ * always of the sched kind, which costs least).
+ */
 static inline struct hvx_memslots *hvx_slots(struct hvx_vm *vm)
 {
 	return rcu_dereference_check(vm->slots, lockdep_is_held(&vm->slots_lock) ||
@@ -28,7 +31,8 @@ static inline bool hvx_slot_has(const struct hvx_memslot *slot, u64 gfn)
 }
 
 /* The slot that gfn lies in, or NULL. */
-static inline struct hvx_memslot *hvx_slot_find(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gfn)
+static inline struct hvx_memslot *hvx_slot_find(struct hvx_vm *vm, struct hvx_memslots *slots,
+						u64 gfn)
 {
 	unsigned int hint = READ_ONCE(vm->mmu.slot_hint);
 
@@ -62,7 +66,8 @@ static inline void hvx_atomic_end(void)
 }
 
 /* The aligned eight bytes that gpa lies in. */
-static inline bool hvx_atomic_read_u64(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gpa, u64 *val)
+static inline bool hvx_atomic_read_u64(struct hvx_vm *vm, struct hvx_memslots *slots,
+				       u64 gpa, u64 *val)
 {
 	struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
 	unsigned long hva;
@@ -79,7 +84,8 @@ static inline bool hvx_atomic_read_u64(struct hvx_vm *vm, struct hvx_memslots *s
 void hvx_mmu_zap_range(struct hvx_vm *vm, u64 gfn, u64 end);
 /* Take write access from every leaf in [gfn, end). Drops mmu_lock now and then. */
 void hvx_mmu_protect_range(struct hvx_vm *vm, u64 gfn, u64 end);
-/* Take write access from the 4K leaves whose bits are set; bit 0 of words[0] is gfn. Keeps mmu_lock. */
-void hvx_mmu_protect_bits(struct hvx_vm *vm, u64 gfn, const unsigned long *words, unsigned int nwords);
+/* Take write access from the leaves whose bits are set; bit 0 is gfn. Keeps mmu_lock. */
+void hvx_mmu_protect_bits(struct hvx_vm *vm, u64 gfn, const unsigned long *words,
+			  unsigned int nwords);
 
 #endif

@@ -24,14 +24,14 @@ struct hvx_memslot *hvx_slot_search(struct hvx_vm *vm, struct hvx_memslots *slot
 	while (lo < hi) {
 		unsigned int mid = lo + (hi - lo) / 2;
 
-		if (gfn < slots->slot[mid].base_gfn) {
-			hi = mid;
-		} else if (hvx_slot_has(&slots->slot[mid], gfn)) {
+		if (hvx_slot_has(&slots->slot[mid], gfn)) {
 			WRITE_ONCE(vm->mmu.slot_hint, mid);
 			return &slots->slot[mid];
-		} else {
-			lo = mid + 1;
 		}
+		if (gfn < slots->slot[mid].base_gfn)
+			hi = mid;
+		else
+			lo = mid + 1;
 	}
 	return NULL;
 }
@@ -64,7 +64,8 @@ static void mark_dirty(struct hvx_memslot *slot, u64 gpa, size_t len)
 }
 
 /* How much of [gpa, gpa + len) lies in the slot, and where. */
-static __always_inline size_t slot_part(struct hvx_memslot *slot, u64 gpa, size_t len, void __user **p)
+static __always_inline size_t slot_part(struct hvx_memslot *slot, u64 gpa, size_t len,
+					void __user **p)
 {
 	u64 room = ((slot->base_gfn + slot->npages) << PAGE_SHIFT) - gpa;
 
@@ -92,7 +93,8 @@ static __always_inline unsigned long copy_in(void *buf, const void __user *p, si
 	return __copy_from_user_inatomic(buf, p, n);
 }
 
-static __always_inline unsigned long copy_out(void __user *p, const void *buf, size_t n, bool atomic)
+static __always_inline unsigned long copy_out(void __user *p, const void *buf, size_t n,
+					      bool atomic)
 {
 	if (!atomic)
 		return __copy_to_user(p, buf, n);
@@ -252,7 +254,8 @@ static bool slot_overlaps(struct hvx_memslots *slots, const struct hvx_memslot *
 }
 
 /* The array without slot `id`, and with `new` unless that is NULL. */
-static struct hvx_memslots *slots_replace(struct hvx_memslots *old, u32 id, const struct hvx_memslot *new)
+static struct hvx_memslots *slots_replace(struct hvx_memslots *old, u32 id,
+					  const struct hvx_memslot *new)
 {
 	struct hvx_memslots *slots;
 	unsigned int i;
@@ -304,7 +307,7 @@ static void slots_publish(struct hvx_vm *vm, struct hvx_memslots *slots,
 		/* With logging off, faults may build large leaves again. */
 		if (!new || new->base_gfn != old->base_gfn || changed & HVX_SLOT_READONLY ||
 		    changed & old->flags & HVX_SLOT_LOG_DIRTY) {
-			vm->mmu.leaving = *old;		/* for notifiers while the lock is dropped */
+			vm->mmu.leaving = *old;	/* for notifiers while the lock is dropped */
 			hvx_mmu_zap_range(vm, old->base_gfn, end);
 			vm->mmu.leaving.npages = 0;
 		} else if (changed & HVX_SLOT_LOG_DIRTY) {
@@ -440,7 +443,8 @@ static void dirty_read(struct hvx_memslot *slot, u64 first, u64 end, unsigned lo
 }
 
 /* Put bits back that could not be told to userspace. */
-static void dirty_restore(struct hvx_memslot *slot, u64 first, unsigned int n, const unsigned long *words)
+static void dirty_restore(struct hvx_memslot *slot, u64 first, unsigned int n,
+			  const unsigned long *words)
 {
 	unsigned int i;
 

@@ -11,8 +11,8 @@
 #include "backend.h"
 #include "mmu.h"
 
-#define GUEST_P		(1ULL << 0)
-#define GUEST_PS	(1ULL << 7)
+#define GUEST_P		BIT_ULL(0)
+#define GUEST_PS	BIT_ULL(7)
 #define GUEST_ADDR	0x000ffffffffff000ULL
 
 #define SEG_CS		1
@@ -47,8 +47,8 @@ static struct paging paging_of(struct hvx_vcpu *vcpu)
 	if (!(hvx_backend->get_cr(vcpu, 0) & X86_CR0_PG))
 		return (struct paging) { .levels = 0 };
 	if (hvx_backend->get_efer(vcpu) & EFER_LMA)
-		return (struct paging) { .levels = cr4 & X86_CR4_LA57 ? 5 : 4, .bits = 9, .entry = 8,
-					 .max_leaf = 3, .root = cr3 & GUEST_ADDR };
+		return (struct paging) { .levels = cr4 & X86_CR4_LA57 ? 5 : 4, .bits = 9,
+					 .entry = 8, .max_leaf = 3, .root = cr3 & GUEST_ADDR };
 	if (cr4 & X86_CR4_PAE)
 		return (struct paging) { .levels = 3, .bits = 9, .entry = 8,
 					 .max_leaf = 2, .root = cr3 & 0xffffffe0 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Unit tests of kmod/decode.c. Build with ASan: truncated inputs sit at the end of their allocation. */
+/* Unit tests of kmod/decode.c. With ASan: cut inputs sit at the end of their allocation. */
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -101,7 +101,7 @@ static const struct mov_case mov_cases[] = {
 	{ "mov [m64], al", M64, B(0xa2, 1, 2, 3, 4, 5, 6, 7, 8), ST(1, 0) },
 	{ "mov [m64], rax", M64, B(0x48, 0xa3, 1, 2, 3, 4, 5, 6, 7, 8), ST(8, 0) },
 	{ "a32 mov [m32], eax", M64, B(0x67, 0xa3, 1, 2, 3, 4), ST(4, 0) },
-	{ "REX.R does not change the accumulator", M64, B(0x4c, 0xa1, 1, 2, 3, 4, 5, 6, 7, 8), LD(8, 0) },
+	{ "accumulator in spite of REX.R", M64, B(0x4c, 0xa1, 1, 2, 3, 4, 5, 6, 7, 8), LD(8, 0) },
 	{ "mov eax, [m32]", M32, B(0xa1, 1, 2, 3, 4), LD(4, 0) },
 	{ "a16 mov eax, [m16]", M32, B(0x67, 0xa1, 1, 2), LD(4, 0) },
 	{ "mov [m16], ax", M16, B(0xa3, 1, 2), ST(2, 0) },
@@ -122,8 +122,8 @@ static const struct mov_case mov_cases[] = {
 	{ "rep mov", M64, B(0xf3, 0x89, 0x08), ST(4, 1) },
 	{ "xrelease mov", M64, B(0xf2, 0xc6, 0x00, 1), IMM(1, 1) },
 	{ "segments", M32, B(0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x8b, 0x00), LD(4, 0) },
-	{ "15 bytes", M64, B(0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x48, 0xc7, 0x00, 1, 0, 0, 0),
-	  IMM(8, 1) },
+	{ "15 bytes", M64, B(0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e,
+			     0x48, 0xc7, 0x00, 1, 0, 0, 0), IMM(8, 1) },
 };
 
 struct reject_case {
@@ -180,7 +180,8 @@ START_TEST(mov_decodes)
 	ck_assert_msg(mov.sign_extend == c->want.sign_extend, "%s: sign_extend", c->text);
 	ck_assert_msg(mov.high_byte == c->want.high_byte, "%s: high_byte", c->text);
 	ck_assert_msg(mov.is_imm == c->want.is_imm, "%s: is_imm", c->text);
-	ck_assert_msg(mov.imm == c->want.imm, "%s: imm %llx", c->text, (unsigned long long)mov.imm);
+	ck_assert_msg(mov.imm == c->want.imm, "%s: imm %llx", c->text,
+		      (unsigned long long)mov.imm);
 
 	/* What follows the instruction does not matter. */
 	memset(longer, 0xcc, sizeof(longer));
@@ -199,7 +200,8 @@ START_TEST(mov_truncated)
 	for (n = 0; n < c->len; n++) {
 		u8 *p = exact_copy(c->bytes, n);
 
-		ck_assert_msg(hvx_decode_mov(p, n, c->mode, &mov) == -EINVAL, "%s cut to %d", c->text, n);
+		ck_assert_msg(hvx_decode_mov(p, n, c->mode, &mov) == -EINVAL, "%s cut to %d",
+			      c->text, n);
 		free(p);
 	}
 }
@@ -214,7 +216,8 @@ START_TEST(mov_rejects)
 	for (n = 0; n <= c->len; n++) {
 		u8 *p = exact_copy(c->bytes, n);
 
-		ck_assert_msg(hvx_decode_mov(p, n, c->mode, &mov) == -EINVAL, "%s, %d bytes", c->text, n);
+		ck_assert_msg(hvx_decode_mov(p, n, c->mode, &mov) == -EINVAL, "%s, %d bytes",
+			      c->text, n);
 		free(p);
 	}
 }
@@ -233,8 +236,8 @@ END_TEST
 /* Whatever the bytes, fields stay in their ranges and nothing is read past the end. */
 START_TEST(mov_random)
 {
-	static const u8 heads[] = { 0x88, 0x89, 0x8a, 0x8b, 0xc6, 0xc7, 0xa0, 0xa1, 0xa2, 0xa3, 0x63, 0x0f,
-				    0x66, 0x67, 0x40, 0x48, 0x4f, 0xf2, 0xf3, 0x2e };
+	static const u8 heads[] = { 0x88, 0x89, 0x8a, 0x8b, 0xc6, 0xc7, 0xa0, 0xa1, 0xa2, 0xa3,
+				    0x63, 0x0f, 0x66, 0x67, 0x40, 0x48, 0x4f, 0xf2, 0xf3, 0x2e };
 	unsigned int seed = 1;
 	int i, j;
 
@@ -245,7 +248,8 @@ START_TEST(mov_random)
 
 		ck_assert_ptr_nonnull(p);
 		for (j = 0; j < len; j++)
-			p[j] = rand_r(&seed) % 3 ? heads[rand_r(&seed) % sizeof(heads)] : rand_r(&seed) & 0xff;
+			p[j] = rand_r(&seed) % 3 ? heads[rand_r(&seed) % sizeof(heads)] :
+						   rand_r(&seed) & 0xff;
 		if (!hvx_decode_mov(p, len, i % 3, &mov)) {
 			ck_assert(mov.len >= 2 && mov.len <= len && mov.len <= HVX_INSN_MAX);
 			ck_assert(mov.size == 1 || mov.size == 2 || mov.size == 4 || mov.size == 8);
@@ -304,19 +308,20 @@ START_TEST(len_known)
 	struct hvx_modrm m;
 	int n;
 
-	ck_assert_msg(hvx_insn_len(c->bytes, c->len, c->mode, c->opcode, c->opcode_len, c->modrm) == c->len,
-		      "%s", c->text);
+	n = hvx_insn_len(c->bytes, c->len, c->mode, c->opcode, c->opcode_len, c->modrm);
+	ck_assert_msg(n == c->len, "%s: %d", c->text, n);
 	if (c->modrm) {
-		ck_assert_int_eq(hvx_insn_len_modrm(c->bytes, c->len, c->mode, c->opcode, c->opcode_len, &m),
-				 c->len);
-		ck_assert_msg(m.reg == c->reg && m.rm == c->rm, "%s: reg %d rm %d", c->text, m.reg, m.rm);
+		n = hvx_insn_len_modrm(c->bytes, c->len, c->mode, c->opcode, c->opcode_len, &m);
+		ck_assert_int_eq(n, c->len);
+		ck_assert_msg(m.reg == c->reg && m.rm == c->rm, "%s: reg %d rm %d", c->text,
+			      m.reg, m.rm);
 		ck_assert_int_eq(m.lock, c->bytes[0] == 0xf0);
 	}
 	for (n = 0; n < c->len; n++) {
 		u8 *p = exact_copy(c->bytes, n);
 
-		ck_assert_msg(!hvx_insn_len(p, n, c->mode, c->opcode, c->opcode_len, c->modrm), "%s cut to %d",
-			      c->text, n);
+		ck_assert_msg(!hvx_insn_len(p, n, c->mode, c->opcode, c->opcode_len, c->modrm),
+			      "%s cut to %d", c->text, n);
 		free(p);
 	}
 }
