@@ -270,7 +270,9 @@ static bool serve_fast(struct hvx_vcpu *vcpu)
 	}
 	if (hvx_take_request(vcpu, HVX_REQ_TIMER))
 		hvx_lapic_timer_expired(vcpu);
-	hvx_take_request(vcpu, HVX_REQ_EVENT);
+	/* INIT and SIPI are for serve_slow(), which has to be reached. */
+	if (hvx_take_request(vcpu, HVX_REQ_EVENT) && unlikely(READ_ONCE(vcpu->init_sipi)))
+		hvx_request(vcpu, HVX_REQ_EVENT);
 	return !READ_ONCE(vcpu->requests);
 }
 
