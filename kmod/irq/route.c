@@ -30,21 +30,16 @@ void hvx_apic_map_free(struct hvx_vm *vm)
 	vm->apic_map = NULL;
 }
 
-static void wake(struct hvx_vcpu *vcpu, struct hvx_vcpu *src)
-{
-	hvx_request(vcpu, HVX_REQ_EVENT);
-	/* The source's own runner is here, not in the guest, and sees the request on its way back. */
-	if (vcpu != src)
-		hvx_kick(vcpu);
-}
-
 static __always_inline int deliver_fixed(struct hvx_vcpu *vcpu, struct hvx_vcpu *src,
 					 u8 vector, bool level)
 {
 	int r = hvx_apic_accept(&vcpu->lapic->apic, vector, level);
 
-	if (r == 2)
-		wake(vcpu, src);
+	/* The source's own runner is here, and looks at the APIC before each entry. */
+	if (r == 2 && vcpu != src) {
+		hvx_request(vcpu, HVX_REQ_EVENT);
+		hvx_kick(vcpu);
+	}
 	return r > 0;
 }
 
@@ -79,7 +74,7 @@ static int deliver(struct hvx_vcpu *vcpu, const struct message *m)
 	default:
 		return 0;
 	}
-	wake(vcpu, m->src);
+	hvx_apic_do_wake(&vcpu->lapic->apic);
 	return 1;
 }
 

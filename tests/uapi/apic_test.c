@@ -203,6 +203,31 @@ static void init_sipi(void)
 	tg_free(&g);
 }
 
+/* INIT reaches a vCPU that never exits by itself. */
+static void init_running(void)
+{
+	static const uint8_t ap[] = { 0xb0, 0x34, 0xe6, 0x10, 0xf4 };	/* mov al,0x34; out 0x10,al; hlt */
+	static const uint8_t spin[] = { 0xc6, 0x04, 0x25, 0x00, 0xa0, 0, 0, 1,	/* movb $1,0xa000 */
+					0xeb, 0xfe };			/* jmp . */
+	pthread_t t;
+	struct tg g;
+	void *ret;
+
+	START(&g, g_sipi, 0);
+	tg_add_vcpu(&g, 1);
+	tg_long(&g, 1);
+	memcpy(g.mem + 0x2000, ap, sizeof(ap));
+	memcpy(g.mem + 0xb000, spin, sizeof(spin));
+	tg_set_reg(&g, 1, 16, 0xb000);
+	CHECK(!pthread_create(&t, NULL, run_ap, &g));
+	while (!*(volatile uint8_t *)(g.mem + 0xa000))
+		usleep(1000);
+	CHECK_EQ(said(&g, 0), DONE);
+	pthread_join(t, &ret);
+	CHECK_EQ((long)ret, 0x34);
+	tg_free(&g);
+}
+
 /* Two vCPUs play ping-pong with halts between: a wake-up lost stops them. */
 #define PINGS	"5000"
 GUEST(g_ping,
@@ -806,6 +831,7 @@ static const struct tg_test tests[] = {
 	TG_TEST(cr8_masks),
 	TG_TEST(msr_faults),
 	TG_TEST(init_sipi),
+	TG_TEST(init_running),
 	TG_TEST(ping_pong),
 	TG_TEST(tsc_deadline),
 	TG_TEST(periodic_floor),
