@@ -56,7 +56,7 @@ struct rtc {
 	struct loop_timer *second, *periodic;
 	uint8_t index;
 	uint8_t cmos[CMOS_SIZE];
-	int64_t offset_ns;	/* guest clock - host CLOCK_REALTIME */
+	uint64_t offset;	/* s, modulo 2^64: guest clock - host CLOCK_REALTIME */
 	int64_t last_update;	/* guest second for which UF and AF are worked out */
 	uint64_t last_periodic;	/* monotonic ns for which PF is worked out */
 	uint64_t next_periodic;
@@ -64,22 +64,21 @@ struct rtc {
 
 /* --------------------------------------------------------------- the clock */
 
-static int64_t guest_ns(const struct rtc *rtc)
+/* Guest's clock: whole seconds, and ns since the last of them (which are the host's). */
+static int64_t guest_clock(const struct rtc *rtc, uint64_t *frac)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * NSEC + ts.tv_nsec + rtc->offset_ns;
-}
-
-static int64_t floor_sec(int64_t ns)
-{
-	return ns / (int64_t)NSEC - (ns % (int64_t)NSEC < 0);
+	if (frac)
+		*frac = ts.tv_nsec;
+	/* Any offset that a guest or a file can give: modulo 2^64, not undefined. */
+	return (int64_t)((uint64_t)ts.tv_sec + rtc->offset);
 }
 
 static int64_t guest_sec(const struct rtc *rtc)
 {
-	return floor_sec(guest_ns(rtc));
+	return guest_clock(rtc, NULL);
 }
 
 static bool running(const struct rtc *rtc)
@@ -142,10 +141,8 @@ static void take_time(struct rtc *rtc)
 		.tm_mon = (int)decode(rtc, rtc->cmos[RTC_MONTH]) - 1,
 		.tm_year = (int)century * 100 + (int)decode(rtc, rtc->cmos[RTC_YEAR]) - 1900,
 	};
-	time_t t = timegm(&tm);
-	int64_t host = guest_ns(rtc) - rtc->offset_ns;
 
-	rtc->offset_ns = (int64_t)t * (int64_t)NSEC - floor_sec(host) * (int64_t)NSEC;
+	rtc->offset += (uint64_t)timegm(&tm) - (uint64_t)guest_sec(rtc);
 	rtc->last_update = guest_sec(rtc);
 }
 
@@ -204,11 +201,11 @@ static void update_irq(struct rtc *rtc)
 
 static void arm_second(struct rtc *rtc)
 {
-	int64_t ns = guest_ns(rtc);
-	uint64_t left = (floor_sec(ns) + 1) * (int64_t)NSEC - ns;
+	uint64_t frac;
 
+	guest_clock(rtc, &frac);
 	if (running(rtc) && (rtc->cmos[RTC_B] & (B_AIE | B_UIE)))
-		loop_timer_set(rtc->second, clock_now_ns() + left);
+		loop_timer_set(rtc->second, clock_now_ns() + NSEC - frac);
 	else
 		loop_timer_set(rtc->second, 0);
 }
@@ -252,7 +249,7 @@ static void rtc_periodic(void *opaque)
 
 static uint8_t cmos_read(struct rtc *rtc, unsigned int i)
 {
-	int64_t ns;
+	uint64_t frac;
 	uint8_t val;
 
 	switch (i) {
@@ -261,10 +258,9 @@ static uint8_t cmos_read(struct rtc *rtc, unsigned int i)
 		fill_time(rtc);
 		return rtc->cmos[i];
 	case RTC_A:
-		ns = guest_ns(rtc);
-		ns -= floor_sec(ns) * (int64_t)NSEC;
+		guest_clock(rtc, &frac);
 		val = rtc->cmos[i] & ~A_UIP;
-		if (running(rtc) && ns >= (int64_t)NSEC - UIP_NS)
+		if (running(rtc) && frac >= NSEC - UIP_NS)
 			val |= A_UIP;
 		return val;
 	case RTC_C:
@@ -491,7 +487,7 @@ int rtc_create(struct machine *m)
 	if (!rtc)
 		return ret;
 	tzset();	/* reads the host's time zone now: the sandbox lets nothing open files later */
-	rtc->offset_ns = start_offset(m->dom) * (int64_t)NSEC;
+	rtc->offset = start_offset(m->dom);
 	rtc->second = loop_add_timer(m->loop, rtc_second, rtc);
 	rtc->periodic = loop_add_timer(m->loop, rtc_periodic, rtc);
 	if (!rtc->second || !rtc->periodic)
