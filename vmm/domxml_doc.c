@@ -156,8 +156,9 @@ static bool many_namespaces(const char *buf, size_t len)
 }
 
 /*
- * Sees the same tags as an XML parser up to the first error that would stop
- * that parser; so no bound can be evaded by bad syntax.
+ * Sees the same tags as an XML parser does up to the first error; behind it no
+ * tree is built. "--" in a comment, an error, is found here because libxml2
+ * goes on after it and copies the comment for each.
  */
 int doc_scan(const char *buf, size_t len, unsigned int *line, const char **why)
 {
@@ -176,7 +177,9 @@ int doc_scan(const char *buf, size_t len, unsigned int *line, const char **why)
 				s.line++;
 		} else if (starts(&s, "<!--")) {
 			s.p += 4;
-			skip_past(&s, "-->");
+			skip_past(&s, "--");
+			if (s.p < s.end && *s.p++ != '>')
+				*why = "'--' inside a comment, which XML does not allow; write one dash";
 		} else if (starts(&s, "<![CDATA[")) {
 			skip_past(&s, "]]>");
 		} else if (starts(&s, "<!")) {

@@ -5,6 +5,7 @@ _hvx_files() { # glob of names, all if empty
 	local f
 	compopt -o filenames 2> /dev/null
 	while IFS= read -r f; do
+		# shellcheck disable=SC2053 # a glob is meant
 		[[ -d $f || -z $1 || $f == $1 ]] && COMPREPLY+=("$f")
 	done < <(compgen -f -- "$cur")
 }
