@@ -37,13 +37,11 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 	do { hrtimer_init(t, clock, mode); (t)->function = (fn); } while (0)
 #endif
 
-/* 6.18: the guest-work header was renamed and lost its vCPU argument. */
+/* 6.18: the guest-work header was renamed. */
 #if __has_include(<linux/entry-virt.h>)
 #include <linux/entry-virt.h>
-#define hvx_handle_work()	xfer_to_guest_mode_handle_work()
 #else
 #include <linux/entry-kvm.h>
-#define hvx_handle_work()	xfer_to_guest_mode_handle_work(NULL)	/* x86 does not use it */
 #endif
 #define hvx_work_pending()	__xfer_to_guest_mode_work_pending()
 

@@ -340,7 +340,7 @@ static int run_guest(struct hvx_vcpu *vcpu)
 	return next;
 }
 
-static int user_exit(struct hvx_vcpu *vcpu, u32 reason)
+static int exit_to_user(struct hvx_vcpu *vcpu, u32 reason)
 {
 	vcpu->run->exit_reason = reason;
 	return HVX_TO_USER;
@@ -383,13 +383,13 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 		if (vector >= 0) {
 			vcpu->run->eoi.vector = vector;
 			vcpu->run->eoi.pad = 0;
-			return user_exit(vcpu, HVX_EXIT_EOI);
+			return exit_to_user(vcpu, HVX_EXIT_EOI);
 		}
 	}
 	if (hvx_take_request(vcpu, HVX_REQ_TRIPLE))
-		return user_exit(vcpu, HVX_EXIT_SHUTDOWN);
+		return exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
 	if (hvx_take_request(vcpu, HVX_REQ_KICK))
-		return user_exit(vcpu, HVX_EXIT_KICKED);
+		return exit_to_user(vcpu, HVX_EXIT_KICKED);
 	return HVX_REENTER;
 }
 
@@ -434,11 +434,12 @@ static int run_loop(struct hvx_vcpu *vcpu)
 		if (hvx_work_pending()) {
 			if (vcpu->pv.steal_msr)
 				hvx_request(vcpu, HVX_REQ_STEAL);
-			r = hvx_handle_work();
-			if (r) {
+			/* Task work and rseq are done on the way to userspace, and only there. */
+			if (test_thread_flag(TIF_NOTIFY_RESUME)) {
 				vcpu->run->exit_reason = HVX_EXIT_INTERRUPTED;
 				return -EINTR;
 			}
+			schedule();
 			continue;
 		}
 		if (vcpu->mp_state != HVX_MP_RUNNABLE) {

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Cost of exits, in executed instructions: the same guest code under /dev/hvx
+ * and under /dev/kvm. Meant for a nested host under -icount, where the TSC
+ * counts executed instructions; elsewhere the numbers are TSC ticks.
+ *
+ * Usage: exits hvx|kvm [NAME]; prints "NAME COST" lines, COST an operation.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <uapi/hvx.h>
+
+#define MEM		(16UL << 20)
+#define CODE		0x1000
+#define RESULT		0x3000	/* TSC ticks of the loop */
+#define IDT		0x7000
+#define GDT		0x8000
+#define STACK		0x9000
+#define STACK2		0xa000
+#define CODE2		0x6000	/* second vCPU */
+#define PML4		0x10000
+#define FAULT_GPA	0x40000000UL	/* region for the page-fault test */
+#define FAULT_SIZE	(64UL << 20)
+#define MMIO_GPA	0xd0000000UL
+#define PORT		0x80
+#define PORT_EVENT	0x82
+#define PORT_DONE	0xf4
+
+/* ---------------------------------------------------------- guest code */
+
+#define CODE_BLOCK(name, text) \
+	asm(".pushsection .rodata\n.globl " #name ", " #name "_end\n" #name ":\n" text \
+	    "\n" #name "_end:\n.popsection"); \
+	extern const uint8_t name[], name##_end[]
+
+#define WRMSR(msr, lo) "mov $" #msr ", %ecx; mov $" #lo ", %eax; xor %edx, %edx; wrmsr\n"
+
+CODE_BLOCK(op_none, "");
+CODE_BLOCK(op_cpuid, "xor %eax, %eax; cpuid");
+CODE_BLOCK(op_hypercall, "mov $1, %eax; vmmcall");
+CODE_BLOCK(op_rdmsr, "mov $0x3b, %ecx; rdmsr");
+CODE_BLOCK(op_wrmsr, WRMSR(0x808, 0));
+CODE_BLOCK(op_deadline, "mov $0x6e0, %ecx; mov $-1, %eax; mov $0xffff, %edx; wrmsr");
+CODE_BLOCK(op_timer, WRMSR(0x6e0, 1));
+CODE_BLOCK(op_selfipi, WRMSR(0x83f, 0x40));
+CODE_BLOCK(op_out, "out %al, $0x80");
+CODE_BLOCK(op_in, "in $0x80, %al");
+CODE_BLOCK(op_out_event, "out %al, $0x82");
+CODE_BLOCK(op_mmio_w, "mov %eax, (%rbx)");
+CODE_BLOCK(op_mmio_r, "mov (%rbx), %eax");
+CODE_BLOCK(op_mmio_event, "mov %eax, 0x800(%rbx)");
+CODE_BLOCK(op_fault, "mov %eax, (%rbx); add $4096, %rbx");
+/* Ping: wake the other vCPU, sleep until it answers. */
+CODE_BLOCK(op_ping, "mov $0x830, %ecx; mov $0x40, %eax; mov $1, %edx; wrmsr; sti; hlt; cli");
+CODE_BLOCK(pong, "mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr\n" WRMSR(0x80f, 0x1ff)
+	   "1: sti; hlt; cli; mov $0x830, %ecx; mov $0x40, %eax; xor %edx, %edx; wrmsr; jmp 1b");
+/* Switch to x2APIC, enable it, timer in TSC-deadline mode on vector 0x40. */
+CODE_BLOCK(setup, "mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr\n" WRMSR(0x80f, 0x1ff)
+	   WRMSR(0x832, 0x40040));
+CODE_BLOCK(handler, "push %rax; push %rcx; push %rdx\n" WRMSR(0x80b, 0)
+	   "pop %rdx; pop %rcx; pop %rax; iretq");
+CODE_BLOCK(time_start, "mov $0xd0000000, %ebx\nrdtsc; shl $32, %rdx; or %rdx, %rax; mov %rax, %r14");
+CODE_BLOCK(fault_base, "mov $0x40000000, %ebx");
+CODE_BLOCK(time_end, "rdtsc; shl $32, %rdx; or %rdx, %rax; sub %r14, %rax; mov %rax, 0x3000\n"
+	   "out %al, $0xf4");
+
+struct op {
+	const char *name;
+	const uint8_t *code, *end;
+	unsigned int n;		/* iterations */
+	bool irqs;		/* with interrupts on */
+	bool pair;		/* needs the second vCPU */
+	bool fault;		/* page faults */
+	bool thp;
+};
+#define OP(c, ...) #c, op_##c, op_##c##_end, __VA_ARGS__
+static const struct op ops[] = {
+	{ OP(cpuid, 2000) }, { OP(hypercall, 2000) }, { OP(rdmsr, 2000) }, { OP(wrmsr, 2000) },
+	{ OP(deadline, 2000) }, { OP(timer, 1000, .irqs = true) },
+	{ OP(selfipi, 1000, .irqs = true) }, { OP(ping, 500, .pair = true) },
+	{ OP(out_event, 2000) }, { OP(mmio_event, 2000) },
+	{ OP(out, 2000) }, { OP(in, 2000) }, { OP(mmio_w, 2000) }, { OP(mmio_r, 2000) },
+	{ OP(fault, FAULT_SIZE / 4096, .fault = true) },
+	{ "fault_thp", op_fault, op_fault_end, FAULT_SIZE / 4096, .fault = true, .thp = true },
+};
+
+static uint8_t *put(uint8_t *p, const uint8_t *code, const uint8_t *end)
+{
+	memcpy(p, code, end - code);
+	return p + (end - code);
+}
+
+static void make_code(uint8_t *mem, const struct op *op, bool empty)
+{
+	uint8_t *p = mem + CODE, *loop;
+	int32_t rel;
+
+	p = put(p, setup, setup_end);
+	if (op->irqs)
+		*p++ = 0xfb;	/* sti */
+	*p++ = 0x41;		/* mov r15d, n */
+	*p++ = 0xbf;
+	memcpy(p, &op->n, 4);
+	p += 4;
+	p = put(p, time_start, time_start_end);
+	if (op->fault)
+		p = put(p, fault_base, fault_base_end);
+	loop = p;
+	if (!empty)
+		p = put(p, op->code, op->end);
+	*p++ = 0x41;		/* dec r15d; jnz loop */
+	*p++ = 0xff;
+	*p++ = 0xcf;
+	*p++ = 0x0f;
+	*p++ = 0x85;
+	rel = loop - (p + 4);
+	memcpy(p, &rel, 4);
+	p = put(p + 4, time_end, time_end_end);
+	put(mem + CODE2, pong, pong_end);
+	put(mem + CODE2 + 0x800, handler, handler_end);
+}
+
+static void make_tables(uint8_t *mem)
+{
+	uint64_t *pml4 = (void *)(mem + PML4), *gdt = (void *)(mem + GDT), *idt = (void *)(mem + IDT);
+	uint64_t handler_at = CODE2 + 0x800;
+	int i;
+
+	pml4[0] = (PML4 + 0x1000) | 7;
+	for (i = 0; i < 4; i++)
+		pml4[512 + i] = (PML4 + 0x2000 + i * 0x1000) | 7;
+	for (i = 0; i < 2048; i++)
+		pml4[1024 + i] = ((uint64_t)i << 21) | 0x87;
+	gdt[1] = 0x00af9b000000ffffULL;
+	gdt[2] = 0x00cf93000000ffffULL;
+	idt[0x40 * 2] = handler_at | 8ULL << 16 | 0x8eULL << 40;
+}
+
+/* -------------------------------------------------- the two hypervisors */
+
+struct vm {
+	int dev, fd, vcpu[2];
+	void *run[2];
+	uint8_t *mem, *fault;
+	int event;
+};
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static int check(int r, const char *what)
+{
+	if (r < 0)
+		die(what);
+	return r;
+}
+
+static void *map(size_t size, int fd)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		die("mmap");
+	return p;
+}
+
+struct hypervisor {
+	void (*create)(struct vm *vm);
+	void (*vcpu)(struct vm *vm, int id, uint64_t rip, uint64_t rsp);
+	/* Run until PORT_DONE; answers other exits. */
+	void (*run)(struct vm *vm, int id);
+};
+
+static void hvx_slot(struct vm *vm, unsigned int n, uint64_t gpa, size_t size, void *hva)
+{
+	struct hvx_slot s = { .slot = n, .gpa = gpa, .size = size, .hva = (uintptr_t)hva };
+
+	check(ioctl(vm->fd, HVX_SET_SLOT, &s), "HVX_SET_SLOT");
+}
+
+static void hvx_create(struct vm *vm)
+{
+	struct hvx_create_vm c = {};
+	struct hvx_ioeventfd pio = { .addr = PORT_EVENT, .len = 1, .fd = vm->event,
+				     .flags = HVX_IOEVENTFD_PIO };
+	struct hvx_ioeventfd mmio = { .addr = MMIO_GPA + 0x800, .len = 4, .fd = vm->event };
+
+	vm->dev = check(open("/dev/hvx", O_RDWR), "/dev/hvx");
+	vm->fd = check(ioctl(vm->dev, HVX_CREATE_VM, &c), "HVX_CREATE_VM");
+	hvx_slot(vm, 0, 0, MEM, vm->mem);
+	hvx_slot(vm, 1, FAULT_GPA, FAULT_SIZE, vm->fault);
+	check(ioctl(vm->fd, HVX_IOEVENTFD, &pio), "HVX_IOEVENTFD");
+	check(ioctl(vm->fd, HVX_IOEVENTFD, &mmio), "HVX_IOEVENTFD");
+}
+
+static void hvx_vcpu(struct vm *vm, int id, uint64_t rip, uint64_t rsp)
+{
+	static struct hvx_cpuid_entry e[HVX_MAX_CPUID];
+	struct hvx_cpuid c = { .nent = HVX_MAX_CPUID, .entries = (uintptr_t)e };
+	struct hvx_regs r = { .rip = rip, .rsp = rsp, .rflags = 2 };
+	struct hvx_mp_state mp = { .state = HVX_MP_RUNNABLE };
+	struct hvx_sregs s;
+	struct hvx_state st = { .group = HVX_STATE_SREGS, .size = sizeof(s), .data = (uintptr_t)&s };
+	struct hvx_segment data = { .limit = ~0U, .selector = 16, .attr = 0xc93 & 0xfff };
+	struct hvx_info info;
+	int fd = check(ioctl(vm->fd, HVX_CREATE_VCPU, id), "HVX_CREATE_VCPU");
+
+	check(ioctl(vm->dev, HVX_GET_INFO, &info), "HVX_GET_INFO");
+	vm->vcpu[id] = fd;
+	vm->run[id] = map(info.run_size, fd);
+	check(ioctl(vm->dev, HVX_GET_SUPPORTED_CPUID, &c), "HVX_GET_SUPPORTED_CPUID");
+	check(ioctl(fd, HVX_SET_CPUID, &c), "HVX_SET_CPUID");
+	check(ioctl(fd, HVX_GET_STATE, &st), "HVX_GET_STATE");
+	data.attr = 3 | HVX_SEG_S | HVX_SEG_P | HVX_SEG_G | HVX_SEG_DB;
+	s.ds = s.es = s.fs = s.gs = s.ss = data;
+	s.cs = data;
+	s.cs.selector = 8;
+	s.cs.attr = 0xb | HVX_SEG_S | HVX_SEG_P | HVX_SEG_G | HVX_SEG_L;
+	s.gdtr.base = GDT;
+	s.gdtr.limit = 0x17;
+	s.idtr.base = IDT;
+	s.idtr.limit = 0xfff;
+	s.cr0 = 0x80010033;
+	s.cr3 = PML4;
+	s.cr4 = 0x620;
+	s.efer = 0xd01;
+	check(ioctl(fd, HVX_SET_STATE, &st), "set sregs");
+	st = (struct hvx_state){ .group = HVX_STATE_REGS, .size = sizeof(r), .data = (uintptr_t)&r };
+	check(ioctl(fd, HVX_SET_STATE, &st), "set regs");
+	st = (struct hvx_state){ .group = HVX_STATE_MP, .size = sizeof(mp), .data = (uintptr_t)&mp };
+	check(ioctl(fd, HVX_SET_STATE, &st), "set mp");
+}
+
+static void hvx_run(struct vm *vm, int id)
+{
+	struct hvx_run *run = vm->run[id];
+
+	for (;;) {
+		if (ioctl(vm->vcpu[id], HVX_RUN, 0) < 0) {
+			if (errno == EINTR)
+				continue;
+			die("HVX_RUN");
+		}
+		switch (run->exit_reason) {
+		case HVX_EXIT_PIO:
+			if (run->pio.port == PORT_DONE)
+				return;
+			if (!run->pio.is_write)
+				run->pio.data = 0x55;
+			break;
+		case HVX_EXIT_MMIO:
+			if (!run->mmio.is_write)
+				run->mmio.data = 0x55;
+			break;
+		default:
+			fprintf(stderr, "hvx: exit %u\n", run->exit_reason);
+			exit(1);
+		}
+	}
+}
+
+static void kvm_slot(struct vm *vm, unsigned int n, uint64_t gpa, size_t size, void *hva)
+{
+	struct kvm_userspace_memory_region r = { .slot = n, .guest_phys_addr = gpa,
+						 .memory_size = size,
+						 .userspace_addr = (uintptr_t)hva };
+
+	check(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r), "KVM_SET_USER_MEMORY_REGION");
+}
+
+static void kvm_create(struct vm *vm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };
+	struct kvm_ioeventfd pio = { .addr = PORT_EVENT, .len = 1, .fd = vm->event,
+				     .flags = KVM_IOEVENTFD_FLAG_PIO };
+	struct kvm_ioeventfd mmio = { .addr = MMIO_GPA + 0x800, .len = 4, .fd = vm->event };
+
+	vm->dev = check(open("/dev/kvm", O_RDWR), "/dev/kvm");
+	vm->fd = check(ioctl(vm->dev, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+	check(ioctl(vm->fd, KVM_ENABLE_CAP, &cap), "KVM_CAP_SPLIT_IRQCHIP");
+	kvm_slot(vm, 0, 0, MEM, vm->mem);
+	kvm_slot(vm, 1, FAULT_GPA, FAULT_SIZE, vm->fault);
+	check(ioctl(vm->fd, KVM_IOEVENTFD, &pio), "KVM_IOEVENTFD");
+	check(ioctl(vm->fd, KVM_IOEVENTFD, &mmio), "KVM_IOEVENTFD");
+}
+
+static void kvm_vcpu(struct vm *vm, int id, uint64_t rip, uint64_t rsp)
+{
+	static struct { struct kvm_cpuid2 h; struct kvm_cpuid_entry2 e[256]; } c;
+	struct kvm_segment data = { .limit = ~0U, .selector = 16, .type = 3, .present = 1, .s = 1,
+				    .g = 1, .db = 1 };
+	struct kvm_regs r = { .rip = rip, .rsp = rsp, .rflags = 2 };
+	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
+	int fd = check(ioctl(vm->fd, KVM_CREATE_VCPU, id), "KVM_CREATE_VCPU");
+	struct kvm_sregs s;
+
+	vm->vcpu[id] = fd;
+	vm->run[id] = map(check(ioctl(vm->dev, KVM_GET_VCPU_MMAP_SIZE, 0), "mmap size"), fd);
+	c.h.nent = 256;
+	check(ioctl(vm->dev, KVM_GET_SUPPORTED_CPUID, &c), "KVM_GET_SUPPORTED_CPUID");
+	for (unsigned int i = 0; i < c.h.nent; i++)
+		if (c.e[i].function == 1)
+			c.e[i].ecx |= 1 << 24 | 1 << 21;	/* TSC deadline, x2APIC */
+	check(ioctl(fd, KVM_SET_CPUID2, &c), "KVM_SET_CPUID2");
+	check(ioctl(fd, KVM_GET_SREGS, &s), "KVM_GET_SREGS");
+	s.ds = s.es = s.fs = s.gs = s.ss = data;
+	s.cs = data;
+	s.cs.selector = 8;
+	s.cs.type = 0xb;
+	s.cs.db = 0;
+	s.cs.l = 1;
+	s.gdt.base = GDT;
+	s.gdt.limit = 0x17;
+	s.idt.base = IDT;
+	s.idt.limit = 0xfff;
+	s.cr0 = 0x80010033;
+	s.cr3 = PML4;
+	s.cr4 = 0x620;
+	s.efer = 0xd01;
+	check(ioctl(fd, KVM_SET_SREGS, &s), "KVM_SET_SREGS");
+	check(ioctl(fd, KVM_SET_REGS, &r), "KVM_SET_REGS");
+	check(ioctl(fd, KVM_SET_MP_STATE, &mp), "KVM_SET_MP_STATE");
+}
+
+static void kvm_run(struct vm *vm, int id)
+{
+	struct kvm_run *run = vm->run[id];
+
+	for (;;) {
+		if (ioctl(vm->vcpu[id], KVM_RUN, 0) < 0) {
+			if (errno == EINTR)
+				continue;
+			die("KVM_RUN");
+		}
+		switch (run->exit_reason) {
+		case KVM_EXIT_IO:
+			if (run->io.port == PORT_DONE)
+				return;
+			if (run->io.direction == KVM_EXIT_IO_IN)
+				*((uint8_t *)run + run->io.data_offset) = 0x55;
+			break;
+		case KVM_EXIT_MMIO:
+			if (!run->mmio.is_write)
+				memset(run->mmio.data, 0x55, 8);
+			break;
+		default:
+			fprintf(stderr, "kvm: exit %u\n", run->exit_reason);
+			exit(1);
+		}
+	}
+}
+
+static const struct hypervisor hvx = { hvx_create, hvx_vcpu, hvx_run };
+static const struct hypervisor kvm = { kvm_create, kvm_vcpu, kvm_run };
+
+/* --------------------------------------------------------------- measuring */
+
+struct second {
+	const struct hypervisor *h;
+	struct vm *vm;
+};
+
+static void *run_second(void *arg)
+{
+	struct second *s = arg;
+
+	s->h->run(s->vm, 1);
+	return NULL;
+}
+
+/* Ticks of the whole loop, in a process of its own: nothing is left over from the run before. */
+static uint64_t measure(const struct hypervisor *h, const struct op *op, bool empty)
+{
+	struct vm vm = { .event = check(eventfd(0, 0), "eventfd") };
+	struct second s = { h, &vm };
+	pthread_t thread;
+	uint64_t ticks;
+	int out[2];
+
+	check(pipe(out), "pipe");
+	if (!check(fork(), "fork")) {
+		vm.mem = map(MEM, -1);
+		vm.fault = map(FAULT_SIZE + (2 << 20), -1);
+		vm.fault = (uint8_t *)(((uintptr_t)vm.fault + (2 << 20) - 1) & ~((2UL << 20) - 1));
+		madvise(vm.fault, FAULT_SIZE, op->thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+		make_tables(vm.mem);
+		make_code(vm.mem, op, empty);
+		h->create(&vm);
+		h->vcpu(&vm, 0, CODE, STACK);
+		if (op->pair) {
+			h->vcpu(&vm, 1, CODE2, STACK2);
+			pthread_create(&thread, NULL, run_second, &s);
+			usleep(1000);
+		}
+		h->run(&vm, 0);
+		memcpy(&ticks, vm.mem + RESULT, 8);
+		check(write(out[1], &ticks, 8), "write");
+		_exit(0);
+	}
+	close(out[1]);
+	if (read(out[0], &ticks, 8) != 8) {
+		fprintf(stderr, "%s: failed\n", op->name);
+		exit(1);
+	}
+	close(out[0]);
+	close(vm.event);
+	return ticks;
+}
+
+int main(int argc, char **argv)
+{
+	const struct hypervisor *h = argc > 1 && !strcmp(argv[1], "kvm") ? &kvm : &hvx;
+	unsigned int i;
+	uint64_t with, without;
+
+	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		if (argc > 2 && strcmp(argv[2], ops[i].name))
+			continue;
+		with = measure(h, &ops[i], false);
+		without = measure(h, &ops[i], true);
+		printf("%s %llu\n", ops[i].name, (unsigned long long)(with - without) / ops[i].n);
+		fflush(stdout);
+	}
+	return 0;
+}
