@@ -483,9 +483,13 @@ static int open_unix(struct chardev *chr, const struct dom_chr *cfg)
 	mode_t mask;
 	int fd, ret;
 
-	if (strlen(cfg->path) >= sizeof(sun.sun_path))
+	/* Without a path it is put into the runtime directory; without one, nobody can come. */
+	if (!cfg->path && !chr->m->runtime_dir)
+		return 0;
+	ret = cfg->path ? snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", cfg->path) :
+	      snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/%s.sock", chr->m->runtime_dir, chr->id);
+	if (ret < 0 || (size_t)ret >= sizeof(sun.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(sun.sun_path, cfg->path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
@@ -497,15 +501,15 @@ static int open_unix(struct chardev *chr, const struct dom_chr *cfg)
 		return 0;
 	}
 	/* A socket left behind by a guest that is gone may be replaced, nothing else. */
-	if (!lstat(cfg->path, &st) && S_ISSOCK(st.st_mode) &&
+	if (!lstat(sun.sun_path, &st) && S_ISSOCK(st.st_mode) &&
 	    connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 && errno == ECONNREFUSED)
-		unlink(cfg->path);
+		unlink(sun.sun_path);
 	mask = umask(077);
 	ret = bind(fd, (struct sockaddr *)&sun, sizeof(sun));
 	umask(mask);
 	if (ret < 0)
 		goto fail;
-	chr->socket_path = strdup(cfg->path);
+	chr->socket_path = strdup(sun.sun_path);
 	if (listen(fd, 1) < 0)
 		goto fail;
 	fcntl(fd, F_SETFL, O_NONBLOCK);

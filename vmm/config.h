@@ -23,7 +23,7 @@ enum chr_type { CHR_NONE, CHR_STDIO, CHR_PTY, CHR_FILE, CHR_UNIX, CHR_TCP, CHR_N
 /* Where a serial port's or console's characters go. <console type='pty'> is the terminal under `hvx run`. */
 struct dom_chr {
 	enum chr_type type;
-	char *path;		/* file, Unix socket */
+	char *path;		/* file, Unix socket; NULL for a socket: in the runtime directory */
 	char *host, *service;	/* TCP */
 	bool listen;		/* <source mode='bind'> */
 	bool append;
@@ -163,7 +163,7 @@ struct domain {
 	struct { bool present, autodeflate, free_page_reporting; unsigned int stats_period; } balloon;
 	struct { bool present, auto_cid; uint32_t cid; } vsock;
 	struct { bool present; } panic;		/* pvpanic */
-	struct { bool present; uint16_t port; } debug_exit;	/* <hvx:debug-exit>, also with qemu:commandline's isa-debug-exit */
+	struct { bool present; uint16_t port; } debug_exit;	/* <hvx:debug-exit port=>, also with qemu:commandline's isa-debug-exit */
 	struct { bool present; char *action; } watchdog;
 };
 
