@@ -439,7 +439,7 @@ struct hvx_stats {
 #define HVX_EXIT_DEBUG		8	/* .debug */
 #define HVX_EXIT_HALTED		9	/* HLT, with HVX_VM_EXIT_HLT */
 #define HVX_EXIT_SHUTDOWN	10	/* triple fault; the state shown is the one after INIT where the CPU loses it */
-#define HVX_EXIT_INTERRUPTED	11	/* HVX_RUN also returns -1, EINTR */
+#define HVX_EXIT_INTERRUPTED	11	/* a signal, or other work of the thread's own; HVX_RUN also returns -1, EINTR: call it again */
 #define HVX_EXIT_KICKED		12	/* HVX_KICK or immediate_exit */
 #define HVX_EXIT_FAIL_ENTRY	13	/* .fail */
 #define HVX_EXIT_INTERNAL	14	/* .fail */
