@@ -92,7 +92,7 @@ int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c)
 	return 0;
 }
 
-/* The version is odd while the data change (pvclock-abi.h). Where there is no memory, nothing happens. */
+/* The version is odd while the data change (pvclock-abi.h). No memory there: nothing happens. */
 static void write_versioned(struct hvx_vm *vm, u64 gpa, u32 *version, u64 data_gpa,
 			    const void *data, size_t len)
 {

@@ -119,7 +119,7 @@ void hvx_lapic_timer_expired(struct hvx_vcpu *vcpu)
 		return;
 	}
 	if (timer_mode(l) == LVT_PERIODIC && l->apic.tmict) {
-		/* Keep the phase; periods that the vCPU slept through are gone, not delivered in a burst. */
+		/* Keep the phase; periods that were slept through are gone, not a burst. */
 		period = period_ns(l);
 		l->target += period;
 		if (l->target <= now)
@@ -416,10 +416,10 @@ int hvx_lapic_set(struct hvx_vcpu *vcpu, const struct hvx_lapic_state *s)
 	longest = max(longest, (u64)READ_ONCE(min_timer_period_us) * NSEC_PER_USEC);
 	if (s->timer_remaining_ns > (s->regs[AREG_TMICT * 4] ? longest : 0))
 		return -EINVAL;
+	hvx_pv_eoi_slow(vcpu);
 	if (hvx_apic_import(&l->apic, s->regs))
 		return -EINVAL;
 
-	vcpu->pv.eoi_set = false;
 	l->eoi_exit = -1;
 	l->deadline = 0;
 	l->target = 0;

@@ -19,7 +19,7 @@ struct hvx_lapic {
 
 	u64 deadline;		/* guest TSC, 0 = disarmed */
 	u64 armed_tsc;		/* deadline that the hrtimer was started for; ~0: by target */
-	u64 target;		/* one-shot, periodic: CLOCK_MONOTONIC ns of the next expiry, 0 = stopped */
+	u64 target;		/* other modes: CLOCK_MONOTONIC ns of the next expiry, 0 = stopped */
 	u64 armed_ns;		/* when the hrtimer fires */
 	bool armed;		/* cleared by the callback */
 	u32 mult_khz;		/* guest TSC frequency that mult was made for */

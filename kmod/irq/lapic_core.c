@@ -155,7 +155,7 @@ void hvx_apic_eoi(struct hvx_apic *a)
 
 void hvx_apic_error(struct hvx_apic *a, unsigned int esr_bit)
 {
-	/* Once for each bit until ESR is written: also ends the recursion by an illegal LVT vector. */
+	/* Once a bit until ESR is written: ends the recursion by an illegal LVT vector, too. */
 	if (!test_and_set_bit(esr_bit, &a->esr_pending))
 		hvx_apic_lvt_fire(a, LVT_ERROR);
 }

@@ -111,7 +111,7 @@ struct hvx_apic {
 	unsigned long tmr[4];	/* by vector: the last request was level-triggered */
 
 	u64 icr;
-	u64 mmio_page;		/* guest-physical address of the register page, ~0 outside of xAPIC mode */
+	u64 mmio_page;		/* where the register page is; ~0 outside of xAPIC mode */
 	u64 base;		/* IA32_APIC_BASE */
 	u32 id;			/* fixed */
 	u32 svr, ldr, dfr;
@@ -138,7 +138,7 @@ void hvx_apic_do_ipi(struct hvx_apic *a, u64 icr);	/* x2APIC layout; vector not 
 void hvx_apic_do_eoi(struct hvx_apic *a, u8 vector);	/* level-triggered, to be broadcast */
 void hvx_apic_do_wake(struct hvx_apic *a);		/* irr gained a bit */
 void hvx_apic_do_nmi(struct hvx_apic *a);
-void hvx_apic_do_map(struct hvx_apic *a);		/* what hvx_apic_map_set() looks at changed */
+void hvx_apic_do_map(struct hvx_apic *a);	/* what hvx_apic_map_set() looks at changed */
 void hvx_apic_do_timer_start(struct hvx_apic *a);	/* tmict was written */
 void hvx_apic_do_timer_mode(struct hvx_apic *a, u32 old); /* lvt[LVT_TIMER] was written */
 void hvx_apic_do_timer_divide(struct hvx_apic *a, u32 tdcr); /* stores tdcr */
