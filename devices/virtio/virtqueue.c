@@ -63,7 +63,7 @@ static int broken(struct virtqueue *vq, const char *why)
 
 /* Where a walk along a chain is. */
 struct walk {
-	const struct vring_desc *table;
+	const uint8_t *table;		/* of struct vring_desc; an indirect one may lie at any address */
 	unsigned int entries;		/* of the table */
 	unsigned int next;		/* index to read */
 	unsigned int seen;		/* descriptors so far */
@@ -118,7 +118,7 @@ static int enter_indirect(struct virtqueue *vq, struct walk *w, uint64_t addr, u
 
 static int step(struct virtqueue *vq, struct walk *w, struct vq_chain *c)
 {
-	const struct vring_desc *d;
+	struct vring_desc d;
 	uint64_t addr;
 	uint32_t len;
 	uint16_t flags, next;
@@ -129,11 +129,13 @@ static int step(struct virtqueue *vq, struct walk *w, struct vq_chain *c)
 	/* Also what ends a loop: no chain has more descriptors than its table. */
 	if (w->seen++ >= VQ_MAX_CHAIN || (!w->indirect && w->seen > vq->size))
 		return broken(vq, "a chain that is too long");
-	d = &w->table[w->next];
-	addr = le64toh(FETCH(d->addr));
-	len = le32toh(FETCH(d->len));
-	flags = le16toh(FETCH(d->flags));
-	next = le16toh(FETCH(d->next));
+	memcpy(&d, w->table + w->next * sizeof(d), sizeof(d));
+	/* From here on the copy, which the driver cannot change any more. */
+	__asm__ volatile("" : : : "memory");
+	addr = le64toh(d.addr);
+	len = le32toh(d.len);
+	flags = le16toh(d.flags);
+	next = le16toh(d.next);
 
 	if (flags & VRING_DESC_F_INDIRECT)
 		return enter_indirect(vq, w, addr, len, flags);
@@ -154,7 +156,7 @@ bool vq_has_avail(struct virtqueue *vq)
 
 int vq_pop(struct virtqueue *vq, struct vq_chain *c)
 {
-	struct walk w = { .table = vq->desc, .entries = vq->size };
+	struct walk w = { .table = (const uint8_t *)vq->desc, .entries = vq->size };
 	uint16_t idx, waiting;
 	int ret;
 
