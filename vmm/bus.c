@@ -171,6 +171,8 @@ static uint64_t access_one(struct bus *bus, uint64_t addr, unsigned int size, ui
 			/* Nothing at the first byte; something further on? */
 			if (!lookup(bus, addr + size - 1, &hit, &seq))
 				return ~0ULL;
+			if (hit.base <= addr)
+				continue;	/* it has come in between */
 			return access_bytes(bus, addr, size, val, write);
 		}
 		if (hit.last - addr < size - 1)
