@@ -189,8 +189,10 @@ static size_t port_room(void *opaque)
 		return 0;
 	if (virtio_has(&p->con->v, VIRTIO_CONSOLE_F_MULTIPORT) && !p->guest_open)
 		return 0;
-	if (!p->holds)
+	if (!p->holds) {
+		q->budget = 1;	/* not the driver's doing, but as much as the peer sends */
 		p->holds = virtio_pop(q, &p->rx);
+	}
 	return p->holds ? p->rx.in_len : 0;
 }
 
