@@ -1,0 +1,625 @@
+/* units: devices/virtio/blk.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay.c devices/virtio/virtio_pci.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
+// SPDX-License-Identifier: GPL-2.0-only
+/* virtio-blk on a real file: transfers, cache modes, overlays, locks, and requests that are wrong. */
+#include <fcntl.h>
+#include <linux/virtio_blk.h>
+#include <sys/stat.h>
+#include "virtio_driver.h"
+#include "devices/storage/image.h"
+
+#define SECTORS	2048U		/* 1 MiB */
+#define HDR	DRV_DATA
+#define STATUS	(DRV_DATA + 0x1000)
+#define DATA	(DRV_DATA + 0x2000)
+#define FLUSH	(1ULL << VIRTIO_BLK_F_FLUSH)
+#define RANGES	(FLUSH | 1ULL << VIRTIO_BLK_F_DISCARD | 1ULL << VIRTIO_BLK_F_WRITE_ZEROES)
+
+static struct dom_disk cfg;
+static char path[64];
+
+static void make_file(void)
+{
+	unsigned int i;
+	int fd;
+
+	/* Not in /tmp: that may be without O_DIRECT. */
+	strcpy(path, "/var/tmp/hvx-blk-test.XXXXXX");
+	fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	for (i = 0; i < SECTORS; i++) {
+		uint32_t sector[128];
+		unsigned int k;
+
+		for (k = 0; k < 128; k++)
+			sector[k] = i * 1000 + k;
+		ck_assert_int_eq(write(fd, sector, 512), 512);
+	}
+	close(fd);
+	memset(&fdom, 0, sizeof(fdom));
+	cfg = (struct dom_disk){ .file = path, .target = (char *)"vda", .serial = (char *)"SERIAL-1" };
+}
+
+static void up(void)
+{
+	drv_machine();
+	pthread_mutex_lock(&fm.lock);
+	ck_assert_int_eq(virtio_blk_create(&fm, &cfg), 0);
+	pthread_mutex_unlock(&fm.lock);
+	drv_up();
+}
+
+static void setup(void)
+{
+	make_file();
+}
+
+static void teardown(void)
+{
+	drv_free();
+	unlink(path);
+}
+
+static void header(uint32_t type, uint64_t sector)
+{
+	struct virtio_blk_outhdr h = { type, 0, sector };
+
+	memcpy(ram(HDR), &h, sizeof(h));
+	*(uint8_t *)ram(STATUS) = 0xee;
+}
+
+/* One request with one piece of data; its status. */
+static uint8_t request(uint32_t type, uint64_t sector, uint64_t data, uint32_t len)
+{
+	bool in = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
+	struct drv_buf b[3] = { { HDR, 16, false }, { data, len, in }, { STATUS, 1, true } };
+
+	header(type, sector);
+	if (!len)
+		b[1] = b[2];
+	drv_add(0, b, len ? 3 : 2);
+	drv_kick(0);
+	drv_wait(0, NULL);
+	return *(uint8_t *)ram(STATUS);
+}
+
+static void assert_sector(const void *data, unsigned int sector)
+{
+	const uint32_t *w = data;
+	unsigned int k;
+
+	for (k = 0; k < 128; k++)
+		ck_assert_uint_eq(w[k], sector * 1000 + k);
+}
+
+static void file_sector(unsigned int sector, void *buf)
+{
+	int fd = open(path, O_RDONLY);
+
+	ck_assert_int_eq(pread(fd, buf, 512, sector * 512), 512);
+	close(fd);
+}
+
+/* ------------------------------------------------------------------- transfers */
+
+static void check_transfers(void)
+{
+	uint8_t buf[512];
+	unsigned int i;
+
+	for (i = 0; i < 50; i++) {
+		unsigned int sector = i * 37 % (SECTORS - 8);
+
+		ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, sector, DATA, 8 * 512), 0);
+		assert_sector(ram(DATA), sector);
+		assert_sector((char *)ram(DATA) + 7 * 512, sector + 7);
+	}
+	memset(ram(DATA), 'w', 1024);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 100, DATA, 1024), 0);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0), 0);
+	memset(ram(DATA), 0, 4096);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 99, DATA, 2048), 0);
+	assert_sector(ram(DATA), 99);
+	ck_assert_int_eq(((char *)ram(DATA))[512], 'w');
+	ck_assert_int_eq(((char *)ram(DATA))[1535], 'w');
+	assert_sector((char *)ram(DATA) + 1536, 102);
+	file_sector(101, buf);
+	ck_assert_int_eq(buf[511], 'w');
+	/* Memory at an odd address. */
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 200, DATA + 3, 1024), 0);
+	ck_assert_uint_eq(*(uint32_t *)memcpy(buf, (char *)ram(DATA) + 3, 4), 200000);
+	memset((char *)ram(DATA) + 1, 'o', 512);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 300, DATA + 1, 512), 0);
+	file_sector(300, buf);
+	ck_assert_int_eq(buf[0], 'o');
+	ck_assert_int_eq(buf[511], 'o');
+}
+
+START_TEST(transfers)
+{
+	cfg.cache = _i;
+	up();
+	drv_start(FLUSH & drv_offered(), 1);
+	check_transfers();
+}
+END_TEST
+
+/* A driver that cannot flush: writes are safe by themselves. */
+START_TEST(without_flush)
+{
+	up();
+	ck_assert(drv_offered() & FLUSH);
+	drv_start(0, 1);
+	check_transfers();
+}
+END_TEST
+
+START_TEST(config)
+{
+	cfg.queues = 3;
+	cfg.physical_block = 4096;
+	up();
+	ck_assert_uint_eq(bus_read(&fm.mmio, drv.device, 8), SECTORS);
+	ck_assert_uint_eq(bus_read(&fm.mmio, drv.device + 20, 4), 512);
+	ck_assert_uint_eq(bus_read(&fm.mmio, drv.device + 24, 1), 3);
+	ck_assert_uint_eq(bus_read(&fm.mmio, drv.device + 34, 2), 3);
+	ck_assert_uint_eq(common(VIRTIO_PCI_COMMON_NUMQ, 2), 3);
+	ck_assert(drv_offered() & 1ULL << VIRTIO_BLK_F_MQ);
+	ck_assert(!(drv_offered() & 1ULL << VIRTIO_BLK_F_DISCARD));
+	drv_start(FLUSH, 3);
+	memset(ram(DATA), 0, 20);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_GET_ID, 0, DATA, 20), 0);
+	ck_assert_str_eq(ram(DATA), "SERIAL-1");
+}
+END_TEST
+
+START_TEST(many_at_once)
+{
+	unsigned int round, i;
+
+	cfg.queues = 2;
+	up();
+	drv_start(FLUSH, 2);
+	for (round = 0; round < 100; round++) {
+		for (i = 0; i < 10; i++) {
+			unsigned int q = i & 1, slot = i >> 1;
+			uint64_t base = 0x400000 + i * 0x10000;
+			struct virtio_blk_outhdr h = { VIRTIO_BLK_T_IN, 0, (round * 10 + i) % SECTORS };
+			struct drv_buf b[3] = {
+				{ base, 16, false }, { base + 0x1000, 512, true },
+				{ base + 0x800, 1, true },
+			};
+
+			(void)slot;
+			memcpy(ram(base), &h, sizeof(h));
+			*(uint8_t *)ram(base + 0x800) = 0xee;
+			drv_add(q, b, 3);
+			drv_kick(q);
+		}
+		for (i = 0; i < 10; i++)
+			drv_wait(i & 1, NULL);
+		for (i = 0; i < 10; i++) {
+			ck_assert_uint_eq(*(uint8_t *)ram(0x400000 + i * 0x10000 + 0x800), 0);
+			assert_sector(ram(0x400000 + i * 0x10000 + 0x1000), (round * 10 + i) % SECTORS);
+		}
+	}
+}
+END_TEST
+
+/* Header, data and status split at any byte. */
+START_TEST(any_layout)
+{
+	struct drv_buf b[6] = {
+		{ HDR, 5, false }, { HDR + 5, 11, false },
+		{ DATA, 100, true }, { DATA + 100, 412, true }, { DATA + 0x1000, 1, true },
+	};
+	struct drv_buf one[2] = { { HDR, 16 + 512, false }, { STATUS, 1, true } };
+	struct drv_buf both[2] = { { HDR, 16, false }, { DATA, 513, true } };
+	uint8_t buf[512];
+
+	up();
+	drv_start(FLUSH, 1);
+	header(VIRTIO_BLK_T_IN, 17);
+	*(uint8_t *)ram(DATA + 0x1000) = 0xee;
+	drv_add(0, b, 5);
+	drv_kick(0);
+	ck_assert_uint_eq(drv_wait(0, NULL), 513);
+	ck_assert_uint_eq(*(uint8_t *)ram(DATA + 0x1000), 0);
+	assert_sector(ram(DATA), 17);
+	/* Data right behind the header; status right behind the data. */
+	header(VIRTIO_BLK_T_OUT, 18);
+	memset((char *)ram(HDR) + 16, 'q', 512);
+	drv_add(0, one, 2);
+	drv_kick(0);
+	drv_wait(0, NULL);
+	file_sector(18, buf);
+	ck_assert_int_eq(buf[0], 'q');
+	header(VIRTIO_BLK_T_IN, 19);
+	memset(ram(DATA), 0xee, 1024);
+	drv_add(0, both, 2);
+	drv_kick(0);
+	drv_wait(0, NULL);
+	assert_sector(ram(DATA), 19);
+	ck_assert_uint_eq(((uint8_t *)ram(DATA))[512], 0);
+}
+END_TEST
+
+/* ------------------------------------------------------------- wrong requests */
+
+START_TEST(beyond_the_end)
+{
+	up();
+	drv_start(FLUSH, 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, SECTORS - 1, DATA, 512), 0);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, SECTORS, DATA, 512), 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, SECTORS - 1, DATA, 1024), 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, ~0ULL, DATA, 512), 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 1ULL << 55, DATA, 512), 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 0, DATA, 511), 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 0, DATA, 513), 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 0, 0, 0), 1);
+	ck_assert_uint_eq(request(99, 0, DATA, 512), 2);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_DISCARD, 0, DATA, 16), 2);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 5, DATA, 512), 0);
+	assert_sector(ram(DATA), 5);
+}
+END_TEST
+
+START_TEST(no_header)
+{
+	struct drv_buf status = { STATUS, 1, true }, half[2] = { { HDR, 15, false }, { STATUS, 1, true } };
+	struct drv_buf blind = { HDR, 16, false };
+
+	up();
+	drv_start(FLUSH, 1);
+	drv_add(0, _i == 0 ? &status : _i == 1 ? half : &blind, _i == 1 ? 2 : 1);
+	drv_kick(0);
+	drv_wait_broken();
+	drv_start(FLUSH, 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 5, DATA, 512), 0);
+}
+END_TEST
+
+START_TEST(read_only)
+{
+	uint8_t buf[512];
+
+	cfg.readonly = true;
+	up();
+	ck_assert(drv_offered() & 1ULL << VIRTIO_BLK_F_RO);
+	drv_start(1ULL << VIRTIO_BLK_F_RO, 1);
+	memset(ram(DATA), 'w', 512);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 3, DATA, 512), 1);
+	file_sector(3, buf);
+	assert_sector(buf, 3);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 3, DATA, 512), 0);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0), 0);
+}
+END_TEST
+
+/* ------------------------------------------------------- discard, write zeroes */
+
+static uint8_t ranges(uint32_t type, const struct virtio_blk_discard_write_zeroes *r, unsigned int n)
+{
+	memcpy(ram(DATA), r, n * sizeof(*r));
+	return request(type, 0, DATA, n * sizeof(*r));
+}
+
+static void assert_zero(unsigned int sector)
+{
+	unsigned int k;
+
+	memset(ram(DATA), 0xee, 512);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, sector, DATA, 512), 0);
+	for (k = 0; k < 512; k++)
+		ck_assert_uint_eq(((uint8_t *)ram(DATA))[k], 0);
+}
+
+static void assert_kept(unsigned int sector)
+{
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, sector, DATA, 512), 0);
+	assert_sector(ram(DATA), sector);
+}
+
+START_TEST(zeroes)
+{
+	struct virtio_blk_discard_write_zeroes r[17] = { { 8, 16, 0 }, { 100, 3, 1 } };
+	struct virtio_blk_discard_write_zeroes d = { 256, 64, 0 };
+
+	cfg.discard_unmap = true;
+	cfg.transient = _i;
+	up();
+	drv_start(RANGES, 1);
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, r, 2), 0);
+	assert_kept(7);
+	assert_zero(8);
+	assert_zero(23);
+	assert_kept(24);
+	assert_kept(99);
+	assert_zero(100);
+	assert_zero(102);
+	assert_kept(103);
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_DISCARD, &d, 1), 0);
+	assert_kept(255);
+	assert_kept(320);
+	/* Wrong ones. */
+	r[0] = (struct virtio_blk_discard_write_zeroes){ SECTORS - 1, 2, 0 };
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, r, 1), 1);
+	r[0] = (struct virtio_blk_discard_write_zeroes){ ~0ULL, 2, 0 };
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, r, 1), 1);
+	r[0] = (struct virtio_blk_discard_write_zeroes){ 0, ~0U, 0 };
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_DISCARD, r, 1), 1);
+	r[0] = (struct virtio_blk_discard_write_zeroes){ 0, 0, 0 };
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_DISCARD, r, 1), 1);
+	r[0] = (struct virtio_blk_discard_write_zeroes){ 0, 1, 2 };
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, r, 1), 2);
+	r[0] = (struct virtio_blk_discard_write_zeroes){ 0, 1, 1 };
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_DISCARD, r, 1), 2);
+	ck_assert_uint_eq(ranges(VIRTIO_BLK_T_DISCARD, r, 17), 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_DISCARD, 0, DATA, 15), 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_DISCARD, 0, 0, 0), 1);
+	assert_kept(0);
+}
+END_TEST
+
+/* -------------------------------------------------------------------- overlays */
+
+START_TEST(transient)
+{
+	uint8_t buf[512];
+	static uint8_t model[SECTORS * 512];
+	unsigned int i;
+	int fd;
+
+	cfg.transient = true;
+	cfg.cache = _i ? CACHE_NONE : CACHE_DEFAULT;
+	fd = open(path, O_RDONLY);
+	ck_assert_int_eq(read(fd, model, sizeof(model)), sizeof(model));
+	close(fd);
+	up();
+	drv_start(RANGES, 1);
+	for (i = 0; i < 600; i++) {
+		uint32_t r = fake_random(), n = 1 + r % 40, at = fake_random() % (SECTORS - n);
+
+		if (r & 0x10000) {
+			memset(ram(DATA), r >> 17, n * 512);
+			memset(model + at * 512, r >> 17, n * 512);
+			ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, at, DATA, n * 512), 0);
+		} else if (r & 0x20000) {
+			ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, at, DATA, n * 512), 0);
+			ck_assert_mem_eq(ram(DATA), model + at * 512, n * 512);
+		} else {
+			struct virtio_blk_discard_write_zeroes z = { at, n, 0 };
+
+			memset(model + at * 512, 0, n * 512);
+			ck_assert_uint_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, &z, 1), 0);
+		}
+	}
+	for (i = 0; i < SECTORS; i += 64) {
+		ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, i, DATA, 64 * 512), 0);
+		ck_assert_mem_eq(ram(DATA), model + i * 512, 64 * 512);
+	}
+	/* The image has not changed. */
+	for (i = 0; i < SECTORS; i++) {
+		file_sector(i, buf);
+		assert_sector(buf, i);
+	}
+}
+END_TEST
+
+START_TEST(transient_short_last_block)
+{
+	ck_assert_int_eq(truncate(path, 9 * 512), 0);
+	cfg.transient = true;
+	up();
+	drv_start(FLUSH, 1);
+	memset(ram(DATA), 't', 512);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 8, DATA, 512), 0);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 7, DATA, 1024), 0);
+	assert_sector(ram(DATA), 7);
+	ck_assert_int_eq(((char *)ram(DATA))[1023], 't');
+}
+END_TEST
+
+/* --------------------------------------------------------------- images, locks */
+
+static int try_open(const struct dom_disk *c, struct image *img)
+{
+	return image_open(img, c, "test.xml");
+}
+
+START_TEST(locks)
+{
+	struct image a, b;
+	struct dom_disk ro = cfg, shared = cfg, gone = cfg;
+
+	drv_machine();
+	ro.readonly = true;
+	shared.shareable = true;
+	ck_assert_int_eq(try_open(&cfg, &a), 0);
+	ck_assert_int_eq(try_open(&cfg, &b), -EAGAIN);
+	ck_assert_int_eq(try_open(&ro, &b), -EAGAIN);
+	ck_assert_int_eq(try_open(&shared, &b), -EAGAIN);
+	image_close(&a);
+	ck_assert_int_eq(try_open(&ro, &a), 0);
+	ck_assert_int_eq(try_open(&ro, &b), 0);
+	image_close(&b);
+	ck_assert_int_eq(try_open(&cfg, &b), -EAGAIN);
+	gone.transient = true;
+	ck_assert_int_eq(try_open(&gone, &b), 0);
+	image_close(&b);
+	image_close(&a);
+	ck_assert_int_eq(try_open(&shared, &a), 0);
+	ck_assert_int_eq(try_open(&shared, &b), 0);
+	image_close(&a);
+	image_close(&b);
+}
+END_TEST
+
+START_TEST(bad_images)
+{
+	struct dom_disk c = cfg;
+	struct image img;
+
+	drv_machine();
+	c.file = NULL;
+	ck_assert_int_eq(try_open(&c, &img), -EINVAL);
+	c.file = (char *)"/nonexistent/disk";
+	ck_assert_int_eq(try_open(&c, &img), -ENOENT);
+	c.file = (char *)"/dev/null";
+	ck_assert_int_eq(try_open(&c, &img), -EINVAL);
+	c.file = (char *)"/var/tmp";
+	ck_assert_int_lt(try_open(&c, &img), 0);
+	c.file = path;
+	c.logical_block = 1000;
+	ck_assert_int_eq(try_open(&c, &img), -EINVAL);
+	ck_assert_int_eq(truncate(path, 1000), 0);
+	c.logical_block = 0;
+	ck_assert_int_eq(try_open(&c, &img), 0);
+	ck_assert_uint_eq(img.size, 512);
+	image_close(&img);
+}
+END_TEST
+
+/* The guest writes what looks like another format: it is still raw. */
+START_TEST(format_is_never_guessed)
+{
+	struct image img;
+
+	up();
+	drv_start(FLUSH, 1);
+	memcpy(ram(DATA), "QFI\xfb\0\0\0\3", 8);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 0, DATA, 512), 0);
+	drv_free();
+	drv_machine();
+	ck_assert_int_eq(try_open(&cfg, &img), 0);
+	ck_assert_uint_eq(img.size, SECTORS * 512);
+	image_close(&img);
+}
+END_TEST
+
+/* Resets, pauses and resumes at any moment, with requests under way. */
+START_TEST(reset_in_flight)
+{
+	struct device *d;
+	unsigned int round, i;
+
+	cfg.cache = _i ? CACHE_NONE : CACHE_DEFAULT;
+	up();
+	d = fm.devices->next;
+	for (round = 0; round < 300; round++) {
+		drv_start(FLUSH, 1);
+		for (i = 0; i < 5; i++) {
+			struct drv_buf b[3] = {
+				{ HDR, 16, false }, { 0x400000, 0x80000, true }, { STATUS, 1, true },
+			};
+
+			header(VIRTIO_BLK_T_IN, 0);
+			drv_add(0, b, 3);
+		}
+		drv_kick(0);
+		if (round % 3 == 1) {
+			pthread_mutex_lock(&fm.lock);
+			d->ops->pause(d);
+			memset(ram(0x400000), 0x55, 0x80000);
+			for (i = 0; i < 0x80000; i += 4096)
+				ck_assert_uint_eq(((uint8_t *)ram(0x400000))[i], 0x55);
+			d->ops->resume(d);
+			pthread_mutex_unlock(&fm.lock);
+			for (i = 0; i < 5; i++)
+				drv_wait(0, NULL);
+		}
+		drv_set_status(0);
+		/* Nothing writes to the guest's memory after the reset. */
+		memset(ram(0x400000), 0xaa, 0x80000);
+		for (i = 0; i < 0x80000; i += 4096)
+			ck_assert_uint_eq(((uint8_t *)ram(0x400000))[i], 0xaa);
+	}
+}
+END_TEST
+
+START_TEST(file_shrinks)
+{
+	up();
+	drv_start(FLUSH, 1);
+	ck_assert_int_eq(truncate(path, 4096), 0);
+	memset(ram(DATA), 0xee, 512);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 100, DATA, 512), 0);
+	ck_assert_uint_eq(((uint8_t *)ram(DATA))[0], 0);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 7, DATA, 1024), 0);
+	assert_sector(ram(DATA), 7);
+	ck_assert_uint_eq(((uint8_t *)ram(DATA))[600], 0);
+}
+END_TEST
+
+START_TEST(random_requests)
+{
+	unsigned int i, k;
+
+	cfg.discard_unmap = true;
+	cfg.transient = _i;
+	up();
+	drv_start(RANGES, 1);
+	for (i = 0; i < 3000; i++) {
+		struct drv_buf b[5];
+		unsigned int n = 1 + fake_random() % 5, outs = fake_random() % (n + 1);
+		unsigned int used, wait;
+
+		header(fake_random() % 15, fake_random() % (SECTORS + 4));
+		for (k = 0; k < n; k++) {
+			uint32_t r = fake_random();
+
+			b[k] = (struct drv_buf){ r & 0x100 ? HDR : DATA + (r >> 9 & 0xfff),
+						 1 + (r & 2 ? r >> 16 & 0x1fff : (r >> 16 & 7) * 512), k >= outs };
+		}
+		drv_add(0, b, n);
+		drv_kick(0);
+		used = drv.q[0].seen;
+		for (wait = 0; drv_idle(0) && !(drv_status() & 0x40) && wait < 100000; wait++)
+			usleep(20);
+		ck_assert(!drv_idle(0) || drv_status() & 0x40);
+		if (drv_status() & 0x40)
+			drv_start(RANGES, 1);
+		else
+			drv.q[0].seen = used + 1;
+	}
+}
+END_TEST
+
+START_TEST(anything)
+{
+	up();
+	drv_start(FLUSH, 1);
+	drv_fuzz(50000);
+	drv_start(FLUSH, 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 5, DATA, 512), 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("blk");
+	TCase *t = tcase_create("blk");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 240);
+	tcase_add_loop_test(t, transfers, CACHE_DEFAULT, CACHE_UNSAFE + 1);
+	tcase_add_test(t, without_flush);
+	tcase_add_test(t, config);
+	tcase_add_test(t, many_at_once);
+	tcase_add_test(t, any_layout);
+	tcase_add_test(t, beyond_the_end);
+	tcase_add_loop_test(t, no_header, 0, 3);
+	tcase_add_test(t, read_only);
+	tcase_add_loop_test(t, zeroes, 0, 2);
+	tcase_add_loop_test(t, transient, 0, 2);
+	tcase_add_test(t, transient_short_last_block);
+	tcase_add_test(t, locks);
+	tcase_add_test(t, bad_images);
+	tcase_add_test(t, format_is_never_guessed);
+	tcase_add_loop_test(t, reset_in_flight, 0, 2);
+	tcase_add_test(t, file_shrinks);
+	tcase_add_loop_test(t, random_requests, 0, 2);
+	tcase_add_test(t, anything);
+	suite_add_tcase(s, t);
+	return fake_main(s);
+}
