@@ -112,10 +112,10 @@ module:
 		echo 'no kernel headers in $(KDIR): run scripts/setup, or give KVER= or KDIR=' >&2; exit 1; }
 	@mkdir -p $(module_dir)
 	@find $(module_dir) -xtype l -delete
-	@cp -asu $(CURDIR)/Kbuild $(CURDIR)/kmod $(CURDIR)/include $(module_dir)/ 2>/dev/null || \
-		cp -asf $(CURDIR)/Kbuild $(CURDIR)/kmod $(CURDIR)/include $(module_dir)/
-	@find $(module_dir) -type l ! -name '*.[chS]' ! -name Kbuild -delete
-	+$(if $(V),,@)$(MAKE) --no-print-directory -C $(KDIR) M=$(CURDIR)/$(module_dir) $(if $(V),V=$(V)) $(KMAKEFLAGS) modules
+	@find Kbuild kmod include -name '*.[chS]' -o -name Kbuild | while read -r f; do \
+		[ -L $(module_dir)/$$f ] || { mkdir -p $$(dirname $(module_dir)/$$f); \
+			ln -sf $(CURDIR)/$$f $(module_dir)/$$f; }; done
+	+$(if $(V),,@)flock $(module_dir)/.lock $(MAKE) --no-print-directory -C $(KDIR) M=$(CURDIR)/$(module_dir) $(if $(V),V=$(V)) $(KMAKEFLAGS) modules
 	@cmp -s $(module_dir)/hvx.ko $(B)/hvx.ko || cp $(module_dir)/hvx.ko $(B)/hvx.ko
 
 # --- tests -----------------------------------------------------------------
