@@ -2,6 +2,7 @@
 #include "tg.h"
 
 int tg_failed;
+const char *tg_skipped;
 const char *tg_case = "setup";
 
 static void die(const char *what)
@@ -20,9 +21,11 @@ int tg_main(const struct tg_test *tests, unsigned int n, int argc, char **argv)
 			continue;
 		tg_case = tests[i].name;
 		tg_failed = 0;
+		tg_skipped = NULL;
 		tests[i].fn();
 		run++;
-		printf("%s %u - %s\n", tg_failed ? "not ok" : "ok", run, tests[i].name);
+		printf("%s %u - %s%s%s\n", tg_failed ? "not ok" : "ok", run, tests[i].name,
+		       tg_skipped ? " # SKIP " : "", tg_skipped ?: "");
 		failed += !!tg_failed;
 	}
 	printf("%u passed, %u failed\n", run - failed, failed);

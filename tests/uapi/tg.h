@@ -43,6 +43,7 @@ struct tg {
 
 extern int tg_failed;		/* checks failed in this case */
 extern const char *tg_case;
+extern const char *tg_skipped;	/* why the rest of this case cannot be tried here */
 
 #define CHECK(cond) do {								\
 	if (!(cond)) {									\
