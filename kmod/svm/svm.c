@@ -468,8 +468,8 @@ static void svm_request_nmi_window(struct hvx_vcpu *vcpu)
 		}
 		return;
 	}
-	/* One instruction further the IRET, or the interrupt shadow, is over. */
-	if (!svm->nmi_step) {
+	/* One instruction further the IRET, or the interrupt shadow, is over. A guest that steps itself exits anyway. */
+	if (!svm->nmi_step && !(vcpu->rflags & X86_EFLAGS_TF)) {
 		svm->nmi_step = true;
 		vcpu->rflags |= X86_EFLAGS_TF | X86_EFLAGS_RF;
 	}
