@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <libxml/parser.h>
+#include <link.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -172,6 +174,38 @@ static void raise_limits(void)
 	}
 }
 
+/*
+ * Setting up needs far more of the libraries than running: their code and
+ * constants go back to the page cache. What is still needed faults in again.
+ */
+static int drop_segments(struct dl_phdr_info *info, size_t size, void *page_size)
+{
+	uintptr_t page = *(uintptr_t *)page_size;
+	unsigned int i;
+
+	(void)size;
+	for (i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+		uintptr_t start, end;
+
+		/* Never written to, so that dropping loses nothing. */
+		if (p->p_type != PT_LOAD || (p->p_flags & PF_W))
+			continue;
+		start = (info->dlpi_addr + p->p_vaddr) & ~(page - 1);
+		end = (info->dlpi_addr + p->p_vaddr + p->p_filesz + page - 1) & ~(page - 1);
+		madvise((void *)start, end - start, MADV_DONTNEED);
+	}
+	return 0;
+}
+
+static void trim_memory(void)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	malloc_trim(0);
+	dl_iterate_phdr(drop_segments, &page);
+}
+
 static int run_guest(const struct options *o, const struct domain *dom)
 {
 	static struct machine m;	/* large: 64 vCPUs and two buses */
@@ -194,8 +228,10 @@ static int run_guest(const struct options *o, const struct domain *dom)
 		if (err)
 			log_warn("cannot put the terminal into raw mode: %s", strerror(-err));
 	}
-	if (!status)
+	if (!status) {
+		trim_memory();
 		status = machine_run(&m);
+	}
 	machine_free(&m);
 	terminal_restore();
 	if (pid_path)
@@ -222,7 +258,6 @@ int main(int argc, char **argv)
 
 	dom = domxml_load(o.file ? o.file : "(stdin)", o.xml_fd, NULL);
 	xmlCleanupParser();
-	malloc_trim(0);
 	if (!dom)
 		return VMM_ERR_USAGE;
 	log_init(o.name ? o.name : dom->name, o.verbosity);
