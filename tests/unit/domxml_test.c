@@ -178,6 +178,44 @@ START_TEST(examples_load)
 }
 END_TEST
 
+/* --- the man page knows what the tables know --- */
+
+static bool word_in(const char *text, const char *word)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+	size_t n = strlen(word);
+
+	for (const char *p = text; (p = strstr(p, word)); p += n)
+		if (!strchr(letters, p[-1]) && (!p[n] || !strchr(letters, p[n])))
+			return true;
+	return false;
+}
+
+static void documented(const char *page, const struct xelem *e, unsigned int *missing)
+{
+	/* Of what is ignored, only what users look for is listed. */
+	if (e->act != IGN && !word_in(page, e->name) && ++*missing)
+		fprintf(stderr, "hvx-domain-xml.5 does not have <%s>\n", e->name);
+	for (const struct xattr *a = e->attrs; a && a->name; a++)
+		if (a->act == USE && !word_in(page, a->name) && ++*missing)
+			fprintf(stderr, "hvx-domain-xml.5 does not have %s= of <%s>\n", a->name, e->name);
+	for (const struct xelem *k = e->kids; k && k->name; k++)
+		documented(page, k, missing);
+}
+
+START_TEST(man_page)
+{
+	char *path = in_top("docs/man/hvx-domain-xml.5"), *page = slurp(path);
+	unsigned int missing = 0;
+
+	ck_assert_ptr_nonnull(page);
+	documented(page, &domxml_root, &missing);
+	ck_assert_uint_eq(missing, 0);
+	free(page);
+	free(path);
+}
+END_TEST
+
 /* --- what comes out --- */
 
 static struct domain *load_good(const char *name)
@@ -757,6 +795,7 @@ int main(void)
 	tcase_add_test(golden, golden_good);
 	tcase_add_test(golden, golden_bad);
 	tcase_add_test(golden, examples_load);
+	tcase_add_test(golden, man_page);
 	tcase_add_test(values, everything_general);
 	tcase_add_test(values, everything_boot_and_cpu);
 	tcase_add_test(values, everything_disks);

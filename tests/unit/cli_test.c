@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* units: cli/commands.c cli/args.c cli/cmd_*.c cli/helpers.c cli/host.c cli/rundir.c cli/terminal.c cli/console.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c */
+/* The command table against completions and man page; statuses; runtime folders; host checks. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "cli/cli.h"
+#include "cli/host.h"
+#include "cli/rundir.h"
+#include "cli/terminal.h"
+
+static char top[PATH_MAX];	/* of the source tree */
+
+static void find_top(void)
+{
+	if (!realpath(__FILE__, top)) {
+		fprintf(stderr, "%s: not there; run the test in the folder that it was built in\n", __FILE__);
+		exit(EXIT_FAILURE);
+	}
+	for (int i = 0; i < 3; i++)
+		*strrchr(top, '/') = '\0';
+}
+
+/* Output of a shell command; free it. */
+static char *output_of(const char *cmd)
+{
+	char *s = NULL;
+	size_t room = 0;
+	FILE *f = popen(cmd, "r");
+	ssize_t n;
+
+	ck_assert_ptr_nonnull(f);
+	n = getdelim(&s, &room, '\0', f);
+	ck_assert_msg(pclose(f) == 0, "%s", cmd);
+	if (n < 0) {
+		free(s);
+		s = strdup("");
+	}
+	return s;
+}
+
+static char *file_text(const char *name)
+{
+	char cmd[2 * PATH_MAX];
+
+	snprintf(cmd, sizeof(cmd), "cat '%s/%s'", top, name);
+	return output_of(cmd);
+}
+
+/* Is it there, as a word of its own? */
+static bool has_word(const char *text, const char *word)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+	size_t n = strlen(word);
+
+	for (const char *p = text; (p = strstr(p, word)); p += n)
+		if ((p == text || !strchr(letters, p[-1])) && (!p[n] || !strchr(letters, p[n])))
+			return true;
+	return false;
+}
+
+/* --- the table and what is written by hand beside it --- */
+
+START_TEST(table)
+{
+	for (const struct cli_cmd *c = cli_commands; c->name; c++) {
+		bool seen[128] = { ['h'] = true };
+		unsigned int n = 0;
+
+		ck_assert_ptr_eq(cli_find(c->name), c);
+		ck_assert(c->run && c->args && c->summary && c->help && c->opts);
+		for (const struct cli_opt *o = c->opts; o->name; o++, n++) {
+			ck_assert_msg(o->help && strcmp(o->name, "help"), "%s --%s", c->name, o->name);
+			ck_assert_msg(!o->letter || !seen[(int)o->letter], "%s -%c", c->name, o->letter);
+			seen[(int)o->letter] = true;
+		}
+		ck_assert_uint_le(n, 16);
+	}
+	ck_assert_ptr_null(cli_find("frobnicate"));
+}
+END_TEST
+
+/* What bash offers for "hvx WORDS". */
+static char *bash_offers(const char *words, unsigned int cword)
+{
+	char cmd[2 * PATH_MAX];
+
+	snprintf(cmd, sizeof(cmd), "bash -c '. \"%s/packaging/completion/hvx.bash\"; COMP_WORDS=(hvx %s); "
+		 "COMP_CWORD=%u; _hvx; printf \"%%s\\n\" \"${COMPREPLY[@]}\"'", top, words, cword);
+	return output_of(cmd);
+}
+
+static unsigned int lines(const char *s)
+{
+	unsigned int n = 0;
+
+	for (; *s; s++)
+		n += *s == '\n';
+	return n;
+}
+
+START_TEST(completion_bash)
+{
+	char *verbs = bash_offers("\"\"", 1), *files;
+	unsigned int nr = 0;
+
+	for (const struct cli_cmd *c = cli_commands; c->name; c++, nr++) {
+		char words[64], option[40], *opts;
+		unsigned int n = 0;
+
+		ck_assert_msg(has_word(verbs, c->name), "bash does not know the verb %s", c->name);
+		if (!c->opts[0].name)
+			continue;
+		snprintf(words, sizeof(words), "%s --", c->name);
+		opts = bash_offers(words, 2);
+		for (const struct cli_opt *o = c->opts; o->name; o++, n++) {
+			snprintf(option, sizeof(option), "--%s", o->name);
+			ck_assert_msg(has_word(opts, option), "bash does not know %s %s", c->name, option);
+		}
+		ck_assert_msg(lines(opts) == n + 1, "bash knows more options of %s:\n%s", c->name, opts);	/* --help */
+		free(opts);
+	}
+	ck_assert_msg(lines(verbs) == nr + 2, "bash knows more verbs:\n%s", verbs);	/* --help, --version */
+	free(verbs);
+	ck_assert_int_eq(chdir(top), 0);
+	files = bash_offers("run examples/smp", 2);
+	ck_assert_str_eq(files, "examples/smp.xml\n");
+	free(files);
+	files = bash_offers("run README", 2);
+	ck_assert_str_eq(files, "\n");
+	free(files);
+}
+END_TEST
+
+START_TEST(completion_zsh)
+{
+	char *text = file_text("packaging/completion/_hvx");
+	unsigned int want = 1, got = 0;		/* --version */
+
+	for (const struct cli_cmd *c = cli_commands; c->name; c++) {
+		char part[64];
+
+		snprintf(part, sizeof(part), "'%s:", c->name);
+		ck_assert_msg(strstr(text, part) != NULL, "zsh does not know the verb %s", c->name);
+		for (const struct cli_opt *o = c->opts; o->name; o++, want++) {
+			snprintf(part, sizeof(part), "{-%c,--%s}", o->letter, o->name);
+			ck_assert_msg(strstr(text, part) != NULL, "zsh does not know %s of %s", part, c->name);
+		}
+	}
+	for (const char *p = text; (p = strstr(p, ",--")); p += 3)
+		got += strncmp(p, ",--help}", 8) != 0;
+	ck_assert_uint_eq(got, want);
+	free(text);
+}
+END_TEST
+
+START_TEST(man_page)
+{
+	char *text = file_text("docs/man/hvx.1");
+
+	for (const struct cli_cmd *c = cli_commands; c->name; c++) {
+		char part[64];
+
+		snprintf(part, sizeof(part), ".Ss hvx %s", c->name);
+		ck_assert_msg(strstr(text, part) != NULL, "hvx.1 has no section on %s", c->name);
+		for (const struct cli_opt *o = c->opts; o->name; o++) {
+			snprintf(part, sizeof(part), "Fl \\-%s", o->name);
+			ck_assert_msg(strstr(text, part) != NULL, "hvx.1 does not have --%s of %s", o->name, c->name);
+		}
+	}
+	free(text);
+}
+END_TEST
+
+/* --- running verbs --- */
+
+/* Exit status of a verb, run in a child with its output thrown away. */
+static int status_of(char *const argv[])
+{
+	int argc = 0, status, null;
+	pid_t pid = fork();
+
+	while (argv[argc])
+		argc++;
+	if (!pid) {
+		null = open("/dev/null", O_RDWR);
+		dup2(null, 0);
+		dup2(null, 1);
+		dup2(null, 2);
+		close(null);
+		ck_assert_int_eq(chdir(top), 0);
+		exit(cli_main(argc, (char **)argv));
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+#define STATUS(...) status_of((char *[]){ "hvx", __VA_ARGS__, NULL })
+
+START_TEST(statuses)
+{
+	ck_assert_int_eq(status_of((char *[]){ "hvx", NULL }), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("--help"), 0);
+	ck_assert_int_eq(STATUS("--version"), 0);
+	ck_assert_int_eq(STATUS("help"), 0);
+	ck_assert_int_eq(STATUS("help", "run"), 0);
+	ck_assert_int_eq(STATUS("help", "nothing"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("frobnicate"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("version", "x"), VMM_ERR_USAGE);
+	for (const struct cli_cmd *c = cli_commands; c->name; c++)
+		if (c->opts[0].name)
+			ck_assert_int_eq(STATUS((char *)c->name, "--help"), 0);
+	ck_assert_int_eq(STATUS("validate"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("validate", "--frob"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("validate", "examples/smp.xml"), 0);
+	ck_assert_int_eq(STATUS("validate", "-q", "examples/smp.xml", "examples/debian-disk.xml"), 0);
+	ck_assert_int_eq(STATUS("validate", "tests/config/bad/missing.xml", "examples/smp.xml"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("validate", "-"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("run"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("run", "a", "b"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("run", "--escape"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("run", "--escape", "^^^", "examples/smp.xml"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("run", "--name", "../x", "examples/smp.xml"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("run", "/nonexistent.xml"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("run", "tests/config/bad/disks.xml"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("host", "x"), VMM_ERR_USAGE);
+}
+END_TEST
+
+START_TEST(escape_keys)
+{
+	ck_assert_int_eq(escape_parse("^]"), 0x1d);
+	ck_assert_int_eq(escape_parse("^a"), 1);
+	ck_assert_int_eq(escape_parse("^Z"), 26);
+	ck_assert_int_eq(escape_parse("^?"), 0x7f);
+	ck_assert_int_eq(escape_parse("~"), '~');
+	ck_assert_int_eq(escape_parse("none"), 0);
+	ck_assert_int_eq(escape_parse("^"), '^');
+	ck_assert_int_eq(escape_parse("^@"), -1);	/* NUL: most terminals cannot send it */
+	ck_assert_int_eq(escape_parse(""), -1);
+	ck_assert_int_eq(escape_parse("ab"), -1);
+	ck_assert_int_eq(escape_parse("^ab"), -1);
+	ck_assert_int_eq(escape_parse(" "), -1);
+	ck_assert_int_eq(escape_parse("\xc3"), -1);
+}
+END_TEST
+
+/* --- runtime folders --- */
+
+static char tmp[PATH_MAX];
+
+static void make_tmp(void)
+{
+	snprintf(tmp, sizeof(tmp), "%s/hvx-cli.XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(tmp));
+	setenv("XDG_RUNTIME_DIR", tmp, 1);
+}
+
+static void remove_tmp(void)
+{
+	char cmd[PATH_MAX + 16];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", tmp);
+	free(output_of(cmd));
+}
+
+static char *in_tmp(const char *name)
+{
+	static char path[2 * PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", tmp, name);
+	return path;
+}
+
+static void touch(const char *name)
+{
+	int fd = open(in_tmp(name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+}
+
+START_TEST(rundir_lock)
+{
+	struct rundir a, b;
+
+	ck_assert_int_eq(rundir_open(&a, "guest"), 0);
+	ck_assert_str_eq(a.path, in_tmp("hvx/guest"));
+	ck_assert_int_eq(rundir_open(&b, "guest"), -1);
+	ck_assert_int_eq(errno, EWOULDBLOCK);
+	ck_assert_int_eq(rundir_open(&b, "other"), 0);
+	rundir_remove(&b);
+	ck_assert_int_ne(access(in_tmp("hvx/other"), F_OK), 0);
+	/* What a guest that is gone left behind is cleared; the lock went with it. */
+	touch("hvx/guest/pid");
+	rundir_close(&a);
+	ck_assert_int_eq(access(in_tmp("hvx/guest/pid"), F_OK), 0);
+	ck_assert_int_eq(rundir_open(&a, "guest"), 0);
+	ck_assert_int_ne(access(in_tmp("hvx/guest/pid"), F_OK), 0);
+	rundir_remove(&a);
+	ck_assert_int_ne(access(in_tmp("hvx/guest"), F_OK), 0);
+}
+END_TEST
+
+START_TEST(rundir_inherited)
+{
+	struct rundir a, b;
+	int p[2];
+	pid_t pid;
+
+	/* A VMM that inherited the descriptor holds the lock, and its death lets it go. */
+	ck_assert_int_eq(pipe(p), 0);
+	ck_assert_int_eq(rundir_open(&a, "guest"), 0);
+	pid = fork();
+	if (!pid) {
+		char c;
+
+		close(p[1]);
+		_exit(read(p[0], &c, 1) != 0);
+	}
+	close(p[0]);
+	rundir_close(&a);
+	ck_assert_int_eq(rundir_open(&b, "guest"), -1);
+	close(p[1]);
+	waitpid(pid, NULL, 0);
+	ck_assert_int_eq(rundir_open(&b, "guest"), 0);
+	rundir_remove(&b);
+}
+END_TEST
+
+START_TEST(rundir_foreign)
+{
+	struct rundir a;
+
+	/* A folder that others can write to, and a link in its place. */
+	ck_assert_int_eq(mkdir(in_tmp("hvx"), 0700), 0);
+	ck_assert_int_eq(mkdir(in_tmp("hvx/open"), 0777), 0);
+	ck_assert_int_eq(chmod(in_tmp("hvx/open"), 0777), 0);
+	ck_assert_int_eq(rundir_open(&a, "open"), -1);
+	ck_assert_int_eq(errno, EPERM);
+	ck_assert_int_eq(symlink("/tmp", in_tmp("hvx/link")), 0);
+	ck_assert_int_eq(rundir_open(&a, "link"), -1);
+	ck_assert_int_eq(errno, EPERM);
+}
+END_TEST
+
+/* --- host checks --- */
+
+static enum host_level levels[64];
+static char texts[64][700];
+static unsigned int nr_results;
+
+static void collect(void *opaque, const struct host_result *r)
+{
+	(void)opaque;
+	ck_assert_uint_lt(nr_results, 64);
+	/* Whatever is not right says what to do. */
+	ck_assert_msg((r->level == HOST_PASS) == !r->remedy[0], "%s: %s", r->check, r->text);
+	ck_assert_msg(r->text[0] && !strchr(r->text, '\n') && !strchr(r->remedy, '\n'), "%s", r->check);
+	levels[nr_results] = r->level;
+	snprintf(texts[nr_results++], sizeof(texts[0]), "%s: %s -> %s", r->check, r->text, r->remedy);
+}
+
+static void write_file(const char *name, const char *text)
+{
+	char cmd[4 * PATH_MAX];
+	FILE *f;
+
+	snprintf(cmd, sizeof(cmd), "mkdir -p \"$(dirname '%s')\"", in_tmp(name));
+	free(output_of(cmd));
+	f = fopen(in_tmp(name), "we");
+	ck_assert_ptr_nonnull(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* The level of the first result that has these words. */
+static int level_of(const char *words)
+{
+	for (unsigned int i = 0; i < nr_results; i++)
+		if (strstr(texts[i], words))
+			return (int)levels[i];
+	return -1;
+}
+
+static void check_root(void)
+{
+	nr_results = 0;
+	host_check(tmp, collect, NULL);
+}
+
+START_TEST(host_empty)
+{
+	check_root();
+	ck_assert_int_eq(level_of("no AMD-V"), HOST_FAIL);
+	ck_assert_int_eq(level_of("hvx is not installed"), HOST_FAIL);
+	ck_assert_int_eq(level_of("/dev/hvx is not there"), HOST_FAIL);
+	ck_assert_int_eq(level_of("KVM is not loaded"), HOST_PASS);
+	ck_assert_int_eq(level_of("/dev/vhost-net is not there"), HOST_WARN);
+}
+END_TEST
+
+START_TEST(host_amd)
+{
+	write_file("proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: EPYC 1\n"
+		   "flags\t\t: fpu svm_lock npt svm\n\nprocessor\t: 1\nflags\t\t: fpu\n");
+	write_file("sys/module/hvx/refcnt", "0\n");
+	write_file("sys/module/kvm_amd/refcnt", "3\n");
+	write_file("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
+	write_file("sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size [advise] never\n");
+	write_file("proc/sys/vm/nr_hugepages", "8\n");
+	write_file("proc/sys/kernel/io_uring_disabled", "2\n");
+	write_file("dev/hvx", "");	/* not a device: the ioctl fails */
+	write_file("dev/vhost-net", "");
+	write_file("sys/fs/cgroup/cgroup.controllers", "cpu\n");
+	write_file("sys/kernel/iommu_groups/0/type", "DMA\n");
+	check_root();
+	ck_assert_int_eq(level_of("AMD-V with nested paging: EPYC 1"), HOST_PASS);
+	ck_assert_int_eq(level_of("hvx is loaded"), HOST_PASS);
+	ck_assert_int_eq(level_of("device: /dev/hvx"), HOST_FAIL);
+	ck_assert_int_eq(level_of("KVM is in use (3)"), HOST_WARN);
+	ck_assert_int_eq(level_of("transparent huge pages: always [madvise]"), HOST_PASS);
+	ck_assert_int_eq(level_of("8 reserved"), HOST_PASS);
+	ck_assert_int_eq(level_of("io_uring is off"), HOST_FAIL);
+	ck_assert_int_eq(level_of("/dev/vhost-net can be used"), HOST_PASS);
+	ck_assert_int_eq(level_of("control groups v2"), HOST_PASS);
+	ck_assert_int_eq(level_of("the IOMMU is on"), HOST_PASS);
+}
+END_TEST
+
+START_TEST(host_others)
+{
+	/* Flags are whole words: npt_x is not npt. */
+	write_file("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nmodel name\t: Old\nflags\t\t: svm npt_x hypervisor\n");
+	write_file("sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n");
+	write_file("sys/module/kvm_intel/refcnt", "0\n");
+	write_file("sys/module/kvm/parameters/enable_virt_at_load", "Y\n");
+	write_file("sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c", "\6\1\1\1\1");
+	check_root();
+	ck_assert_int_eq(level_of("without nested paging"), HOST_FAIL);
+	ck_assert_int_eq(level_of("virtual machine itself"), HOST_WARN);
+	ck_assert_int_eq(level_of("transparent huge pages are off"), HOST_WARN);
+	ck_assert_int_eq(level_of("KVM holds the CPU"), HOST_WARN);
+	ck_assert_int_eq(level_of("Secure Boot is on"), HOST_WARN);
+	write_file("proc/cpuinfo", "vendor_id\t: GenuineIntel\nmodel name\t: Core\nflags\t\t: vmx ept\n");
+	check_root();
+	ck_assert_int_eq(level_of("VT-x is not supported"), HOST_FAIL);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("cli");
+	TCase *table_tc = tcase_create("table"), *run = tcase_create("run"), *host = tcase_create("host");
+	SRunner *sr;
+	int failed;
+
+	find_top();
+	tcase_set_timeout(table_tc, 60);	/* against hangs only, like all of them */
+	tcase_set_timeout(run, 60);
+	tcase_set_timeout(host, 60);
+	tcase_add_test(table_tc, table);
+	tcase_add_test(table_tc, completion_bash);
+	tcase_add_test(table_tc, completion_zsh);
+	tcase_add_test(table_tc, man_page);
+	tcase_add_test(table_tc, escape_keys);
+	tcase_add_test(table_tc, statuses);
+	tcase_add_checked_fixture(run, make_tmp, remove_tmp);
+	tcase_add_test(run, rundir_lock);
+	tcase_add_test(run, rundir_inherited);
+	tcase_add_test(run, rundir_foreign);
+	tcase_add_checked_fixture(host, make_tmp, remove_tmp);
+	tcase_add_test(host, host_empty);
+	tcase_add_test(host, host_amd);
+	tcase_add_test(host, host_others);
+	suite_add_tcase(s, table_tc);
+	suite_add_tcase(s, run);
+	suite_add_tcase(s, host);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
