@@ -88,9 +88,19 @@ SIMPLE_EXIT(on_vmmcall, hvx_exit_hypercall, 0x0f, 0x01, 0xd9)
 SIMPLE_EXIT(on_xsetbv, hvx_exit_xsetbv, 0x0f, 0x01, 0xd1)
 SIMPLE_EXIT(on_rdmsr, hvx_exit_rdmsr, 0x0f, 0x32)
 SIMPLE_EXIT(on_wrmsr, hvx_exit_wrmsr, 0x0f, 0x30)
-/* No device of the guest's reads memory past the cache: caches need not be written back. */
-SIMPLE_EXIT(on_invd, skip_insn, 0x0f, 0x08)
 SIMPLE_EXIT(on_wbinvd, skip_insn, 0x0f, 0x09)
+
+/*
+ * No device of the guest's reads memory past the cache: caches need not be
+ * written back. QEMU's TCG reports INVD as WBINVD.
+ */
+static enum hvx_next on_invd(struct hvx_vcpu *vcpu)
+{
+	static const u8 opcode[] = { 0x0f, 0x08 };
+	unsigned int len = insn_len(vcpu, opcode, sizeof(opcode));
+
+	return len ? skip_insn(vcpu, len) : on_wbinvd(vcpu);
+}
 
 static enum hvx_next on_msr(struct hvx_vcpu *vcpu)
 {
@@ -485,7 +495,7 @@ static const svm_handler handlers[] = {
 	[SVMEXIT_VMRUN] = on_undefined,
 	[SVMEXIT_VMMCALL] = on_vmmcall,
 	[SVMEXIT_VMLOAD ... SVMEXIT_RDTSCP] = on_undefined,
-	[SVMEXIT_WBINVD] = on_wbinvd,
+	[SVMEXIT_WBINVD] = on_invd,
 	[SVMEXIT_MONITOR ... SVMEXIT_MWAIT_ARM] = on_undefined,
 	[SVMEXIT_XSETBV] = on_xsetbv,
 	[SVMEXIT_RDPRU] = on_undefined,
