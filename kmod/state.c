@@ -95,13 +95,11 @@ static bool segments_ok(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 	for (i = 0; i < 8; i++, seg++) {
 		if (seg->attr & ~SEG_ATTR_BITS)
 			return false;
-		if (seg->attr & HVX_SEG_UNUSABLE)
-			continue;
-		if (i < 4 ? seg->base >> 32 : !hvx_canonical(vcpu, seg->base))
+		if (i >= 4 && !hvx_canonical(vcpu, seg->base))
+			return false;
+		if (i < 4 && !(seg->attr & HVX_SEG_UNUSABLE) && seg->base >> 32)
 			return false;
 	}
-	if (!hvx_canonical(vcpu, s->fs.base) || !hvx_canonical(vcpu, s->gs.base))
-		return false;
 	/* System segments, where they are there. */
 	if ((s->ldtr.attr & HVX_SEG_P && s->ldtr.attr & HVX_SEG_S) ||
 	    (s->tr.attr & HVX_SEG_P && s->tr.attr & HVX_SEG_S))

@@ -344,11 +344,13 @@ static void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub, u32 *r)
 	}
 }
 
-static noinline void cpuid_slow(struct hvx_vcpu *vcpu, u32 leaf, u32 sub, u16 idx, u32 *r)
+/* Apart from hvx_cpuid() so that its array costs the plain leaves nothing. */
+static noinline void cpuid_slow(struct hvx_vcpu *vcpu, u16 idx, u32 *eax, u32 *ebx, u32 *ecx,
+				u32 *edx)
 {
+	u32 leaf = *eax, sub = *ecx, r[4] = { 0 };
 	const struct hvx_cpuid_entry *e = find_subleaf(vcpu, idx, sub);
 
-	memset(r, 0, 4 * sizeof(*r));
 	if (e) {
 		r[EAX] = e->eax;
 		r[EBX] = e->ebx;
@@ -360,11 +362,15 @@ static noinline void cpuid_slow(struct hvx_vcpu *vcpu, u32 leaf, u32 sub, u16 id
 		r[ECX] = sub & 0xff;
 		r[EDX] = vcpu->cpuid[idx & ~IDX_SLOW].edx;
 	}
+	*eax = r[EAX];
+	*ebx = r[EBX];
+	*ecx = r[ECX];
+	*edx = r[EDX];
 }
 
 void hvx_cpuid(struct hvx_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
 {
-	u32 leaf = *eax, r[4];
+	u32 leaf = *eax;
 	u16 idx;
 
 	if (leaf < ARRAY_SIZE(vcpu->cpuid_basic))
@@ -383,11 +389,7 @@ void hvx_cpuid(struct hvx_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
 		*edx = e->edx;
 		return;
 	}
-	cpuid_slow(vcpu, leaf, *ecx, idx, r);
-	*eax = r[EAX];
-	*ebx = r[EBX];
-	*ecx = r[ECX];
-	*edx = r[EDX];
+	cpuid_slow(vcpu, idx, eax, ebx, ecx, edx);
 }
 
 /* The features that decide what else the guest may touch. */

@@ -145,6 +145,8 @@ int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
 
 	if (!khz)
 		khz = tsc_khz;
+	if (!tsc_khz)		/* never calibrated: nothing to scale by */
+		return khz ? -EINVAL : 0;
 	diff = khz > tsc_khz ? khz - tsc_khz : tsc_khz - khz;
 	if (diff && !(hvx_backend->features & HVX_FEAT_TSC_SCALING)) {
 		if (diff * 4000 > tsc_khz)
