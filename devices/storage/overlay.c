@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <limits.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -30,6 +32,25 @@ static int open_unnamed(const char *dir)
 		return fd;
 	/* Some file systems (overlayfs before 6.2) can only make one with a name. */
 	if (snprintf(path, sizeof(path), "%s/hvx-XXXXXX", dir) >= (int)sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+/* A file without a name. */
+static int temp_file(const char *dir)
+{
+	char path[PATH_MAX];
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	/* File systems without O_TMPFILE (overlayfs, NFS): a name for a moment. */
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+		return fd;
+	if ((size_t)snprintf(path, sizeof(path), "%s/hvx-disk.XXXXXX", dir) >= sizeof(path)) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
