@@ -20,7 +20,9 @@ void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip)
 	vcpu->rflags &= ~(u64)X86_EFLAGS_RF;
 	if (unlikely(hvx_backend->get_shadow(vcpu)))
 		hvx_backend->set_shadow(vcpu, 0);
-	if (unlikely(vcpu->rflags & X86_EFLAGS_TF))
+	if (unlikely(vcpu->debug_flags & HVX_DEBUG_STEP))
+		hvx_request(vcpu, HVX_REQ_STEP);
+	else if (unlikely(vcpu->rflags & X86_EFLAGS_TF))
 		hvx_queue_exception(vcpu, 1, false, 0, DR_STEP);
 }
 

@@ -61,6 +61,7 @@ enum hvx_req {
 	HVX_REQ_PV_EOI,		/* PV EOI word could not be read without sleeping */
 	HVX_REQ_EOI,		/* a level-triggered EOI waits for userspace: HVX_EXIT_EOI */
 	HVX_REQ_TRIPLE,		/* triple fault: HVX_EXIT_SHUTDOWN */
+	HVX_REQ_STEP,		/* the debugger's step ended in an instruction that the module did: HVX_EXIT_DEBUG */
 	HVX_REQ_DEAD,		/* VM is going away or hardware was taken: -EIO */
 };
 

@@ -18,6 +18,7 @@
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
+#include <asm/debugreg.h>
 
 #include "core.h"
 #include "trace.h"
@@ -346,6 +347,21 @@ static int exit_to_user(struct hvx_vcpu *vcpu, u32 reason)
 	return HVX_TO_USER;
 }
 
+/* A debugger's step over an instruction that the CPU did not do itself. */
+static int step_exit(struct hvx_vcpu *vcpu)
+{
+	struct hvx_exit_debug *d = &vcpu->run->debug;
+	struct hvx_segment cs;
+
+	hvx_backend->get_segment(vcpu, 1, &cs);
+	memset(d, 0, sizeof(*d));
+	d->rip = vcpu->rip + cs.base;
+	d->dr6 = vcpu->dr6 | DR_STEP;
+	d->dr7 = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_dr7 : vcpu->dr7;
+	d->vector = 1;
+	return exit_to_user(vcpu, HVX_EXIT_DEBUG);
+}
+
 /* INIT and SIPI, SDM vol. 3 "MP Initialization". */
 static void serve_init_sipi(struct hvx_vcpu *vcpu)
 {
@@ -388,6 +404,8 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 	}
 	if (hvx_take_request(vcpu, HVX_REQ_TRIPLE))
 		return exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
+	if (hvx_take_request(vcpu, HVX_REQ_STEP) && vcpu->debug_flags & HVX_DEBUG_STEP)
+		return step_exit(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_KICK))
 		return exit_to_user(vcpu, HVX_EXIT_KICKED);
 	return HVX_REENTER;
