@@ -292,7 +292,6 @@ static int run_foreground(struct run *r)
 	if (pid < 0)
 		return VMM_ERR_SETUP;
 	status = console_run(pid, r->to_vmm, r->from_out, r->from_err, r->escape);
-	rundir_remove(&r->dir);
 	return exit_status(status);
 }
 
@@ -360,7 +359,6 @@ static int run_background(struct run *r)
 	free(ready);
 	if (done == pid) {
 		show_log(r->dir.path);
-		rundir_remove(&r->dir);
 		return exit_status(status);
 	}
 	print_next_steps(r, pid);
@@ -389,7 +387,10 @@ int cmd_run(const struct cli_cmd *cmd, int argc, char **argv)
 		status = make_rundir(&r);
 	if (!status)
 		status = r.detach ? run_background(&r) : run_foreground(&r);
-	rundir_close(&r.dir);
+	if (r.detach && status == VMM_OK)
+		rundir_close(&r.dir);
+	else
+		rundir_remove(&r.dir);
 	if (r.xml >= 0)
 		close(r.xml);
 	domain_free(r.dom);

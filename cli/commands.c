@@ -3,6 +3,8 @@
 #include <string.h>
 #include "cli.h"
 
+/* clang-format off: tables are read by row */
+
 #define OPTS(...) (const struct cli_opt[]){ __VA_ARGS__, { .name = NULL } }
 
 const struct cli_cmd cli_commands[] = {
@@ -60,6 +62,8 @@ const struct cli_cmd cli_commands[] = {
 	},
 	{ .name = NULL },
 };
+
+/* clang-format on */
 
 const struct cli_cmd *cli_find(const char *name)
 {

@@ -286,13 +286,15 @@ static void check_macs(struct px *px, unsigned int i)
 	struct dom_nic *nic = &px->dom->nic[i];
 
 	for (unsigned int j = 0; j < i; j++) {
-		if (memcmp(nic->mac, px->dom->nic[j].mac, 6))
+		struct dom_nic *other = &px->dom->nic[j];
+
+		if (memcmp(nic->mac, other->mac, 6))
 			continue;
-		if (nic->mac_given && px->dom->nic[j].mac_given)
+		if (nic->mac_given && other->mac_given)
 			px_err(px, x_child(px->nic_node[i], "mac"), "address",
-			       "the interface at line %u has this address; take another", px->dom->nic[j].line);
+			       "the interface at line %u has this address; take another", other->line);
 		else	/* a made one met another: 1 in 16 million */
-			nic->mac[3] ^= 0x80 | (uint8_t)i;
+			(nic->mac_given ? other : nic)->mac[3] ^= 0x80 | (uint8_t)i;
 	}
 }
 

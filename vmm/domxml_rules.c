@@ -5,6 +5,8 @@
  */
 #include "domxml_int.h"
 
+/* clang-format off: tables are read by row */
+
 #define END { .name = NULL }
 #define ATTRS(...) (const struct xattr[]){ __VA_ARGS__, { .name = NULL } }
 #define KIDS(...) (const struct xelem[]){ __VA_ARGS__, { .name = NULL } }

@@ -2,6 +2,8 @@
 /* What hvx makes of each element inside <devices>. See domxml_rules.c. */
 #include "domxml_int.h"
 
+/* clang-format off: tables are read by row */
+
 #define END { .name = NULL }
 #define ATTRS(...) (const struct xattr[]){ __VA_ARGS__, { .name = NULL } }
 #define KIDS(...) (const struct xelem[]){ __VA_ARGS__, { .name = NULL } }
