@@ -41,25 +41,6 @@ static int open_unnamed(const char *dir)
 	return fd;
 }
 
-/* A file without a name. */
-static int temp_file(const char *dir)
-{
-	char path[PATH_MAX];
-	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	/* File systems without O_TMPFILE (overlayfs, NFS): a name for a moment. */
-	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
-		return fd;
-	if ((size_t)snprintf(path, sizeof(path), "%s/hvx-disk.XXXXXX", dir) >= sizeof(path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd >= 0)
-		unlink(path);
-	return fd;
-}
-
 struct overlay *overlay_new(const char *dir, int base_fd, uint64_t size)
 {
 	struct overlay *o = calloc(1, sizeof(*o));
