@@ -40,7 +40,7 @@ enum vmm_status {
 	/* debug-exit: (v << 1) | 1, always odd */
 };
 
-enum machine_event { EV_POWEROFF = 1, EV_RESET, EV_PANIC, EV_CRASH, EV_DEBUG_EXIT, EV_STOP, EV_FATAL, EV_DUMP };
+enum machine_event { EV_NONE, EV_POWEROFF, EV_RESET, EV_PANIC, EV_CRASH, EV_DEBUG_EXIT, EV_STOP, EV_FATAL, EV_DUMP };
 
 struct vcpu {
 	struct machine *m;
