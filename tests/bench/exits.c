@@ -66,9 +66,11 @@ CODE_BLOCK(op_mmio_w, "mov %eax, (%rbx)");
 CODE_BLOCK(op_mmio_r, "mov (%rbx), %eax");
 CODE_BLOCK(op_mmio_event, "mov %eax, 0x800(%rbx)");
 CODE_BLOCK(op_fault, "mov %eax, (%rbx); add $4096, %rbx");
-/* Sleep until a deadline of 20000 ticks from now. */
-CODE_BLOCK(op_timer_hlt, "rdtsc; shl $32, %rdx; or %rdx, %rax; add $20000, %rax\n"
-	   "mov %rax, %rdx; shr $32, %rdx; mov $0x6e0, %ecx; wrmsr; sti; hlt; cli");
+/* Sleep until a deadline some ticks from now: shorter and longer than KVM polls for. */
+#define SLEEP(ticks) "rdtsc; shl $32, %rdx; or %rdx, %rax; add $" #ticks ", %rax\n" \
+	"mov %rax, %rdx; shr $32, %rdx; mov $0x6e0, %ecx; wrmsr; sti; hlt; cli"
+CODE_BLOCK(op_sleep_20us, SLEEP(20000));
+CODE_BLOCK(op_sleep_2ms, SLEEP(2000000));
 /* An interrupt to a vCPU that is not running. */
 CODE_BLOCK(op_ipi_send, "mov $0x830, %ecx; mov $0x40, %eax; mov $1, %edx; wrmsr");
 CODE_BLOCK(idle, "mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr\n" WRMSR(0x80f, 0x1ff)
@@ -120,7 +122,8 @@ static const struct op ops[] = {
 	OP(xapic_w, .n = 2000, .xapic = true),
 	OP(xapic_r, .n = 2000, .xapic = true),
 	OP(timer, .n = 1000, .irqs = true),
-	OP(timer_hlt, .n = 500, .wait = 20000),
+	OP(sleep_20us, .n = 500, .wait = 20000),
+	OP(sleep_2ms, .n = 50, .wait = 2000000),
 	OP(selfipi, .n = 1000, .irqs = true),
 	OP(ipi_send, .n = 1000, .peer = PEER_IDLE),
 	OP(ping, .n = 500, .peer = PEER_PONG),
