@@ -100,7 +100,7 @@ static void pio_complete(void)
 	tg_new(&g, HVX_VM_EXIT_HLT, code, sizeof(code));
 	pio_is(&g, 0x40, 1, false, 0x77);
 	g.v[0].run->immediate_exit = 1;
-	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_KICKED);
+	CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
 	CHECK_EQ(tg_reg(&g, 0, 0) & 0xff, 0x77);
 	CHECK_EQ(tg_reg(&g, 0, 16), TG_CODE + 2);
 	g.v[0].run->immediate_exit = 0;
@@ -236,7 +236,7 @@ static void mmio_reads(void)
 	for (i = 0; i < sizeof(r) / sizeof(r[0]); i++) {
 		mmio_is(&g, MMIO, r[i].size, false, data);
 		g.v[0].run->immediate_exit = 1;
-		CHECK_EQ(tg_run(&g, 0), HVX_EXIT_KICKED);
+		CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
 		g.v[0].run->immediate_exit = 0;
 		CHECK_EQ(tg_reg(&g, 0, r[i].reg), r[i].want);
 	}
@@ -696,10 +696,10 @@ static void kicks(void)
 	tg_new(&g, 0, spin, sizeof(spin));
 	for (i = 0; i < 3; i++)
 		CHECK(!ioctl(g.v[0].fd, HVX_KICK, 0));
-	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_KICKED);
+	CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
 	for (i = 0; i < 5; i++) {
 		CHECK(!pthread_create(&t, NULL, kick_later, &g));
-		CHECK_EQ(tg_run(&g, 0), HVX_EXIT_KICKED);
+		CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
 		pthread_join(t, NULL);
 	}
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_KICK, 1), EINVAL);
@@ -709,7 +709,7 @@ static void kicks(void)
 	tg_new(&g, 0, halt, sizeof(halt));
 	for (i = 0; i < 3; i++) {
 		CHECK(!pthread_create(&t, NULL, kick_later, &g));
-		CHECK_EQ(tg_run(&g, 0), HVX_EXIT_KICKED);
+		CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
 		pthread_join(t, NULL);
 		CHECK(!tg_get(&g, 0, HVX_STATE_MP, &mp, sizeof(mp)));
 		CHECK_EQ(mp.state, HVX_MP_HALTED);

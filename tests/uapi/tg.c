@@ -226,6 +226,16 @@ int tg_run(struct tg *g, unsigned int id)
 	return ioctl(g->v[id].fd, HVX_RUN, 0) ? -errno : (int)g->v[id].run->exit_reason;
 }
 
+int tg_run_on(struct tg *g, unsigned int id)
+{
+	int r;
+
+	do {
+		r = tg_run(g, id);
+	} while (r == -EINTR);
+	return r;
+}
+
 int tg_run_to(struct tg *g, unsigned int id, int reason)
 {
 	int r;

@@ -88,6 +88,8 @@ int tg_set(struct tg *g, unsigned int id, uint32_t group, const void *data, uint
 void tg_set_cpuid_supported(struct tg *g, unsigned int id);
 /* HVX_RUN; returns the exit reason, or -errno. */
 int tg_run(struct tg *g, unsigned int id);
+/* The same past INTERRUPTED, which also comes without a signal. */
+int tg_run_on(struct tg *g, unsigned int id);
 /* Run past INTERRUPTED/KICKED until this exit; CHECKs it. */
 int tg_run_to(struct tg *g, unsigned int id, int reason);
 uint64_t tg_reg(struct tg *g, unsigned int id, int n);	/* 0 RAX .. 15, 16 RIP, 17 RFLAGS */
