@@ -20,16 +20,12 @@ enum hvx_next {
 struct hvx_pte_ops {
 	u64 (*make_table)(u64 pa);
 	u64 (*make_leaf)(u64 pa, int level, bool write, bool exec);	/* level 1 = 4K, 2 = 2M, 3 = 1G */
-	bool (*present)(u64 pte);
 	bool (*leaf)(u64 pte, int level);
 	bool (*writable)(u64 pte);
 	u64 (*clear_write)(u64 pte);
-	u64 (*set_write)(u64 pte);
 	u64 (*address)(u64 pte);
 	bool (*accessed)(u64 pte);
 	u64 (*clear_accessed)(u64 pte);	/* where there is no accessed bit: the pte unchanged */
-	bool (*dirty)(u64 pte);
-	u64 sw_host_writable;	/* one leaf bit that the CPU ignores; make_leaf() leaves it clear, the others keep it */
 };
 
 struct hvx_backend {

@@ -310,8 +310,7 @@ static int mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int 
 	}
 	vcpu->stats.exit_mmio++;
 	if (!insn_len) {
-		insn_len = can_sleep ? hvx_fetch_insn_sleep(vcpu, buf, sizeof(buf)) :
-				       hvx_fetch_insn(vcpu, buf, sizeof(buf));
+		insn_len = hvx_fetch_insn(vcpu, buf, sizeof(buf), can_sleep);
 		insn = buf;
 		if (!insn_len && !can_sleep)
 			return HVX_SLOW;

@@ -94,7 +94,11 @@ struct hvx_memslots {
 #define HVX_ACC_WRITE	(1U << 1)
 #define HVX_ACC_EXEC	(1U << 2)
 
-struct hvx_mmu_cache;
+/* Tables for one fault, allocated before mmu_lock is taken: all levels below the root. */
+struct hvx_mmu_cache {
+	unsigned int count;
+	u64 *table[4];
+};
 
 /*
  * Second-level paging state of one VM (mmu.c). Nobody may hold a stale
@@ -109,8 +113,7 @@ struct hvx_mmu {
 	unsigned long invalidate_count;	/* notifier ranges in progress, all within: */
 	unsigned long invalidate_start, invalidate_end;	/* hva */
 	wait_queue_head_t invalidate_wait;	/* faults wait here until a range ends */
-	struct hvx_memslot leaving;	/* under mmu_lock: slot taken out of the array but perhaps not of the tables yet */
-	struct hvx_mmu_cache *caches;	/* by vCPU id; each belongs to that vCPU's runner */
+	struct hvx_mmu_cache caches[HVX_MAX_VCPUS];	/* each belongs to that vCPU's runner */
 };
 
 /* ---------------------------------------------------------------------- VM */
@@ -290,26 +293,24 @@ int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg);
 int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg);
 #define HVX_FAULT_OK		0	/* mapped, or another thread did: re-enter */
 #define HVX_FAULT_MMIO		1	/* no slot, or write to a read-only one */
-/* Resolve a second-level fault at gpa; sleeps; < 0: host memory cannot be had. */
-int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access);
-/* The same without sleeping, preemption off: as above, or -EAGAIN for the slow path. */
-int hvx_mmu_fault_fast(struct hvx_vcpu *vcpu, u64 gpa, u32 access);
+/*
+ * Resolve a second-level fault at gpa. < 0: host memory cannot be had; without
+ * can_sleep (preemption off) -EAGAIN: it takes sleeping.
+ */
+int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access, bool can_sleep);
 /* Guest-physical memory; the caller runs in vm->mm. Ranges may cross slots. -EFAULT. Writes log dirty. */
 int hvx_read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len);
 int hvx_write_guest(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len);
 /* Without sleeping (page faults disabled): -EFAULT also where the page is not present now. */
 int hvx_read_guest_atomic(struct hvx_vm *vm, u64 gpa, void *buf, size_t len);
 int hvx_write_guest_atomic(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len);
-bool hvx_gpa_is_ram(struct hvx_vm *vm, u64 gpa, bool write);
 
 /* walk.c: guest page tables, for instruction fetch */
-/* Linear to guest-physical; 0, or -EFAULT when the guest's tables do not map it (no fault is queued). */
-int hvx_translate_gva(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa);
-/* Fetch up to max bytes at CS:RIP into insn; returns the count (0 if the first byte is not mapped). */
-int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max);
-/* The two above never sleep, so they also fail where the host has paged the guest's memory out. These may sleep. */
-int hvx_translate_gva_sleep(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa);
-int hvx_fetch_insn_sleep(struct hvx_vcpu *vcpu, u8 *insn, int max);
+/*
+ * Fetch up to max bytes at CS:RIP into insn; returns the count (0 if the first byte is not mapped).
+ * Without can_sleep it also fails where the host has paged the guest's memory out.
+ */
+int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep);
 
 /* x86/cpuid.c */
 int hvx_supported_cpuid(struct hvx_cpuid_entry *out, unsigned int room, unsigned int *count);

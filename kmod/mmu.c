@@ -20,19 +20,12 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/srcu.h>
-#include <asm/cpufeature.h>
 
 #include "backend.h"
 #include "mmu.h"
 
 #define ENTRIES		512
 #define BATCH		4096	/* leaves, about, between looks at need_resched() */
-
-/* Tables for one fault, allocated before mmu_lock is taken: all levels below the root. */
-struct hvx_mmu_cache {
-	unsigned int count;
-	u64 *table[4];
-};
 
 static inline const struct hvx_pte_ops *pte_ops(void)
 {
@@ -60,21 +53,9 @@ static inline u64 *entry_table(u64 pte)
 	return __va(pte_ops()->address(pte));
 }
 
-/*
- * On CPUs with the iTLB multihit erratum a guest could stop the machine by
- * changing the size of a page that it executes: large leaves are not
- * executable there (Documentation/admin-guide/hw-vuln/multihit.rst).
- */
-static inline bool no_exec_large(void)
+static inline bool leaf_grants(u64 pte, u32 access)
 {
-	return boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
-}
-
-static inline bool leaf_grants(u64 pte, int level, u32 access)
-{
-	if (access & HVX_ACC_WRITE && !pte_ops()->writable(pte))
-		return false;
-	return !(access & HVX_ACC_EXEC && level > 1 && no_exec_large());
+	return !(access & HVX_ACC_WRITE) || pte_ops()->writable(pte);
 }
 
 unsigned int hvx_mmu_phys_bits(void)
@@ -97,17 +78,8 @@ static void entry_set(u64 *ptep, u64 val)
 {
 	struct page *page = virt_to_page(ptep);
 
-	if (!*ptep)
-		set_page_private(page, page_private(page) + 1);
+	set_page_private(page, page_private(page) + !!val - !!*ptep);
 	WRITE_ONCE(*ptep, val);
-}
-
-static void entry_clear(u64 *ptep)
-{
-	struct page *page = virt_to_page(ptep);
-
-	set_page_private(page, page_private(page) - 1);
-	WRITE_ONCE(*ptep, 0);
 }
 
 /* Change a present leaf without losing bits that the CPU sets meanwhile. */
@@ -131,7 +103,8 @@ static int cache_fill(struct hvx_mmu_cache *cache, unsigned int want)
 	return 0;
 }
 
-static u64 *cache_take(struct hvx_vm *vm, struct hvx_mmu_cache *cache)
+/* Hang an empty table into an empty entry. NULL: the cache is empty. */
+static u64 *table_add(struct hvx_vm *vm, struct hvx_mmu_cache *cache, u64 *ptep)
 {
 	u64 *table;
 
@@ -140,49 +113,13 @@ static u64 *cache_take(struct hvx_vm *vm, struct hvx_mmu_cache *cache)
 	table = cache->table[--cache->count];
 	set_page_private(virt_to_page(table), 0);
 	vm->stats.table_pages++;
-	return table;
-}
-
-/* Hang an empty table into an empty entry. NULL: the cache is empty. */
-static u64 *table_add(struct hvx_vm *vm, struct hvx_mmu_cache *cache, u64 *ptep)
-{
-	u64 *table = cache_take(vm, cache);
-
-	if (table) {
-		smp_wmb();	/* its zeroes before its address */
-		entry_set(ptep, pte_ops()->make_table(__pa(table)));
-	}
-	return table;
-}
-
-static u64 leaf_make(u64 pa, int level, bool write, bool host_writable)
-{
-	return pte_ops()->make_leaf(pa, level, write, level == 1 || !no_exec_large()) |
-	       (host_writable ? pte_ops()->sw_host_writable : 0);
-}
-
-/* Replace a large leaf by a table of leaves with the same rights. NULL: the cache is empty. */
-static u64 *leaf_split(struct hvx_vm *vm, struct hvx_mmu_cache *cache, u64 *ptep, int level)
-{
-	u64 old = READ_ONCE(*ptep), size = level_pages(level - 1) << PAGE_SHIFT;
-	u64 pa = pte_ops()->address(old) & ~(size * ENTRIES - 1);
-	u64 *table = cache_take(vm, cache);
-	int i;
-
-	if (!table)
-		return NULL;
-	for (i = 0; i < ENTRIES; i++)
-		table[i] = leaf_make(pa + i * size, level - 1, pte_ops()->writable(old),
-				     old & pte_ops()->sw_host_writable);
-	set_page_private(virt_to_page(table), ENTRIES);
-	smp_wmb();	/* its entries before its address */
+	smp_wmb();	/* its zeroes before its address */
 	entry_set(ptep, pte_ops()->make_table(__pa(table)));
-	mmu_flush(vm);
 	return table;
 }
 
 /* The leaf that maps gfn, or NULL. */
-static u64 *leaf_find(struct hvx_vm *vm, u64 gfn, int *level_out)
+static u64 *leaf_find(struct hvx_vm *vm, u64 gfn)
 {
 	u64 *table = vm->mmu.root;
 	int level;
@@ -193,10 +130,8 @@ static u64 *leaf_find(struct hvx_vm *vm, u64 gfn, int *level_out)
 
 		if (!pte)
 			return NULL;
-		if (entry_is_leaf(pte, level)) {
-			*level_out = level;
+		if (entry_is_leaf(pte, level))
 			return ptep;
-		}
 		table = entry_table(pte);
 	}
 	return NULL;
@@ -204,7 +139,7 @@ static u64 *leaf_find(struct hvx_vm *vm, u64 gfn, int *level_out)
 
 /* ------------------------------------------------------------------- walks */
 
-enum leaf_op { LEAF_ZAP, LEAF_PROTECT, LEAF_TEST_YOUNG, LEAF_CLEAR_YOUNG };
+enum leaf_op { LEAF_ZAP, LEAF_TEST_YOUNG, LEAF_CLEAR_YOUNG };
 
 /* One pass over the leaves of [pos, end), in pieces. */
 struct leaf_walk {
@@ -223,15 +158,9 @@ static void walk_leaf(struct leaf_walk *w, u64 *ptep)
 
 	switch (w->op) {
 	case LEAF_ZAP:
-		entry_clear(ptep);
+		entry_set(ptep, 0);
 		w->vm->stats.pages_zapped++;
 		w->flush = true;
-		break;
-	case LEAF_PROTECT:
-		if (pte_ops()->writable(pte)) {
-			leaf_update(ptep, pte_ops()->clear_write);
-			w->flush = true;
-		}
 		break;
 	case LEAF_CLEAR_YOUNG:
 		/*
@@ -247,15 +176,6 @@ static void walk_leaf(struct leaf_walk *w, u64 *ptep)
 		w->young |= pte_ops()->accessed(pte);
 		break;
 	}
-}
-
-static void walk_free_table(struct leaf_walk *w, u64 *ptep, u64 *table)
-{
-	entry_clear(ptep);
-	set_page_private(virt_to_page(table), (unsigned long)w->freed);
-	w->freed = table;
-	w->vm->stats.table_pages--;
-	w->flush = true;
 }
 
 /* Recursion is as deep as the tables. */
@@ -274,8 +194,13 @@ static void walk_table(struct leaf_walk *w, u64 *table, int level)
 
 			walk_table(w, child, level - 1);
 			w->budget -= ENTRIES / 8;	/* empty entries take time too */
-			if (w->op == LEAF_ZAP && !page_private(virt_to_page(child)))
-				walk_free_table(w, ptep, child);
+			if (w->op == LEAF_ZAP && !page_private(virt_to_page(child))) {
+				entry_set(ptep, 0);
+				set_page_private(virt_to_page(child), (unsigned long)w->freed);
+				w->freed = child;
+				w->vm->stats.table_pages--;
+				w->flush = true;
+			}
 			continue;	/* the child has moved pos */
 		}
 		if (pte) {
@@ -320,31 +245,23 @@ static bool walk_range(struct hvx_vm *vm, enum leaf_op op, u64 gfn, u64 end, boo
 	return w.young;
 }
 
-void hvx_mmu_zap_range(struct hvx_vm *vm, u64 gfn, u64 end)
+void hvx_mmu_protect(struct hvx_vm *vm, u64 gfn, const unsigned long *words, unsigned int nbits)
 {
-	walk_range(vm, LEAF_ZAP, gfn, end, true);
-}
-
-void hvx_mmu_protect_range(struct hvx_vm *vm, u64 gfn, u64 end)
-{
-	walk_range(vm, LEAF_PROTECT, gfn, end, true);
-}
-
-void hvx_mmu_protect_bits(struct hvx_vm *vm, u64 gfn, const unsigned long *words,
-			  unsigned int nwords)
-{
-	struct leaf_walk w = { .vm = vm, .op = LEAF_PROTECT };
 	unsigned long bit;
+	bool flush = false;
 
-	lockdep_assert_held(&vm->mmu_lock);
-	for_each_set_bit(bit, words, nwords * BITS_PER_LONG) {
-		int level;
-		u64 *ptep = leaf_find(vm, gfn + bit, &level);
+	spin_lock(&vm->mmu_lock);
+	for_each_set_bit(bit, words, nbits) {
+		u64 *ptep = leaf_find(vm, gfn + bit);
 
-		if (ptep)
-			walk_leaf(&w, ptep);
+		if (ptep && pte_ops()->writable(*ptep)) {
+			leaf_update(ptep, pte_ops()->clear_write);
+			flush = true;
+		}
 	}
-	walk_settle(&w);
+	if (flush)
+		mmu_flush(vm);
+	spin_unlock(&vm->mmu_lock);
 }
 
 /* ------------------------------------------------------------------ faults */
@@ -367,7 +284,7 @@ static int fault_begin(struct fault *f)
 	struct hvx_memslot *slot;
 
 	f->seq = READ_ONCE(vm->mmu.invalidate_seq);
-	smp_rmb();	/* pairs with slots_publish() and invalidate_end() */
+	smp_rmb();	/* pairs with hvx_mmu_invalidate_end() */
 	rcu_read_lock_sched();
 	slot = hvx_slot_find(vm, hvx_slots(vm), f->gfn);
 	if (slot)
@@ -403,36 +320,29 @@ static bool fault_is_stale(struct fault *f)
 /* The page if it is mapped now, writable if it can be had so. Does not sleep. */
 static bool fault_page_fast(struct fault *f)
 {
-	if (!(f->slot.flags & HVX_SLOT_READONLY) &&
-	    get_user_page_fast_only(f->hva, FOLL_WRITE, &f->page)) {
-		f->page_writable = true;
-		return true;
-	}
-	f->page_writable = false;
-	return !(f->access & HVX_ACC_WRITE) && get_user_page_fast_only(f->hva, 0, &f->page);
+	f->page_writable = !(f->slot.flags & HVX_SLOT_READONLY) &&
+			   get_user_page_fast_only(f->hva, FOLL_WRITE, &f->page);
+	return f->page_writable || (!(f->access & HVX_ACC_WRITE) &&
+				    get_user_page_fast_only(f->hva, 0, &f->page));
 }
 
 /* Fault the page in. Reading leaves copy-on-write alone: the leaf will be read-only. */
 static int fault_page_slow(struct fault *f)
 {
-	unsigned int flags = FOLL_HWPOISON | HVX_FOLL_FAULT;
+	unsigned int write = f->access & HVX_ACC_WRITE ? FOLL_WRITE : 0;
 	struct page *page;
 	long n;
 
-	if (f->access & HVX_ACC_WRITE)
-		flags |= FOLL_WRITE;
-	n = get_user_pages_unlocked(f->hva, 1, &f->page, flags);
+	n = get_user_pages_unlocked(f->hva, 1, &page, FOLL_HWPOISON | HVX_FOLL_FAULT | write);
 	if (n != 1)
 		return n < 0 ? n : -EFAULT;
-	f->page_writable = f->access & HVX_ACC_WRITE;
-
 	/* Now that it is there, the host may turn out to let us write without further ado. */
-	if (!f->page_writable && !(f->slot.flags & HVX_SLOT_READONLY) &&
-	    get_user_page_fast_only(f->hva, FOLL_WRITE, &page)) {
-		put_page(f->page);
-		f->page = page;
-		f->page_writable = true;
+	if (!write && fault_page_fast(f)) {
+		put_page(page);
+		return 0;
 	}
+	f->page = page;
+	f->page_writable = write;
 	return 0;
 }
 
@@ -499,31 +409,24 @@ out:
 }
 
 /*
- * May a leaf of this level cover f->gfn: does it stay within the slot, and is
- * the slot's memory aligned like its guest addresses?
+ * The largest leaf that may cover f->gfn: it stays within the slot, the slot's
+ * memory is aligned like its guest addresses, and the host maps it alike.
  */
-static bool slot_allows_level(struct fault *f, int level)
-{
-	const struct hvx_memslot *slot = &f->slot;
-	u64 pages = level_pages(level);
-	u64 first = f->gfn & ~(pages - 1);
-
-	return first >= slot->base_gfn &&
-	       first + pages <= slot->base_gfn + slot->npages &&
-	       !((slot->base_gfn ^ (slot->hva >> PAGE_SHIFT)) & (pages - 1));
-}
-
 static int fault_goal(struct fault *f)
 {
-	int level = hvx_backend->max_leaf_level;
+	const struct hvx_memslot *slot = &f->slot;
+	int level;
 
-	if (f->slot.dirty || (f->access & HVX_ACC_EXEC && no_exec_large()))
+	if (slot->dirty)
 		return 1;
-	while (level > 1 && !slot_allows_level(f, level))
-		level--;
-	if (level > 1)
-		level = min(level, host_level(f->vcpu->vm->mm, f->hva));
-	return level;
+	for (level = hvx_backend->max_leaf_level; level > 1; level--) {
+		u64 pages = level_pages(level), first = f->gfn & ~(pages - 1);
+
+		if (first >= slot->base_gfn && first + pages <= slot->base_gfn + slot->npages &&
+		    !((slot->base_gfn ^ (slot->hva >> PAGE_SHIFT)) & (pages - 1)))
+			return min(level, host_level(f->vcpu->vm->mm, f->hva));
+	}
+	return 1;
 }
 
 /* Write the leaf. Under mmu_lock. */
@@ -532,11 +435,11 @@ static void fault_install(struct fault *f, u64 *ptep, int level)
 	struct hvx_stats *stats = &f->vcpu->stats;
 	bool write = fault_maps_writable(f);
 	u64 pfn = page_to_pfn(f->page) & ~(level_pages(level) - 1);
-	u64 leaf = leaf_make(pfn << PAGE_SHIFT, level, write, f->page_writable);
+	u64 leaf = pte_ops()->make_leaf(pfn << PAGE_SHIFT, level, write, true);
 	u64 old = READ_ONCE(*ptep);
 
 	if (old && (pte_ops()->address(old) ^ pte_ops()->address(leaf)) >> PAGE_SHIFT) {
-		entry_clear(ptep);	/* never two translations at once */
+		entry_set(ptep, 0);	/* never two translations at once */
 		mmu_flush(f->vcpu->vm);
 	}
 	entry_set(ptep, leaf);
@@ -558,7 +461,8 @@ static int fault_map(struct fault *f)
 {
 	struct hvx_vm *vm = f->vcpu->vm;
 	struct hvx_mmu_cache *cache = &vm->mmu.caches[f->vcpu->id];
-	u64 *table, *ptep, pte;
+	u64 *table, *ptep, pte, first;
+	bool leaf;
 	int level;
 
 again:
@@ -566,33 +470,24 @@ again:
 	for (level = vm->mmu.levels; table; level--) {
 		ptep = &table[level_index(f->gfn, level)];
 		pte = READ_ONCE(*ptep);
-		if (pte && entry_is_leaf(pte, level) && leaf_grants(pte, level, f->access))
+		leaf = pte && entry_is_leaf(pte, level);
+		if (leaf && leaf_grants(pte, f->access))
 			return HVX_FAULT_OK;	/* another vCPU was faster */
-		if (level == f->goal) {
-			u64 first = f->gfn & ~(level_pages(level) - 1);
-
-			if (!pte || entry_is_leaf(pte, level)) {
-				fault_install(f, ptep, level);
-				return HVX_FAULT_OK;
-			}
-			/* Smaller leaves are in the way of a large one. */
-			if (!no_exec_large()) {
-				walk_range(vm, LEAF_ZAP, first, first + level_pages(level), false);
-				goto again;
-			}
-			f->goal--;	/* there because the guest executes them: keep them */
+		if (level == f->goal && (!pte || leaf)) {
+			fault_install(f, ptep, level);
+			return HVX_FAULT_OK;
 		}
-		if (!pte)
-			table = table_add(vm, cache, ptep);
-		else if (entry_is_leaf(pte, level))
-			table = leaf_split(vm, cache, ptep, level);
-		else
-			table = entry_table(pte);
+		if (level == f->goal || leaf) {	/* leaves of another size are in the way */
+			first = f->gfn & ~(level_pages(level) - 1);
+			walk_range(vm, LEAF_ZAP, first, first + level_pages(level), false);
+			goto again;
+		}
+		table = pte ? entry_table(pte) : table_add(vm, cache, ptep);
 	}
 	return -EAGAIN;
 }
 
-/* Everything after the page was found; lets go of it. -EAGAIN: start over. */
+/* Everything after the page was found. -EAGAIN: start over. */
 static int fault_finish(struct fault *f)
 {
 	struct hvx_vm *vm = f->vcpu->vm;
@@ -602,77 +497,38 @@ static int fault_finish(struct fault *f)
 	spin_lock(&vm->mmu_lock);
 	ret = fault_is_stale(f) ? -EAGAIN : fault_map(f);
 	spin_unlock(&vm->mmu_lock);
-	put_page(f->page);
 	return ret;
 }
 
-static int fault_slow(struct fault *f)
-{
-	struct hvx_mmu *mmu = &f->vcpu->vm->mmu;
-	int ret = fault_begin(f);
-
-	if (ret == HVX_FAULT_OK && fault_is_invalidating(f)) {
-		if (wait_event_interruptible(mmu->invalidate_wait, !fault_is_invalidating(f)))
-			return -EAGAIN;
-		ret = fault_begin(f);
-	}
-	if (ret != HVX_FAULT_OK)
-		return ret;
-	ret = cache_fill(&mmu->caches[f->vcpu->id], mmu->levels - 1);
-	if (!ret)
-		ret = fault_page_slow(f);
-	if (ret)
-		return ret;
-	if (fault_maps_writable(f))
-		page_mark_dirty(f->page, true);
-	return fault_finish(f);
-}
-
-int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access)
+int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access, bool can_sleep)
 {
 	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access, .goal = 1 };
-	int ret = fault_slow(&f);
-
-	/* The host changed something meanwhile, or a signal waits: the guest will fault again. */
-	return ret == -EAGAIN ? HVX_FAULT_OK : ret;
-}
-
-/* Write to a page that is only protected for the dirty log: no need to ask the host. */
-static bool fault_unprotect(struct fault *f)
-{
-	struct hvx_vm *vm = f->vcpu->vm;
-	bool done = false;
-	int level;
-	u64 *ptep;
-
-	spin_lock(&vm->mmu_lock);
-	ptep = fault_is_stale(f) ? NULL : leaf_find(vm, f->gfn, &level);
-	if (ptep && level == 1 && *ptep & pte_ops()->sw_host_writable &&
-	    page_mark_dirty(pfn_to_page(pte_ops()->address(*ptep) >> PAGE_SHIFT), false)) {
-		leaf_update(ptep, pte_ops()->set_write);
-		set_bit(f->gfn - f->slot.base_gfn, f->slot.dirty);
-		done = true;
-	}
-	spin_unlock(&vm->mmu_lock);
-	return done;
-}
-
-int hvx_mmu_fault_fast(struct hvx_vcpu *vcpu, u64 gpa, u32 access)
-{
-	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access, .goal = 1 };
+	struct hvx_mmu *mmu = &vcpu->vm->mmu;
 	int ret = fault_begin(&f);
 
+	if (can_sleep && ret == HVX_FAULT_OK && fault_is_invalidating(&f)) {
+		if (wait_event_interruptible(mmu->invalidate_wait, !fault_is_invalidating(&f)))
+			return HVX_FAULT_OK;	/* a signal waits: the guest will fault again */
+		ret = fault_begin(&f);
+	}
 	if (ret != HVX_FAULT_OK)
 		return ret;
-	if (f.slot.dirty && access & HVX_ACC_WRITE && fault_unprotect(&f))
-		return HVX_FAULT_OK;
-	if (!fault_page_fast(&f))
-		return -EAGAIN;
-	if (fault_maps_writable(&f) && !page_mark_dirty(f.page, false)) {
-		put_page(f.page);
+	if (can_sleep) {
+		ret = cache_fill(&mmu->caches[vcpu->id], mmu->levels - 1);
+		if (!ret)
+			ret = fault_page_slow(&f);
+		if (ret)
+			return ret == -EAGAIN ? HVX_FAULT_OK : ret;
+	} else if (!fault_page_fast(&f)) {
 		return -EAGAIN;
 	}
-	return fault_finish(&f);
+	if (fault_maps_writable(&f) && !page_mark_dirty(f.page, can_sleep))
+		ret = -EAGAIN;
+	else
+		ret = fault_finish(&f);
+	put_page(f.page);
+	/* The host changed something meanwhile: the guest will fault again. */
+	return ret == -EAGAIN && can_sleep ? HVX_FAULT_OK : ret;
 }
 
 /* ---------------------------------------------------------------- notifier */
@@ -682,66 +538,76 @@ static struct hvx_vm *mn_vm(struct mmu_notifier *mn)
 	return container_of(mn, struct hvx_vm, mn);
 }
 
-/* Walk what the slot shows of host addresses [start, end). */
-static bool walk_hva(struct hvx_vm *vm, const struct hvx_memslot *slot, enum leaf_op op,
-		     unsigned long start, unsigned long end, bool can_sleep)
-{
-	start = max(start, slot->hva);
-	end = min(end, slot->hva + (slot->npages << PAGE_SHIFT));
-	if (start >= end)
-		return false;
-	return walk_range(vm, op, slot->base_gfn + ((start - slot->hva) >> PAGE_SHIFT),
-			  slot->base_gfn + ((end - slot->hva + PAGE_SIZE - 1) >> PAGE_SHIFT),
-			  can_sleep);
-}
-
-/* Under mmu_lock. With can_sleep also under srcu, as the array may be replaced meanwhile. */
+/*
+ * Walk what the slots show of host addresses [start, end). Under mmu_lock.
+ * With can_sleep also under srcu or slots_lock, as mmu_lock is dropped now and then.
+ */
 static bool walk_slots(struct hvx_vm *vm, enum leaf_op op, unsigned long start,
 		       unsigned long end, bool can_sleep)
 {
 	struct hvx_memslots *slots = hvx_slots(vm);
-	struct hvx_memslot leaving = vm->mmu.leaving;
 	bool young = false;
 	unsigned int i;
 
-	for (i = 0; i < slots->count; i++)
-		young |= walk_hva(vm, &slots->slot[i], op, start, end, can_sleep);
-	if (leaving.npages)
-		young |= walk_hva(vm, &leaving, op, start, end, can_sleep);
+	for (i = 0; i < slots->count; i++) {
+		const struct hvx_memslot *slot = &slots->slot[i];
+		unsigned long first = max(start, slot->hva);
+		unsigned long last = min(end, slot->hva + (slot->npages << PAGE_SHIFT));
+
+		if (first < last)
+			young |= walk_range(vm, op,
+					    slot->base_gfn + ((first - slot->hva) >> PAGE_SHIFT),
+					    slot->base_gfn + (PAGE_ALIGN(last - slot->hva) >> PAGE_SHIFT),
+					    can_sleep);
+	}
 	return young;
+}
+
+void hvx_mmu_invalidate_begin(struct hvx_vm *vm, unsigned long start, unsigned long end,
+			      bool can_sleep)
+{
+	struct hvx_mmu *mmu = &vm->mmu;
+
+	spin_lock(&vm->mmu_lock);
+	if (!mmu->invalidate_count++) {
+		mmu->invalidate_start = start;
+		mmu->invalidate_end = end;
+	} else {
+		mmu->invalidate_start = min(mmu->invalidate_start, start);
+		mmu->invalidate_end = max(mmu->invalidate_end, end);
+	}
+	walk_slots(vm, LEAF_ZAP, start, end, can_sleep);
+	spin_unlock(&vm->mmu_lock);
+}
+
+void hvx_mmu_invalidate_end(struct hvx_vm *vm, struct hvx_memslots *slots)
+{
+	spin_lock(&vm->mmu_lock);
+	if (slots)
+		rcu_assign_pointer(vm->slots, slots);
+	smp_wmb();	/* pairs with fault_begin() */
+	vm->mmu.invalidate_seq++;
+	vm->mmu.invalidate_count--;
+	spin_unlock(&vm->mmu_lock);
+	if (wq_has_sleeper(&vm->mmu.invalidate_wait))
+		wake_up_all(&vm->mmu.invalidate_wait);
 }
 
 /* Flushing does not sleep, so that this may also be called where sleeping is not allowed. */
 static int invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
 	struct hvx_vm *vm = mn_vm(mn);
-	struct hvx_mmu *mmu = &vm->mmu;
 	int idx = srcu_read_lock(&vm->srcu);
 
-	spin_lock(&vm->mmu_lock);
-	if (!mmu->invalidate_count++) {
-		mmu->invalidate_start = range->start;
-		mmu->invalidate_end = range->end;
-	} else {
-		mmu->invalidate_start = min(mmu->invalidate_start, range->start);
-		mmu->invalidate_end = max(mmu->invalidate_end, range->end);
-	}
-	walk_slots(vm, LEAF_ZAP, range->start, range->end, mmu_notifier_range_blockable(range));
-	spin_unlock(&vm->mmu_lock);
+	hvx_mmu_invalidate_begin(vm, range->start, range->end,
+				 mmu_notifier_range_blockable(range));
 	srcu_read_unlock(&vm->srcu, idx);
 	return 0;
 }
 
 static void invalidate_end(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
-	struct hvx_vm *vm = mn_vm(mn);
-
-	spin_lock(&vm->mmu_lock);
-	vm->mmu.invalidate_seq++;
-	vm->mmu.invalidate_count--;
-	spin_unlock(&vm->mmu_lock);
-	if (wq_has_sleeper(&vm->mmu.invalidate_wait))
-		wake_up_all(&vm->mmu.invalidate_wait);
+	hvx_mmu_invalidate_end(mn_vm(mn), NULL);
 }
 
 static bool walk_young(struct mmu_notifier *mn, enum leaf_op op,
@@ -754,12 +620,6 @@ static bool walk_young(struct mmu_notifier *mn, enum leaf_op op,
 	young = walk_slots(vm, op, start, end, false);
 	spin_unlock(&vm->mmu_lock);
 	return young;
-}
-
-static hvx_young_t clear_flush_young(struct mmu_notifier *mn, struct mm_struct *mm,
-				     unsigned long start, unsigned long end)
-{
-	return walk_young(mn, LEAF_CLEAR_YOUNG, start, end);
 }
 
 static hvx_young_t clear_young(struct mmu_notifier *mn, struct mm_struct *mm,
@@ -785,7 +645,7 @@ static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 
 static const struct mmu_notifier_ops mn_ops = {
 	.release = release,
-	.clear_flush_young = clear_flush_young,
+	.clear_flush_young = clear_young,
 	.clear_young = clear_young,
 	.test_young = test_young,
 	.invalidate_range_start = invalidate_start,
@@ -810,32 +670,21 @@ int hvx_mmu_init(struct hvx_vm *vm)
 		return ret;
 	ret = -ENOMEM;
 	slots = kzalloc(sizeof(*slots), GFP_KERNEL_ACCOUNT);
-	if (!slots)
-		goto free_srcu;
-	RCU_INIT_POINTER(vm->slots, slots);
-	vm->mmu.caches = kcalloc(HVX_MAX_VCPUS, sizeof(*vm->mmu.caches), GFP_KERNEL_ACCOUNT);
-	if (!vm->mmu.caches)
-		goto free_slots;
 	vm->mmu.root = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!vm->mmu.root)
-		goto free_caches;
+	if (!slots || !vm->mmu.root)
+		goto err;
+	RCU_INIT_POINTER(vm->slots, slots);
 	set_page_private(virt_to_page(vm->mmu.root), 0);
 	vm->stats.table_pages = 1;
 
 	vm->mn.ops = &mn_ops;
 	ret = mmu_notifier_register(&vm->mn, vm->mm);
-	if (ret)
-		goto free_root;
-	return 0;
-
-free_root:
-	free_page((unsigned long)vm->mmu.root);
-free_caches:
-	kfree(vm->mmu.caches);
-free_slots:
+	if (!ret)
+		return 0;
+err:
 	RCU_INIT_POINTER(vm->slots, NULL);
+	free_page((unsigned long)vm->mmu.root);
 	kfree(slots);
-free_srcu:
 	cleanup_srcu_struct(&vm->srcu);
 	return ret;
 }
@@ -843,12 +692,6 @@ free_srcu:
 void hvx_mmu_stop(struct hvx_vm *vm)
 {
 	mmu_notifier_unregister(&vm->mn, vm->mm);	/* calls release() unless the mm has */
-}
-
-static void cache_free(struct hvx_mmu_cache *cache)
-{
-	while (cache->count)
-		free_page((unsigned long)cache->table[--cache->count]);
 }
 
 void hvx_mmu_destroy(struct hvx_vm *vm)
@@ -860,9 +703,8 @@ void hvx_mmu_destroy(struct hvx_vm *vm)
 	set_page_private(virt_to_page(vm->mmu.root), 0);
 	free_page((unsigned long)vm->mmu.root);
 	for (i = 0; i < HVX_MAX_VCPUS; i++)
-		cache_free(&vm->mmu.caches[i]);
-	kfree(vm->mmu.caches);
-
+		while (vm->mmu.caches[i].count)
+			free_page((unsigned long)vm->mmu.caches[i].table[--vm->mmu.caches[i].count]);
 	for (i = 0; i < slots->count; i++)
 		kvfree(slots->slot[i].dirty);
 	kfree(slots);

@@ -78,14 +78,18 @@ static inline bool hvx_atomic_read_u64(struct hvx_vm *vm, struct hvx_memslots *s
 	return !__get_user(*val, (const u64 __user *)hva);
 }
 
-/* mmu.c. Those with a range work under mmu_lock and flush before they return. */
+/* mmu.c */
 
-/* Remove every leaf in [gfn, end). Drops mmu_lock now and then. */
-void hvx_mmu_zap_range(struct hvx_vm *vm, u64 gfn, u64 end);
-/* Take write access from every leaf in [gfn, end). Drops mmu_lock now and then. */
-void hvx_mmu_protect_range(struct hvx_vm *vm, u64 gfn, u64 end);
-/* Take write access from the leaves whose bits are set; bit 0 is gfn. Keeps mmu_lock. */
-void hvx_mmu_protect_bits(struct hvx_vm *vm, u64 gfn, const unsigned long *words,
-			  unsigned int nwords);
+/*
+ * Host addresses [start, end) are about to show something else: remove the
+ * leaves that map them; until the end, faults on them wait. With can_sleep,
+ * mmu_lock is dropped now and then: the caller is under srcu or slots_lock.
+ */
+void hvx_mmu_invalidate_begin(struct hvx_vm *vm, unsigned long start, unsigned long end,
+			      bool can_sleep);
+/* It is done; slots: the new array, NULL: as before. */
+void hvx_mmu_invalidate_end(struct hvx_vm *vm, struct hvx_memslots *slots);
+/* Take write access from the leaves whose bits are set; bit 0 is gfn. */
+void hvx_mmu_protect(struct hvx_vm *vm, u64 gfn, const unsigned long *words, unsigned int nbits);
 
 #endif

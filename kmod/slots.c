@@ -36,18 +36,6 @@ struct hvx_memslot *hvx_slot_search(struct hvx_vm *vm, struct hvx_memslots *slot
 	return NULL;
 }
 
-bool hvx_gpa_is_ram(struct hvx_vm *vm, u64 gpa, bool write)
-{
-	struct hvx_memslot *slot;
-	bool ram;
-
-	rcu_read_lock_sched();
-	slot = hvx_slot_find(vm, hvx_slots(vm), gpa >> PAGE_SHIFT);
-	ram = slot && !(write && slot->flags & HVX_SLOT_READONLY);
-	rcu_read_unlock_sched();
-	return ram;
-}
-
 /* ---------------------------------------------------------------- accessors */
 
 /* After the data is there: a bit that is set earlier could be harvested before it. */
@@ -63,74 +51,20 @@ static void mark_dirty(struct hvx_memslot *slot, u64 gpa, size_t len)
 		set_bit(page, slot->dirty);
 }
 
-/* How much of [gpa, gpa + len) lies in the slot, and where. */
-static __always_inline size_t slot_part(struct hvx_memslot *slot, u64 gpa, size_t len,
-					void __user **p)
-{
-	u64 room = ((slot->base_gfn + slot->npages) << PAGE_SHIFT) - gpa;
-
-	*p = (void __user *)(hvx_slot_hva(slot, gpa >> PAGE_SHIFT) + offset_in_page(gpa));
-	return len < room ? len : room;
-}
-
 /*
- * Slots only ever hold addresses that passed access_ok(). Words of the
- * paravirtual structures are on hot paths, so they go without a function's
- * worth of checks on the length.
+ * Slots only ever hold addresses that passed access_ok(). Single bytes are the
+ * PV EOI flag, on a hot path: they go without a function's worth of checks.
  */
-static __always_inline unsigned long copy_in(void *buf, const void __user *p, size_t n, bool atomic)
+static __always_inline unsigned long copy(void *buf, void __user *p, size_t n, bool write)
 {
-	if (!atomic)
-		return __copy_from_user(buf, p, n);
-	switch (n) {
-	case 1:
-		return __get_user(*(u8 *)buf, (const u8 __user *)p);
-	case 4:
-		return __get_user(*(u32 *)buf, (const u32 __user *)p);
-	case 8:
-		return __get_user(*(u64 *)buf, (const u64 __user *)p);
-	}
-	return __copy_from_user_inatomic(buf, p, n);
+	if (n == 1)
+		return write ? __put_user(*(u8 *)buf, (u8 __user *)p) :
+			       __get_user(*(u8 *)buf, (u8 __user *)p);
+	return write ? __copy_to_user(p, buf, n) : __copy_from_user(buf, p, n);
 }
 
-static __always_inline unsigned long copy_out(void __user *p, const void *buf, size_t n,
-					      bool atomic)
-{
-	if (!atomic)
-		return __copy_to_user(p, buf, n);
-	switch (n) {
-	case 1:
-		return __put_user(*(const u8 *)buf, (u8 __user *)p);
-	case 4:
-		return __put_user(*(const u32 *)buf, (u32 __user *)p);
-	case 8:
-		return __put_user(*(const u64 *)buf, (u64 __user *)p);
-	}
-	return __copy_to_user_inatomic(p, buf, n);
-}
-
-static __always_inline int read_slots(struct hvx_vm *vm, struct hvx_memslots *slots,
-				      u64 gpa, void *buf, size_t len, bool atomic)
-{
-	while (len) {
-		struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
-		void __user *p;
-		size_t n;
-
-		if (!slot)
-			return -EFAULT;
-		n = slot_part(slot, gpa, len, &p);
-		if (copy_in(buf, p, n, atomic))
-			return -EFAULT;
-		gpa += n;
-		buf += n;
-		len -= n;
-	}
-	return 0;
-}
-
-static __always_inline int write_slots(struct hvx_vm *vm, struct hvx_memslots *slots,
-				       u64 gpa, const void *buf, size_t len, bool atomic)
+static __always_inline int copy_slots(struct hvx_vm *vm, struct hvx_memslots *slots,
+				      u64 gpa, void *buf, size_t len, bool write)
 {
 	while (len) {
 		struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
@@ -138,11 +72,13 @@ static __always_inline int write_slots(struct hvx_vm *vm, struct hvx_memslots *s
 		void __user *p;
 		size_t n;
 
-		if (!slot || slot->flags & HVX_SLOT_READONLY)
+		if (!slot || (write && slot->flags & HVX_SLOT_READONLY))
 			return -EFAULT;
-		n = slot_part(slot, gpa, len, &p);
-		left = copy_out(p, buf, n, atomic);
-		mark_dirty(slot, gpa, n);	/* in any case: part of it may be there */
+		n = min_t(u64, len, ((slot->base_gfn + slot->npages) << PAGE_SHIFT) - gpa);
+		p = (void __user *)(hvx_slot_hva(slot, gpa >> PAGE_SHIFT) + offset_in_page(gpa));
+		left = copy(buf, p, n, write);
+		if (write)
+			mark_dirty(slot, gpa, n);	/* in any case: part of it may be there */
 		if (left)
 			return -EFAULT;
 		gpa += n;
@@ -155,7 +91,7 @@ static __always_inline int write_slots(struct hvx_vm *vm, struct hvx_memslots *s
 int hvx_read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len)
 {
 	int idx = srcu_read_lock(&vm->srcu);
-	int ret = read_slots(vm, hvx_slots(vm), gpa, buf, len, false);
+	int ret = copy_slots(vm, hvx_slots(vm), gpa, buf, len, false);
 
 	srcu_read_unlock(&vm->srcu, idx);
 	return ret;
@@ -164,7 +100,7 @@ int hvx_read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len)
 int hvx_write_guest(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len)
 {
 	int idx = srcu_read_lock(&vm->srcu);
-	int ret = write_slots(vm, hvx_slots(vm), gpa, buf, len, false);
+	int ret = copy_slots(vm, hvx_slots(vm), gpa, (void *)buf, len, true);
 
 	srcu_read_unlock(&vm->srcu, idx);
 	return ret;
@@ -172,8 +108,7 @@ int hvx_write_guest(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len)
 
 int hvx_read_guest_atomic(struct hvx_vm *vm, u64 gpa, void *buf, size_t len)
 {
-	struct hvx_memslots *slots = hvx_atomic_begin(vm);
-	int ret = read_slots(vm, slots, gpa, buf, len, true);
+	int ret = copy_slots(vm, hvx_atomic_begin(vm), gpa, buf, len, false);
 
 	hvx_atomic_end();
 	return ret;
@@ -181,8 +116,7 @@ int hvx_read_guest_atomic(struct hvx_vm *vm, u64 gpa, void *buf, size_t len)
 
 int hvx_write_guest_atomic(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len)
 {
-	struct hvx_memslots *slots = hvx_atomic_begin(vm);
-	int ret = write_slots(vm, slots, gpa, buf, len, true);
+	int ret = copy_slots(vm, hvx_atomic_begin(vm), gpa, (void *)buf, len, true);
 
 	hvx_atomic_end();
 	return ret;
@@ -239,40 +173,34 @@ static struct hvx_memslot *slot_by_id(struct hvx_memslots *slots, u32 id)
 	return NULL;
 }
 
-static bool slot_overlaps(struct hvx_memslots *slots, const struct hvx_memslot *new)
-{
-	unsigned int i;
-
-	for (i = 0; i < slots->count; i++) {
-		const struct hvx_memslot *s = &slots->slot[i];
-
-		if (s->id != new->id && s->base_gfn < new->base_gfn + new->npages &&
-		    new->base_gfn < s->base_gfn + s->npages)
-			return true;
-	}
-	return false;
-}
-
-/* The array without slot `id`, and with `new` unless that is NULL. */
+/* The array without slot `id`, and with `new` where it has pages; -EEXIST: that overlaps. */
 static struct hvx_memslots *slots_replace(struct hvx_memslots *old, u32 id,
 					  const struct hvx_memslot *new)
 {
 	struct hvx_memslots *slots;
+	bool placed = !new->npages;
 	unsigned int i;
 
 	slots = kzalloc(struct_size(slots, slot, old->count + 1), GFP_KERNEL_ACCOUNT);
 	if (!slots)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < old->count; i++) {
-		if (old->slot[i].id == id)
+		const struct hvx_memslot *s = &old->slot[i];
+
+		if (s->id == id)
 			continue;
-		if (new && new->base_gfn < old->slot[i].base_gfn) {
-			slots->slot[slots->count++] = *new;
-			new = NULL;
+		if (new->npages && s->base_gfn < new->base_gfn + new->npages &&
+		    new->base_gfn < s->base_gfn + s->npages) {
+			kfree(slots);
+			return ERR_PTR(-EEXIST);
 		}
-		slots->slot[slots->count++] = old->slot[i];
+		if (!placed && new->base_gfn < s->base_gfn) {
+			slots->slot[slots->count++] = *new;
+			placed = true;
+		}
+		slots->slot[slots->count++] = *s;
 	}
-	if (new)
+	if (!placed)
 		slots->slot[slots->count++] = *new;
 	return slots;
 }
@@ -287,58 +215,31 @@ static unsigned long *bitmap_create(u64 npages)
 }
 
 /*
- * Make `slots` the array and bring the second-level tables in line. From the
- * moment that invalidate_seq has grown, faults that looked at the old array
- * start over, so that nothing reappears behind the zapping.
+ * Make `slots` the array. To the second-level tables the change of a slot is
+ * one of the host's: its leaves go, and faults that saw the old array start over.
  */
 static void slots_publish(struct hvx_vm *vm, struct hvx_memslots *slots,
 			  const struct hvx_memslot *old, const struct hvx_memslot *new)
 {
 	struct hvx_memslots *old_slots = hvx_slots(vm);
-	u32 changed = old && new ? old->flags ^ new->flags : 0;
+	unsigned long start = old ? old->hva : new->hva;
+	unsigned long end = start + (old ? old->npages << PAGE_SHIFT : 0);
 
-	spin_lock(&vm->mmu_lock);
-	rcu_assign_pointer(vm->slots, slots);
-	smp_wmb();	/* pairs with fault_begin() */
-	vm->mmu.invalidate_seq++;
-	if (old) {
-		u64 end = old->base_gfn + old->npages;
-
-		/* With logging off, faults may build large leaves again. */
-		if (!new || new->base_gfn != old->base_gfn || changed & HVX_SLOT_READONLY ||
-		    changed & old->flags & HVX_SLOT_LOG_DIRTY) {
-			vm->mmu.leaving = *old;	/* for notifiers while the lock is dropped */
-			hvx_mmu_zap_range(vm, old->base_gfn, end);
-			vm->mmu.leaving.npages = 0;
-		} else if (changed & HVX_SLOT_LOG_DIRTY) {
-			hvx_mmu_protect_range(vm, old->base_gfn, end);
-		}
-	}
-	spin_unlock(&vm->mmu_lock);
+	hvx_mmu_invalidate_begin(vm, start, end, true);
+	hvx_mmu_invalidate_end(vm, slots);
 
 	synchronize_srcu_expedited(&vm->srcu);
 	synchronize_rcu_expedited();
-	if (old && old->dirty && (!new || new->dirty != old->dirty))
+	if (old && old->dirty != new->dirty)
 		kvfree(old->dirty);
 	kfree(old_slots);	/* old lies in it */
 }
 
-static int slot_delete(struct hvx_vm *vm, struct hvx_memslots *slots, const struct hvx_memslot *old)
+/* arg->size 0: delete. Under slots_lock. */
+static int slot_change(struct hvx_vm *vm, const struct hvx_slot *arg)
 {
-	struct hvx_memslots *new_slots;
-
-	if (!old)
-		return -ENOENT;
-	new_slots = slots_replace(slots, old->id, NULL);
-	if (!new_slots)
-		return -ENOMEM;
-	slots_publish(vm, new_slots, old, NULL);
-	return 0;
-}
-
-static int slot_change(struct hvx_vm *vm, struct hvx_memslots *slots, const struct hvx_memslot *old,
-		       const struct hvx_slot *arg)
-{
+	struct hvx_memslots *slots = hvx_slots(vm), *new_slots;
+	const struct hvx_memslot *old = slot_by_id(slots, arg->slot);
 	struct hvx_memslot new = {
 		.base_gfn = arg->gpa >> PAGE_SHIFT,
 		.npages = arg->size >> PAGE_SHIFT,
@@ -346,31 +247,30 @@ static int slot_change(struct hvx_vm *vm, struct hvx_memslots *slots, const stru
 		.flags = arg->flags,
 		.id = arg->slot,
 	};
-	struct hvx_memslots *new_slots;
-	int ret;
 
-	if (old && (new.npages != old->npages || new.hva != old->hva))
+	if (!arg->size && !old)
+		return -ENOENT;
+	if (arg->size && old && (new.npages != old->npages || new.hva != old->hva))
 		return -EINVAL;
-	if (slot_overlaps(slots, &new))
-		return -EEXIST;
-	if (old && new.base_gfn == old->base_gfn && new.flags == old->flags)
+	if (arg->size && old && new.base_gfn == old->base_gfn && new.flags == old->flags)
 		return 0;
-	if (!old) {
-		ret = check_vmas(vm->mm, arg->hva, arg->size);
+	if (arg->size && !old) {
+		int ret = check_vmas(vm->mm, arg->hva, arg->size);
+
 		if (ret)
 			return ret;
 	}
 
-	if (new.flags & HVX_SLOT_LOG_DIRTY) {
+	if (arg->size && new.flags & HVX_SLOT_LOG_DIRTY) {
 		new.dirty = old && old->dirty ? old->dirty : bitmap_create(new.npages);
 		if (!new.dirty)
 			return -ENOMEM;
 	}
-	new_slots = slots_replace(slots, new.id, &new);
-	if (!new_slots) {
+	new_slots = slots_replace(slots, arg->slot, &new);
+	if (IS_ERR(new_slots)) {
 		if (!old || new.dirty != old->dirty)
 			kvfree(new.dirty);
-		return -ENOMEM;
+		return PTR_ERR(new_slots);
 	}
 	slots_publish(vm, new_slots, old, &new);
 	return 0;
@@ -378,114 +278,47 @@ static int slot_change(struct hvx_vm *vm, struct hvx_memslots *slots, const stru
 
 int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg)
 {
-	struct hvx_memslots *slots;
-	struct hvx_memslot *old;
 	int ret = check_slot_arg(arg);
 
 	if (ret)
 		return ret;
 	mutex_lock(&vm->slots_lock);
-	slots = hvx_slots(vm);
-	old = slot_by_id(slots, arg->slot);
-	ret = arg->size ? slot_change(vm, slots, old, arg) : slot_delete(vm, slots, old);
+	ret = slot_change(vm, arg);
 	mutex_unlock(&vm->slots_lock);
 	return ret;
 }
 
 /* ----------------------------------------------------------- HVX_GET_DIRTY */
 
-/* Bits of the word at page `page` that lie in [page, end). */
-static unsigned long word_mask(u64 page, u64 end)
-{
-	return end - page >= BITS_PER_LONG ? ~0UL : (1UL << (end - page)) - 1;
-}
-
 /*
- * Clear in the slot's bitmap what words[] asks for (NULL: everything), starting
- * at page `first` (a multiple of 64), and write-protect it. words[] becomes
- * what was cleared. A write after this sets its bit again: it faults, and the
- * bit is set under the mmu_lock that is taken here after the bits were read.
+ * One chunk [first, end) of HVX_GET_DIRTY; first is a multiple of 64. Bits are
+ * cleared only after they were told, and pages write-protected after that: a
+ * write that comes later faults, and sets its bit again under mmu_lock.
  */
-static void dirty_clear(struct hvx_vm *vm, struct hvx_memslot *slot, u64 first, u64 end,
-			unsigned long *words, bool given)
-{
-	unsigned int i, n = DIV_ROUND_UP(end - first, BITS_PER_LONG);
-	unsigned long any = 0;
-
-	for (i = 0; i < n; i++) {
-		u64 page = first + (u64)i * BITS_PER_LONG;
-		atomic_long_t *word = (atomic_long_t *)&slot->dirty[page / BITS_PER_LONG];
-		unsigned long mask = word_mask(page, end);
-
-		if (given)
-			mask &= words[i];
-		words[i] = 0;
-		if (atomic_long_read(word) & mask)
-			words[i] = atomic_long_fetch_andnot(mask, word) & mask;
-		any |= words[i];
-	}
-	if (!any)
-		return;
-	spin_lock(&vm->mmu_lock);
-	hvx_mmu_protect_bits(vm, slot->base_gfn + first, words, n);
-	spin_unlock(&vm->mmu_lock);
-}
-
-static void dirty_read(struct hvx_memslot *slot, u64 first, u64 end, unsigned long *words)
-{
-	unsigned int i, n = DIV_ROUND_UP(end - first, BITS_PER_LONG);
-
-	for (i = 0; i < n; i++) {
-		u64 page = first + (u64)i * BITS_PER_LONG;
-
-		words[i] = READ_ONCE(slot->dirty[page / BITS_PER_LONG]) & word_mask(page, end);
-	}
-}
-
-/* Put bits back that could not be told to userspace. */
-static void dirty_restore(struct hvx_memslot *slot, u64 first, unsigned int n,
-			  const unsigned long *words)
-{
-	unsigned int i;
-
-	for (i = 0; i < n; i++)
-		if (words[i])
-			atomic_long_or(words[i],
-				       (atomic_long_t *)&slot->dirty[first / BITS_PER_LONG + i]);
-}
-
-/* One chunk [first, end) of HVX_GET_DIRTY. */
 static int dirty_chunk(struct hvx_vm *vm, struct hvx_memslot *slot, u64 first, u64 end,
 		       struct hvx_dirty *arg, unsigned long *words)
 {
 	void __user *p = u64_to_user_ptr(arg->bitmap) + (first - arg->first_page) / 8;
-	unsigned int n = DIV_ROUND_UP(end - first, BITS_PER_LONG);
+	atomic_long_t *dirty = (atomic_long_t *)&slot->dirty[first / BITS_PER_LONG];
+	unsigned int i, n = BITS_TO_LONGS(end - first);
+	bool only_clear = arg->flags & HVX_DIRTY_ONLY_CLEAR;
 
-	if (arg->flags & HVX_DIRTY_ONLY_CLEAR) {
-		if (copy_from_user(words, p, n * sizeof(*words)))
-			return -EFAULT;
-		dirty_clear(vm, slot, first, end, words, true);
-		return 0;
-	}
-	if (arg->flags & HVX_DIRTY_CLEAR)
-		dirty_clear(vm, slot, first, end, words, false);
-	else
-		dirty_read(slot, first, end, words);
-	if (copy_to_user(p, words, n * sizeof(*words))) {
-		if (arg->flags & HVX_DIRTY_CLEAR)
-			dirty_restore(slot, first, n, words);
+	if (only_clear && copy_from_user(words, p, n * sizeof(*words)))
 		return -EFAULT;
+	for (i = 0; i < n; i++)
+		words[i] = atomic_long_read(&dirty[i]) & (only_clear ? words[i] : ~0UL);
+	words[n - 1] &= BITMAP_LAST_WORD_MASK(end - first);
+	if (!only_clear) {
+		if (copy_to_user(p, words, n * sizeof(*words)))
+			return -EFAULT;
+		arg->dirty_pages += bitmap_weight(words, n * BITS_PER_LONG);
 	}
-	arg->dirty_pages += bitmap_weight(words, n * BITS_PER_LONG);
-	return 0;
-}
-
-static int check_dirty_arg(const struct hvx_dirty *arg)
-{
-	if (arg->flags & ~(HVX_DIRTY_CLEAR | HVX_DIRTY_ONLY_CLEAR) ||
-	    arg->flags == (HVX_DIRTY_CLEAR | HVX_DIRTY_ONLY_CLEAR) ||
-	    arg->reserved[0] || arg->reserved[1] || arg->first_page % 64)
-		return -EINVAL;
+	if (arg->flags) {
+		for (i = 0; i < n; i++)
+			if (words[i])
+				atomic_long_fetch_andnot(words[i], &dirty[i]);
+		hvx_mmu_protect(vm, slot->base_gfn + first, words, end - first);
+	}
 	return 0;
 }
 
@@ -494,10 +327,12 @@ int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg)
 	struct hvx_memslot *slot;
 	unsigned long *words;
 	u64 first, end;
-	int ret = check_dirty_arg(arg);
+	int ret = 0;
 
-	if (ret)
-		return ret;
+	if (arg->flags & ~(HVX_DIRTY_CLEAR | HVX_DIRTY_ONLY_CLEAR) ||
+	    arg->flags == (HVX_DIRTY_CLEAR | HVX_DIRTY_ONLY_CLEAR) ||
+	    arg->reserved[0] || arg->reserved[1] || arg->first_page % 64)
+		return -EINVAL;
 	words = (unsigned long *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	if (!words)
 		return -ENOMEM;

@@ -106,27 +106,6 @@ static int walk(struct hvx_vcpu *vcpu, struct hvx_memslots *slots, u64 gva, u64 
 	return -EFAULT;
 }
 
-static int translate(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa, bool can_sleep)
-{
-	int ret;
-
-	if (can_sleep)
-		return walk(vcpu, NULL, gva, gpa);
-	ret = walk(vcpu, hvx_atomic_begin(vcpu->vm), gva, gpa);
-	hvx_atomic_end();
-	return ret;
-}
-
-int hvx_translate_gva(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa)
-{
-	return translate(vcpu, gva, gpa, false);
-}
-
-int hvx_translate_gva_sleep(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa)
-{
-	return translate(vcpu, gva, gpa, true);
-}
-
 /* Linear address of the next instruction; wraps at 4 GiB outside 64-bit mode. */
 static u64 linear_rip(struct hvx_vcpu *vcpu, enum hvx_cpu_mode mode)
 {
@@ -138,58 +117,46 @@ static u64 linear_rip(struct hvx_vcpu *vcpu, enum hvx_cpu_mode mode)
 	return (u32)(cs.base + (u32)vcpu->rip);
 }
 
-/* Bytes of one page. Word by word, as copying from user space is dear for so few bytes. */
-static bool read_bytes_atomic(struct hvx_vm *vm, u64 gpa, u8 *buf, int n)
+/*
+ * Bytes of one page; slots as in read_entry(). Word by word, as copying from
+ * user space is dear for so few bytes.
+ */
+static bool read_bytes(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gpa, u8 *buf, int n)
 {
-	struct hvx_memslots *slots = hvx_atomic_begin(vm);
-	bool ok = true;
-
+	if (!slots)
+		return !hvx_read_guest(vm, gpa, buf, n);
 	while (n > 0) {
 		int skip = gpa % sizeof(u64), part = min_t(int, n, sizeof(u64) - skip);
 		u64 word;
 
-		ok = hvx_atomic_read_u64(vm, slots, gpa, &word);
-		if (!ok)
-			break;
+		if (!hvx_atomic_read_u64(vm, slots, gpa, &word))
+			return false;
 		memcpy(buf, (u8 *)&word + skip, part);
 		gpa += part;
 		buf += part;
 		n -= part;
 	}
-	hvx_atomic_end();
-	return ok;
+	return true;
 }
 
-static int fetch(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
+int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
 {
 	enum hvx_cpu_mode mode = hvx_vcpu_mode(vcpu);
-	u64 linear = linear_rip(vcpu, mode);
-	int got = 0;
+	u64 gpa, linear = linear_rip(vcpu, mode);
+	struct hvx_memslots *slots = can_sleep ? NULL : hvx_atomic_begin(vcpu->vm);
+	int n, got;
 
 	max = min(max, HVX_INSN_MAX);
-	while (got < max) {	/* twice at most: 15 bytes touch two pages */
-		int n = min_t(int, max - got, PAGE_SIZE - offset_in_page(linear));
-		u64 gpa;
-
-		if (translate(vcpu, linear, &gpa, can_sleep))
+	for (got = 0; got < max; got += n) {	/* twice at most: 15 bytes touch two pages */
+		n = min_t(int, max - got, PAGE_SIZE - offset_in_page(linear));
+		if (walk(vcpu, slots, linear, &gpa) ||
+		    !read_bytes(vcpu->vm, slots, gpa, insn + got, n))
 			break;
-		if (can_sleep ? hvx_read_guest(vcpu->vm, gpa, insn + got, n) :
-				!read_bytes_atomic(vcpu->vm, gpa, insn + got, n))
-			break;
-		got += n;
 		linear += n;
 		if (mode != HVX_MODE_64)
 			linear = (u32)linear;
 	}
+	if (slots)
+		hvx_atomic_end();
 	return got;
-}
-
-int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max)
-{
-	return fetch(vcpu, insn, max, false);
-}
-
-int hvx_fetch_insn_sleep(struct hvx_vcpu *vcpu, u8 *insn, int max)
-{
-	return fetch(vcpu, insn, max, true);
 }

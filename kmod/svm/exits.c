@@ -47,10 +47,10 @@ static unsigned int insn_len(struct hvx_vcpu *vcpu, const u8 *opcode, int opcode
 	    vmcb->ctl.next_rip - vcpu->rip <= HVX_INSN_MAX)
 		return vmcb->ctl.next_rip - vcpu->rip;
 	/* Almost always there is no prefix, and two or three bytes are all there is to fetch. */
-	n = hvx_fetch_insn(vcpu, insn, opcode_len);
+	n = hvx_fetch_insn(vcpu, insn, opcode_len, false);
 	if (n == opcode_len && !memcmp(insn, opcode, opcode_len))
 		return opcode_len;
-	n = hvx_fetch_insn(vcpu, insn, sizeof(insn));
+	n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
 	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), opcode, opcode_len, false);
 }
 
@@ -62,7 +62,7 @@ static int slow_fetch(struct hvx_vcpu *vcpu)
 {
 	u8 insn[HVX_INSN_MAX];
 
-	hvx_fetch_insn_sleep(vcpu, insn, sizeof(insn));
+	hvx_fetch_insn(vcpu, insn, sizeof(insn), true);
 	return HVX_REENTER;
 }
 
@@ -251,7 +251,7 @@ static enum hvx_next on_mc(struct hvx_vcpu *vcpu)
 static int fetch_mov_special(struct hvx_vcpu *vcpu, const u8 opcode[2], struct hvx_modrm *m)
 {
 	u8 insn[HVX_INSN_MAX];
-	int n = hvx_fetch_insn(vcpu, insn, sizeof(insn));
+	int n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
 	int len = hvx_insn_len_modrm(insn, n, hvx_vcpu_mode(vcpu), opcode, 2, m);
 
 	return len ?: -1;
@@ -414,10 +414,7 @@ static enum hvx_next on_npf(struct hvx_vcpu *vcpu)
 	u64 gpa = c->exit_info2;
 	int r;
 
-	if (can_sleep)
-		r = hvx_mmu_fault(vcpu, gpa, access);
-	else
-		r = hvx_mmu_fault_fast(vcpu, gpa, access);
+	r = hvx_mmu_fault(vcpu, gpa, access, can_sleep);
 	trace_hvx_page_fault(vcpu, gpa, access, r);
 	if (r == -EAGAIN && !can_sleep)
 		return HVX_SLOW;

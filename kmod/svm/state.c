@@ -18,7 +18,6 @@
 #define PTE_A	BIT_ULL(5)
 #define PTE_D	BIT_ULL(6)
 #define PTE_PS	BIT_ULL(7)
-#define PTE_SW	BIT_ULL(52)	/* software: the host page is writable */
 #define PTE_NX	BIT_ULL(63)
 #define PTE_PA	GENMASK_ULL(51, 12)
 
@@ -31,11 +30,6 @@ static u64 pte_make_leaf(u64 pa, int level, bool write, bool exec)
 {
 	return __sme_set(pa) | PTE_P | PTE_U | PTE_A | (write ? PTE_W | PTE_D : 0) |
 	       (exec ? 0 : PTE_NX) | (level > 1 ? PTE_PS : 0);
-}
-
-static bool pte_is_present(u64 pte)
-{
-	return pte & PTE_P;
 }
 
 static bool pte_is_leaf(u64 pte, int level)
@@ -53,11 +47,6 @@ static u64 pte_no_write(u64 pte)
 	return pte & ~(PTE_W | PTE_D);
 }
 
-static u64 pte_do_write(u64 pte)
-{
-	return pte | PTE_W | PTE_D;
-}
-
 static u64 pte_pa(u64 pte)
 {
 	return __sme_clr(pte & PTE_PA);
@@ -73,24 +62,15 @@ static u64 pte_no_accessed(u64 pte)
 	return pte & ~PTE_A;
 }
 
-static bool pte_is_dirty(u64 pte)
-{
-	return pte & PTE_D;
-}
-
 const struct hvx_pte_ops svm_pte = {
 	.make_table = pte_make_table,
 	.make_leaf = pte_make_leaf,
-	.present = pte_is_present,
 	.leaf = pte_is_leaf,
 	.writable = pte_is_writable,
 	.clear_write = pte_no_write,
-	.set_write = pte_do_write,
 	.address = pte_pa,
 	.accessed = pte_is_accessed,
 	.clear_accessed = pte_no_accessed,
-	.dirty = pte_is_dirty,
-	.sw_host_writable = PTE_SW,
 };
 
 /* -------------------------------------------------------------- segments */
