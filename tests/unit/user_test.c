@@ -214,6 +214,8 @@ END_TEST
 
 START_TEST(not_there)
 {
+	if (!access(HVX_LIBEXECDIR "/hvx-net-slirp", X_OK))
+		return;		/* installed: it would be found there */
 	find_place();
 	unlink(helper);
 	ck_assert_ptr_null(net_user_open(&fm, &fdom.nic[0]));
