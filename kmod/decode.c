@@ -2,7 +2,7 @@
 /*
  * Instruction decoding: the plain MOVs that local APIC, ioeventfd and simple
  * device registers need, and lengths of instructions that always exit. All
- * bytes come from the guest; every read goes through fetch_le(), which checks.
+ * bytes come from the guest; every read goes through fetch(), which checks.
  * Formats: SDM vol. 2, chapter 2.
  */
 #ifdef __KERNEL__
@@ -23,12 +23,13 @@ struct insn {
 	int len;		/* valid bytes, at most HVX_INSN_MAX */
 	int pos;
 	enum hvx_cpu_mode mode;
-	bool opsize_66, adsize_67, lock, rep_f3, rep_f2;
+	bool opsize_66, adsize_67, lock, rep_f3;
 	u8 rex;			/* whole byte, 0 = none */
 	u8 modrm;
 };
 
-static bool fetch_le(struct insn *in, int n, u64 *val)
+/* n bytes, little-endian */
+static bool fetch(struct insn *in, int n, u64 *val)
 {
 	int i;
 
@@ -41,19 +42,20 @@ static bool fetch_le(struct insn *in, int n, u64 *val)
 	return true;
 }
 
-static bool fetch_u8(struct insn *in, u8 *val)
-{
-	if (in->pos >= in->len)
-		return false;
-	*val = in->bytes[in->pos++];
-	return true;
-}
-
 static bool skip_bytes(struct insn *in, int n)
 {
-	if (n > in->len - in->pos)
+	u64 unused;
+
+	return fetch(in, n, &unused);
+}
+
+static bool fetch_modrm(struct insn *in)
+{
+	u64 val;
+
+	if (!fetch(in, 1, &val))
 		return false;
-	in->pos += n;
+	in->modrm = val;
 	return true;
 }
 
@@ -70,7 +72,8 @@ static bool legacy_prefix(struct insn *in, u8 b)
 {
 	switch (b) {
 	case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65:
-		return true;	/* segment: the address is known from the exit */
+	case 0xf2:
+		return true;	/* segment: the address is known from the exit; F2: nothing here */
 	case 0x66:
 		in->opsize_66 = true;
 		return true;
@@ -79,9 +82,6 @@ static bool legacy_prefix(struct insn *in, u8 b)
 		return true;
 	case 0xf0:
 		in->lock = true;
-		return true;
-	case 0xf2:
-		in->rep_f2 = true;
 		return true;
 	case 0xf3:
 		in->rep_f3 = true;
@@ -110,21 +110,14 @@ static int operand_size(const struct insn *in)
 {
 	if (in->rex & REX_W)
 		return 8;
-	if (in->mode == HVX_MODE_16)
-		return in->opsize_66 ? 4 : 2;
-	return in->opsize_66 ? 2 : 4;
+	return (in->mode == HVX_MODE_16) == in->opsize_66 ? 4 : 2;
 }
 
 static int address_size(const struct insn *in)
 {
-	switch (in->mode) {
-	case HVX_MODE_64:
+	if (in->mode == HVX_MODE_64)
 		return in->adsize_67 ? 4 : 8;
-	case HVX_MODE_32:
-		return in->adsize_67 ? 2 : 4;
-	default:
-		return in->adsize_67 ? 4 : 2;
-	}
+	return (in->mode == HVX_MODE_16) == in->adsize_67 ? 4 : 2;
 }
 
 /* Skip SIB and displacement of in->modrm. */
@@ -143,9 +136,9 @@ static bool skip_memory_operand(struct insn *in)
 		return skip_bytes(in, disp);
 	}
 	if (rm == 4) {
-		u8 sib;
+		u64 sib;
 
-		if (!fetch_u8(in, &sib))
+		if (!fetch(in, 1, &sib))
 			return false;
 		if (mod == 0 && (sib & 7) == 5)
 			disp = 4;
@@ -159,91 +152,74 @@ static bool skip_memory_operand(struct insn *in)
 	return skip_bytes(in, disp);
 }
 
-static u64 low_bytes(u64 val, int size)
-{
-	return size == 8 ? val : val & ((1ULL << (8 * size)) - 1);
-}
-
 /* What an opcode does. */
-struct mov_form {
-	bool valid;
-	bool is_write;
-	bool byte;		/* memory operand is a byte */
-	bool word;		/* ... always a word */
-	bool extend, sign;	/* the register is of operand size, whatever the memory is */
-	bool is_imm;
-	bool moffs;		/* no ModRM: accumulator and an absolute offset */
+#define MOV_WRITE	(1U << 0)
+#define MOV_BYTE	(1U << 1)	/* memory operand is a byte */
+#define MOV_WORD	(1U << 2)	/* ... always a word */
+#define MOV_EXTEND	(1U << 3)	/* the register is of operand size, whatever the memory is */
+#define MOV_SIGN	(1U << 4)
+#define MOV_IMM		(1U << 5)
+#define MOV_MOFFS	(1U << 6)	/* no ModRM: accumulator and an absolute offset */
+
+static const struct mov_form {
+	u16 opcode;
+	u8 flags;
+} mov_forms[] = {
+	{ 0x89, MOV_WRITE },
+	{ 0x8b, 0 },
+	{ 0x88, MOV_WRITE | MOV_BYTE },
+	{ 0x8a, MOV_BYTE },
+	{ 0xc7, MOV_WRITE | MOV_IMM },
+	{ 0xc6, MOV_WRITE | MOV_IMM | MOV_BYTE },
+	{ 0xa0, MOV_MOFFS | MOV_BYTE },
+	{ 0xa1, MOV_MOFFS },
+	{ 0xa2, MOV_MOFFS | MOV_WRITE | MOV_BYTE },
+	{ 0xa3, MOV_MOFFS | MOV_WRITE },
+	{ 0x0fb6, MOV_EXTEND | MOV_BYTE },
+	{ 0x0fb7, MOV_EXTEND | MOV_WORD },
+	{ 0x0fbe, MOV_EXTEND | MOV_SIGN | MOV_BYTE },
+	{ 0x0fbf, MOV_EXTEND | MOV_SIGN | MOV_WORD },
+	{ 0x63, MOV_EXTEND | MOV_SIGN },	/* MOVSXD; ARPL outside 64-bit mode */
 };
 
-static struct mov_form one_byte_form(const struct insn *in, u8 op)
+static const struct mov_form *mov_form(struct insn *in)
 {
-	struct mov_form f = { .valid = true };
+	unsigned int i;
+	u64 op, op2;
 
-	switch (op) {
-	case 0x88: case 0x89:
-		f.is_write = true;
-		f.byte = op == 0x88;
-		break;
-	case 0x8a: case 0x8b:
-		f.byte = op == 0x8a;
-		break;
-	case 0xc6: case 0xc7:
-		f.is_write = true;
-		f.is_imm = true;
-		f.byte = op == 0xc6;
-		break;
-	case 0xa0: case 0xa1: case 0xa2: case 0xa3:
-		f.moffs = true;
-		f.byte = !(op & 1);
-		f.is_write = op & 2;
-		break;
-	case 0x63:		/* MOVSXD; ARPL outside 64-bit mode */
-		f.valid = in->mode == HVX_MODE_64;
-		f.extend = true;
-		f.sign = true;
-		break;
-	default:
-		f.valid = false;
+	if (!fetch(in, 1, &op) || (op == 0x63 && in->mode != HVX_MODE_64))
+		return NULL;
+	if (op == 0x0f) {
+		if (!fetch(in, 1, &op2))
+			return NULL;
+		op = op << 8 | op2;
 	}
-	return f;
+	for (i = 0; i < sizeof(mov_forms) / sizeof(mov_forms[0]); i++)
+		if (mov_forms[i].opcode == op)
+			return &mov_forms[i];
+	return NULL;
 }
 
-static struct mov_form two_byte_form(u8 op)
+static int mov_memory_size(const struct insn *in, u8 flags)
 {
-	struct mov_form f = { .valid = true, .extend = true };
-
-	switch (op) {
-	case 0xb6: case 0xb7: case 0xbe: case 0xbf:
-		f.byte = !(op & 1);
-		f.word = op & 1;
-		f.sign = op >= 0xbe;
-		break;
-	default:
-		f.valid = false;
-	}
-	return f;
-}
-
-static int mov_memory_size(const struct insn *in, const struct mov_form *f)
-{
-	if (f->byte)
+	if (flags & MOV_BYTE)
 		return 1;
-	if (f->word)
+	if (flags & MOV_WORD)
 		return 2;
-	if (f->extend)		/* MOVSXD: a doubleword, or a word with 66 and no REX.W */
+	if (flags & MOV_EXTEND)		/* MOVSXD: a doubleword, or a word with 66 and no REX.W */
 		return operand_size(in) == 2 ? 2 : 4;
 	return operand_size(in);
 }
 
-static bool mov_operands(struct insn *in, const struct mov_form *f, struct hvx_mov *mov)
+static bool mov_operands(struct insn *in, u8 flags, struct hvx_mov *mov)
 {
-	if (f->moffs)
+	if (flags & MOV_MOFFS)
 		return skip_bytes(in, address_size(in));	/* register 0 */
 
-	if (!fetch_u8(in, &in->modrm) || in->modrm >> 6 == 3)
+	if (!fetch_modrm(in) || in->modrm >> 6 == 3)
 		return false;
 	mov->reg = (in->modrm >> 3) & 7;
-	if (f->is_imm) {
+	if (flags & MOV_IMM) {
 		if (mov->reg)	/* C6, C7: only /0 is MOV */
 			return false;
 	} else if (mov->dst_size == 1 && !in->rex && mov->reg >= 4) {
@@ -252,54 +228,38 @@ static bool mov_operands(struct insn *in, const struct mov_form *f, struct hvx_m
 	} else if (in->rex & REX_R) {
 		mov->reg += 8;
 	}
-	return skip_memory_operand(in);
-}
-
-static bool mov_immediate(struct insn *in, struct hvx_mov *mov)
-{
-	u64 imm;
-
-	if (!fetch_le(in, mov->size < 4 ? mov->size : 4, &imm))
+	if (!skip_memory_operand(in))
+		return false;
+	if (!(flags & MOV_IMM))
+		return true;
+	if (!fetch(in, mov->size < 4 ? mov->size : 4, &mov->imm))
 		return false;
 	if (mov->size == 8)
-		imm = (u64)(s64)(s32)imm;
-	mov->imm = low_bytes(imm, mov->size);
+		mov->imm = (u64)(s64)(s32)mov->imm;
 	return true;
 }
 
 int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_mov *mov)
 {
-	struct mov_form f;
+	const struct mov_form *f;
 	struct insn in;
-	u8 op;
 
 	insn_start(&in, insn, len, mode);
 	/* LOCK MOV is #UD; REP and XACQUIRE/XRELEASE are ignored on it. */
-	if (!skip_prefixes(&in) || in.lock || !fetch_u8(&in, &op))
+	if (!skip_prefixes(&in) || in.lock)
 		return -EINVAL;
-	if (op == 0x0f) {
-		if (!fetch_u8(&in, &op))
-			return -EINVAL;
-		f = two_byte_form(op);
-	} else {
-		f = one_byte_form(&in, op);
-	}
-	if (!f.valid)
+	f = mov_form(&in);
+	if (!f)
 		return -EINVAL;
 
 	memset(mov, 0, sizeof(*mov));
-	mov->is_write = f.is_write;
-	mov->sign_extend = f.sign;
-	mov->is_imm = f.is_imm;
-	mov->size = mov_memory_size(&in, &f);
-	mov->dst_size = f.extend ? operand_size(&in) : mov->size;
-	if (!mov_operands(&in, &f, mov))
+	mov->is_write = f->flags & MOV_WRITE;
+	mov->sign_extend = f->flags & MOV_SIGN;
+	mov->is_imm = f->flags & MOV_IMM;
+	mov->size = mov_memory_size(&in, f->flags);
+	mov->dst_size = f->flags & MOV_EXTEND ? operand_size(&in) : mov->size;
+	if (!mov_operands(&in, f->flags, mov))
 		return -EINVAL;
-	if (f.is_imm) {
-		mov->reg = 0;
-		if (!mov_immediate(&in, mov))
-			return -EINVAL;
-	}
 	mov->len = in.pos;
 	return 0;
 }
@@ -309,9 +269,8 @@ static bool match_opcode(struct insn *in, const u8 *opcode, int opcode_len)
 {
 	if (!skip_prefixes(in))
 		return false;
-	if (opcode_len > 1 && (opcode[0] == 0xf3 || opcode[0] == 0xf2 || opcode[0] == 0x66)) {
-		if ((opcode[0] == 0xf3 && !in->rep_f3) || (opcode[0] == 0xf2 && !in->rep_f2) ||
-		    (opcode[0] == 0x66 && !in->opsize_66))
+	if (opcode_len > 1 && opcode[0] == 0xf3) {
+		if (!in->rep_f3)
 			return false;
 		opcode++;
 		opcode_len--;
@@ -323,37 +282,23 @@ static bool match_opcode(struct insn *in, const u8 *opcode, int opcode_len)
 	return true;
 }
 
-/* MOV to and from control and debug registers: registers whatever mod says (SDM vol. 2, "MOV"). */
-static bool ignores_mod(const u8 *opcode, int opcode_len)
-{
-	return opcode_len == 2 && opcode[0] == 0x0f && opcode[1] >= 0x20 && opcode[1] <= 0x23;
-}
-
-int hvx_insn_len_modrm(const u8 *insn, int len, enum hvx_cpu_mode mode,
-		       const u8 *opcode, int opcode_len, struct hvx_modrm *out)
-{
-	struct insn in;
-
-	insn_start(&in, insn, len, mode);
-	if (!match_opcode(&in, opcode, opcode_len) || !fetch_u8(&in, &in.modrm))
-		return 0;
-	if (!ignores_mod(opcode, opcode_len) && !skip_memory_operand(&in))
-		return 0;
-	out->mod = in.modrm >> 6;
-	out->reg = ((in.modrm >> 3) & 7) | (in.rex & REX_R ? 8 : 0);
-	out->rm = (in.modrm & 7) | (in.rex & REX_B ? 8 : 0);
-	out->lock = in.lock;
-	return in.pos;
-}
-
 int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode,
-		 const u8 *opcode, int opcode_len, bool modrm)
+		 const u8 *opcode, int opcode_len, struct hvx_modrm *modrm)
 {
-	struct hvx_modrm unused;
+	/* MOV to and from CRn and DRn: registers whatever mod says (SDM vol. 2, "MOV"). */
+	bool ignores_mod = opcode_len == 2 && opcode[0] == 0x0f && (opcode[1] & ~3) == 0x20;
 	struct insn in;
 
-	if (modrm)
-		return hvx_insn_len_modrm(insn, len, mode, opcode, opcode_len, &unused);
 	insn_start(&in, insn, len, mode);
-	return match_opcode(&in, opcode, opcode_len) ? in.pos : 0;
+	if (!match_opcode(&in, opcode, opcode_len))
+		return 0;
+	if (modrm) {
+		if (!fetch_modrm(&in) || (!ignores_mod && !skip_memory_operand(&in)))
+			return 0;
+		modrm->mod = in.modrm >> 6;
+		modrm->reg = ((in.modrm >> 3) & 7) | (in.rex & REX_R ? 8 : 0);
+		modrm->rm = (in.modrm & 7) | (in.rex & REX_B ? 8 : 0);
+		modrm->lock = in.lock;
+	}
+	return in.pos;
 }

@@ -56,15 +56,11 @@ int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_m
 /*
  * Length, prefixes included, of an instruction whose opcode is already known
  * from the exit; 0 if the bytes are something else or cut short. opcode may
- * begin with a mandatory prefix (F3 90 is PAUSE). modrm: the opcode takes a
- * ModRM operand, whose SIB and displacement bytes count too; without it a
- * third opcode byte (0F 01 D9) is just part of the opcode.
+ * begin with F3 as a mandatory prefix (F3 90 is PAUSE). modrm: the opcode takes
+ * a ModRM operand, which is handed out, and whose SIB and displacement bytes
+ * count too; NULL: a third opcode byte (0F 01 D9) is just part of the opcode.
  */
 int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode,
-		 const u8 *opcode, int opcode_len, bool modrm);
-
-/* The same for an opcode with a ModRM operand, which it hands out. */
-int hvx_insn_len_modrm(const u8 *insn, int len, enum hvx_cpu_mode mode,
-		       const u8 *opcode, int opcode_len, struct hvx_modrm *out);
+		 const u8 *opcode, int opcode_len, struct hvx_modrm *modrm);
 
 #endif

@@ -9,6 +9,7 @@
 #include <asm/debugreg.h>
 
 #include "core.h"
+#include "irq/lapic.h"
 #include "trace.h"
 
 /* The instruction is done. APM vol. 2 15.7: the interrupt shadow ends, RF is cleared, TF traps. */
@@ -254,9 +255,9 @@ static enum hvx_next lapic_mmio(struct hvx_vcpu *vcpu, const struct hvx_mov *m, 
 	/* SDM vol. 3 "Local APIC Register Access": aligned 32-bit; others are undefined. */
 	if (m->is_write) {
 		if (m->size == 4 && !(offset & 3))
-			hvx_lapic_mmio_write(vcpu, offset, mov_source(vcpu, m));
+			hvx_apic_mmio_write(&vcpu->lapic->apic, offset, mov_source(vcpu, m));
 	} else {
-		val = hvx_lapic_mmio_read(vcpu, offset & ~3U);
+		val = hvx_apic_mmio_read(&vcpu->lapic->apic, offset & ~3U);
 		mov_load(vcpu, m, val >> (offset & 3) * 8);
 	}
 	hvx_skip(vcpu, vcpu->rip + m->len);

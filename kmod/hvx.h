@@ -41,7 +41,6 @@ struct hvx_vcpu;
 struct hvx_lapic;
 struct hvx_irqfd_resample;
 struct hvx_iobus;
-struct hvx_apic_map;
 
 /* ------------------------------------------------------------ requests */
 
@@ -128,6 +127,7 @@ struct hvx_vm {
 
 	struct mutex lock;
 	struct hvx_vcpu *vcpus[HVX_MAX_VCPUS];	/* set once under lock (smp_store_release), cleared at destruction */
+	unsigned long vcpu_ids;		/* bit set: vcpus[bit] is there; atomic */
 	unsigned int nr_vcpus;		/* under lock */
 
 	/* memory: mmu.c */
@@ -144,7 +144,6 @@ struct hvx_vm {
 	spinlock_t irqfd_lock;
 	struct mutex resample_lock;	/* changes to irqfds and ioeventfds; after vm->lock where both are taken */
 	struct hvx_iobus __rcu *pio_events, *mmio_events;	/* ioeventfds; RCU */
-	struct hvx_apic_map *apic_map;	/* logical destination -> vCPUs, irq/lapic_core.h */
 
 	/* clock: pv.c */
 	s64 clock_offset;		/* guest kvmclock ns = host TSC in ns + offset; READ_ONCE */
@@ -236,8 +235,8 @@ struct hvx_vcpu {
 
 	/* paravirtual: pv.c */
 	u32 pv_features;		/* CPUID 0x40000001 EAX */
-	struct {
-		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr, async_pf_msr, poll_control;
+	struct hvx_pv {
+		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr, poll_control;
 		u32 clock_version;
 		bool eoi_set;		/* PV EOI flag is set in guest memory */
 		bool wall_pending;	/* the wall clock is to be written with HVX_REQ_CLOCK */
@@ -361,26 +360,17 @@ int hvx_lapic_get(struct hvx_vcpu *vcpu, struct hvx_lapic_state *s);
 int hvx_lapic_set(struct hvx_vcpu *vcpu, const struct hvx_lapic_state *s);	/* -EINVAL */
 int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host);	/* IA32_APIC_BASE; 1 = #GP */
 bool hvx_lapic_mmio_hit(struct hvx_vcpu *vcpu, u64 gpa);	/* xAPIC page, enabled, not x2APIC */
-u32 hvx_lapic_mmio_read(struct hvx_vcpu *vcpu, u32 offset);
-void hvx_lapic_mmio_write(struct hvx_vcpu *vcpu, u32 offset, u32 val);
 int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* 0, 1 = #GP; also TSC_DEADLINE 0x6e0 */
 int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val);
 /* Fast path: x2APIC ICR and TSC deadline writes need no sleeping; the above never sleep. */
-int hvx_lapic_pending(struct hvx_vcpu *vcpu);	/* highest vector that PPR lets through, or -1 */
-int hvx_lapic_highest_irr(struct hvx_vcpu *vcpu);	/* whatever PPR says, or -1 */
-void hvx_lapic_ack(struct hvx_vcpu *vcpu, int vector);	/* IRR -> ISR */
 bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu);	/* the 8259's INTR reaches this CPU */
 u8 hvx_lapic_get_cr8(struct hvx_vcpu *vcpu);
 void hvx_lapic_set_cr8(struct hvx_vcpu *vcpu, u8 val);
 void hvx_lapic_timer_expired(struct hvx_vcpu *vcpu);	/* runner: HVX_REQ_TIMER was set */
 void hvx_lapic_timer_tsc_changed(struct hvx_vcpu *vcpu);	/* guest TSC was written: re-arm the deadline */
 int hvx_lapic_take_eoi_exit(struct hvx_vcpu *vcpu);	/* vector of a level EOI for userspace, or -1 */
-void hvx_lapic_pv_eoi(struct hvx_vcpu *vcpu);	/* guest cleared the PV EOI flag: EOI the highest ISR vector */
-bool hvx_lapic_pv_eoi_ok(struct hvx_vcpu *vcpu, int vector); /* edge, nothing else in ISR or IRR: PV EOI may be used */
 
 /* irq/route.c */
-void hvx_apic_map_update(struct hvx_vcpu *vcpu);	/* its mode, logical id or enable bit changed; its runner */
-void hvx_apic_map_free(struct hvx_vm *vm);	/* vCPUs are gone */
 int hvx_deliver_msi(struct hvx_vm *vm, u64 address, u32 data, struct hvx_irqfd_resample *rs);	/* any context; number of takers */
 void hvx_send_ipi(struct hvx_vcpu *src, u64 icr);	/* ICR in x2APIC layout */
 int hvx_pv_send_ipi(struct hvx_vcpu *src, u64 lo, u64 hi, u64 min, u64 icr, bool mode64);	/* KVM_HC_SEND_IPI */

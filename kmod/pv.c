@@ -185,14 +185,17 @@ static u64 eoi_gpa(struct hvx_vcpu *vcpu)
 
 void hvx_pv_eoi_set(struct hvx_vcpu *vcpu)
 {
-	int top = vcpu->lapic->apic.isr_top;
+	struct hvx_apic *a = &vcpu->lapic->apic;
+	int top = a->isr_top;
 	u8 flag;
 
 	if (top < 0 && !vcpu->pv.eoi_set)
 		return;
 	if (!(vcpu->pv.eoi_msr & KVM_MSR_ENABLED))
 		return;
-	flag = top >= 0 && hvx_lapic_pv_eoi_ok(vcpu, top);
+	/* Edge-triggered, and nothing else in service or requested. */
+	flag = top >= 0 && a->isr_count == 1 && !test_bit(top, a->tmr) &&
+	       hvx_apic_highest_irr(a) < 0;
 	/* Where it cannot be cleared now, an EOI through it is seen at the next exit. */
 	if (flag != vcpu->pv.eoi_set &&
 	    !hvx_write_guest_atomic(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag)))
@@ -211,89 +214,91 @@ void hvx_pv_eoi_check(struct hvx_vcpu *vcpu)
 	}
 	if (!(flag & KVM_PV_EOI_MASK)) {
 		vcpu->pv.eoi_set = false;
-		hvx_lapic_pv_eoi(vcpu);
+		hvx_apic_eoi(&vcpu->lapic->apic);
 	}
 }
 
-/* Settle it: afterwards the byte is clear and the APIC knows of the EOI if there was one. */
-void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu)
+/* Afterwards the byte is clear and the APIC knows of the EOI if there was one. */
+static void eoi_settle(struct hvx_vcpu *vcpu, bool atomic)
 {
+	struct hvx_vm *vm = vcpu->vm;
+	u64 gpa = eoi_gpa(vcpu);
 	u8 flag;
 
 	if (!vcpu->pv.eoi_set)
 		return;
 	vcpu->pv.eoi_set = false;
-	if (hvx_read_guest(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag)))
+	if (atomic ? hvx_read_guest_atomic(vm, gpa, &flag, 1) : hvx_read_guest(vm, gpa, &flag, 1))
 		return;
 	if (!(flag & KVM_PV_EOI_MASK)) {
-		hvx_lapic_pv_eoi(vcpu);
+		hvx_apic_eoi(&vcpu->lapic->apic);
 		return;
 	}
 	flag = 0;
-	hvx_write_guest(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag));
+	if (atomic)
+		hvx_write_guest_atomic(vm, gpa, &flag, 1);
+	else
+		hvx_write_guest(vm, gpa, &flag, 1);
 }
 
-static void set_eoi_msr(struct hvx_vcpu *vcpu, u64 val)
+void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu)
 {
-	u8 flag = 0;
-
-	hvx_pv_eoi_check(vcpu);
-	if (vcpu->pv.eoi_set) {
-		hvx_write_guest_atomic(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag));
-		vcpu->pv.eoi_set = false;
-	}
-	vcpu->pv.eoi_msr = val;
+	eoi_settle(vcpu, false);
 }
 
 /* -------------------------------------------------------------------- MSRs */
 
-int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+/* Where and when an MSR exists, and its reserved bits. */
+static const struct pv_msr {
+	u32 index;
+	u8 feature;
+	u8 offset;		/* of its u64 in vcpu->pv */
+	u64 reserved;
+} pv_msrs[] = {
+#define PV_MSR(index, feature, field, reserved) \
+	{ index, feature, offsetof(struct hvx_pv, field), reserved }
+	PV_MSR(MSR_KVM_WALL_CLOCK, KVM_FEATURE_CLOCKSOURCE, wall_clock_msr, 3),
+	PV_MSR(MSR_KVM_WALL_CLOCK_NEW, KVM_FEATURE_CLOCKSOURCE2, wall_clock_msr, 3),
+	PV_MSR(MSR_KVM_SYSTEM_TIME, KVM_FEATURE_CLOCKSOURCE, system_time_msr, 2),
+	PV_MSR(MSR_KVM_SYSTEM_TIME_NEW, KVM_FEATURE_CLOCKSOURCE2, system_time_msr, 2),
+	PV_MSR(MSR_KVM_STEAL_TIME, KVM_FEATURE_STEAL_TIME, steal_msr, KVM_STEAL_RESERVED_MASK),
+	PV_MSR(MSR_KVM_PV_EOI_EN, KVM_FEATURE_PV_EOI, eoi_msr, 2),
+	PV_MSR(MSR_KVM_POLL_CONTROL, KVM_FEATURE_POLL_CONTROL, poll_control, ~1ULL),
+};
+
+static const struct pv_msr *pv_msr(u32 index)
 {
-	static const struct {
-		u32 msr;
-		u8 feature;
-		u64 reserved;
-	} known[] = {
-		{ MSR_KVM_WALL_CLOCK, KVM_FEATURE_CLOCKSOURCE, 3 },
-		{ MSR_KVM_WALL_CLOCK_NEW, KVM_FEATURE_CLOCKSOURCE2, 3 },
-		{ MSR_KVM_SYSTEM_TIME, KVM_FEATURE_CLOCKSOURCE, 2 },
-		{ MSR_KVM_SYSTEM_TIME_NEW, KVM_FEATURE_CLOCKSOURCE2, 2 },
-		{ MSR_KVM_STEAL_TIME, KVM_FEATURE_STEAL_TIME, KVM_STEAL_RESERVED_MASK },
-		{ MSR_KVM_PV_EOI_EN, KVM_FEATURE_PV_EOI, 2 },
-		{ MSR_KVM_POLL_CONTROL, KVM_FEATURE_POLL_CONTROL, ~1ULL },
-	};
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(known) && known[i].msr != index; i++)
-		;
-	if (i == ARRAY_SIZE(known) || (val & known[i].reserved))
+	for (i = 0; i < ARRAY_SIZE(pv_msrs); i++)
+		if (pv_msrs[i].index == index)
+			return &pv_msrs[i];
+	return NULL;
+}
+
+int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+{
+	const struct pv_msr *m = pv_msr(index);
+
+	if (!m || val & m->reserved)
 		return 1;
 	/* A saved list names MSRs that this guest may lack: zero is what they hold. */
-	if (!has_feature(vcpu, known[i].feature))
+	if (!has_feature(vcpu, m->feature))
 		return host && !val ? 0 : 1;
 
-	switch (index) {
-	case MSR_KVM_WALL_CLOCK:
-	case MSR_KVM_WALL_CLOCK_NEW:
-		vcpu->pv.wall_clock_msr = val;
+	if (index == MSR_KVM_PV_EOI_EN)
+		eoi_settle(vcpu, true);
+	*(u64 *)((void *)&vcpu->pv + m->offset) = val;
+	switch (m->offset) {
+	case offsetof(struct hvx_pv, wall_clock_msr):
 		vcpu->pv.wall_pending = !host;
+		fallthrough;
+	case offsetof(struct hvx_pv, system_time_msr):
 		hvx_request(vcpu, HVX_REQ_CLOCK);
 		break;
-	case MSR_KVM_SYSTEM_TIME:
-	case MSR_KVM_SYSTEM_TIME_NEW:
-		vcpu->pv.system_time_msr = val;
-		hvx_request(vcpu, HVX_REQ_CLOCK);
-		break;
-	case MSR_KVM_STEAL_TIME:
-		vcpu->pv.steal_msr = val;
+	case offsetof(struct hvx_pv, steal_msr):
 		vcpu->pv.steal_last = STEAL_UNKNOWN;
 		hvx_request(vcpu, HVX_REQ_STEAL);
-		break;
-	case MSR_KVM_PV_EOI_EN:
-		set_eoi_msr(vcpu, val);
-		break;
-	case MSR_KVM_POLL_CONTROL:
-		vcpu->pv.poll_control = val;
 		break;
 	}
 	return 0;
@@ -301,26 +306,12 @@ int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 
 int hvx_pv_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val)
 {
-	switch (index) {
-	case MSR_KVM_WALL_CLOCK:
-	case MSR_KVM_WALL_CLOCK_NEW:
-		*val = vcpu->pv.wall_clock_msr;
-		return 0;
-	case MSR_KVM_SYSTEM_TIME:
-	case MSR_KVM_SYSTEM_TIME_NEW:
-		*val = vcpu->pv.system_time_msr;
-		return 0;
-	case MSR_KVM_STEAL_TIME:
-		*val = vcpu->pv.steal_msr;
-		return 0;
-	case MSR_KVM_PV_EOI_EN:
-		*val = vcpu->pv.eoi_msr;
-		return 0;
-	case MSR_KVM_POLL_CONTROL:
-		*val = vcpu->pv.poll_control;
-		return 0;
-	}
-	return 1;
+	const struct pv_msr *m = pv_msr(index);
+
+	if (!m)
+		return 1;
+	*val = *(u64 *)((void *)&vcpu->pv + m->offset);
+	return 0;
 }
 
 void hvx_pv_reset(struct hvx_vcpu *vcpu)
@@ -331,48 +322,28 @@ void hvx_pv_reset(struct hvx_vcpu *vcpu)
 
 /* -------------------------------------------------------------- hypercalls */
 
-static void kick_cpu(struct hvx_vm *vm, u64 apic_id)
-{
-	struct hvx_vcpu *vcpu = apic_id < HVX_MAX_VCPUS ? hvx_get_vcpu(vm, apic_id) : NULL;
-
-	if (!vcpu)
-		return;
-	WRITE_ONCE(vcpu->pv.unhalted, true);
-	hvx_request(vcpu, HVX_REQ_EVENT);
-	hvx_kick(vcpu);
-}
-
 int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 {
-	static const struct {
-		u8 nr, feature;
-	} known[] = {
-		{ KVM_HC_SEND_IPI, KVM_FEATURE_PV_SEND_IPI },
-		{ KVM_HC_KICK_CPU, KVM_FEATURE_PV_UNHALT },
-		{ KVM_HC_SCHED_YIELD, KVM_FEATURE_PV_SCHED_YIELD },
-	};
-	unsigned int i;
-
-	if (nr == KVM_HC_VAPIC_POLL_IRQ && vcpu->pv_features) {
-		*ret = 0;	/* the exit is all that is wanted */
-		return 0;
-	}
-	for (i = 0; i < ARRAY_SIZE(known) && known[i].nr != nr; i++)
-		;
-	if (i == ARRAY_SIZE(known) || !has_feature(vcpu, known[i].feature))
-		return 1;
+	struct hvx_vcpu *target;
 
 	*ret = 0;
-	switch (nr) {
-	case KVM_HC_SEND_IPI:
+	if (nr == KVM_HC_VAPIC_POLL_IRQ && vcpu->pv_features)
+		return 0;	/* the exit is all that is wanted */
+	if (nr == KVM_HC_SCHED_YIELD && has_feature(vcpu, KVM_FEATURE_PV_SCHED_YIELD))
+		return 0;	/* a hint: the exit itself lets the host's scheduler act */
+	if (nr == KVM_HC_SEND_IPI && has_feature(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
 		*ret = hvx_pv_send_ipi(vcpu, args[0], args[1], args[2], args[3],
 				       hvx_vcpu_mode(vcpu) == HVX_MODE_64);
-		break;
-	case KVM_HC_KICK_CPU:
-		kick_cpu(vcpu->vm, args[1]);
-		break;
-	case KVM_HC_SCHED_YIELD:	/* a hint: the exit itself lets the host's scheduler act */
-		break;
+		return 0;
 	}
-	return 0;
+	if (nr == KVM_HC_KICK_CPU && has_feature(vcpu, KVM_FEATURE_PV_UNHALT)) {
+		target = args[1] < HVX_MAX_VCPUS ? hvx_get_vcpu(vcpu->vm, args[1]) : NULL;
+		if (target) {
+			WRITE_ONCE(target->pv.unhalted, true);
+			hvx_request(target, HVX_REQ_EVENT);
+			hvx_kick(target);
+		}
+		return 0;
+	}
+	return 1;
 }

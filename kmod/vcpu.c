@@ -21,6 +21,7 @@
 #include <asm/debugreg.h>
 
 #include "core.h"
+#include "irq/lapic.h"
 #include "trace.h"
 
 static struct kmem_cache *vcpu_cache;
@@ -200,7 +201,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 			hvx_backend->request_nmi_window(vcpu);
 	}
 
-	vector = hvx_lapic_pending(vcpu);
+	vector = hvx_apic_pending(&vcpu->lapic->apic);
 	if (likely(vector < 0 && !vcpu->extint_level && vcpu->extint_vector < 0))
 		goto tpr;
 	allowed = !busy && hvx_backend->irq_allowed(vcpu);
@@ -212,7 +213,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	} else if (vector >= 0) {
 		if (!allowed)
 			goto window;
-		hvx_lapic_ack(vcpu, vector);
+		hvx_apic_ack(&vcpu->lapic->apic, vector);
 		ev->irq_vector = vector;
 	} else if (extint_wanted(vcpu)) {
 		if (allowed)
@@ -227,7 +228,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	hvx_backend->inject_irq(vcpu, ev->irq_vector);
 	if (vcpu->pv.eoi_msr)
 		hvx_pv_eoi_set(vcpu);
-	if (hvx_lapic_pending(vcpu) < 0 && !vcpu->extint_level)
+	if (hvx_apic_pending(&vcpu->lapic->apic) < 0 && !vcpu->extint_level)
 		goto tpr;
 window:
 	hvx_backend->request_irq_window(vcpu);
@@ -235,7 +236,7 @@ tpr:
 	/* Taken back when another interrupt has come to wait for the EOI. */
 	if (unlikely(vcpu->pv.eoi_set))
 		hvx_pv_eoi_set(vcpu);
-	hvx_backend->set_tpr_threshold(vcpu, hvx_lapic_highest_irr(vcpu));
+	hvx_backend->set_tpr_threshold(vcpu, hvx_apic_highest_irr(&vcpu->lapic->apic));
 	return true;
 }
 
@@ -257,7 +258,7 @@ bool hvx_vcpu_has_work(struct hvx_vcpu *vcpu)
 		return true;
 	if (!(vcpu->rflags & X86_EFLAGS_IF))
 		return false;
-	return hvx_lapic_pending(vcpu) >= 0 || vcpu->extint_vector >= 0 || extint_wanted(vcpu);
+	return hvx_apic_pending(&vcpu->lapic->apic) >= 0 || vcpu->extint_vector >= 0 || extint_wanted(vcpu);
 }
 
 /* --------------------------------------------------------------- the loop */
@@ -878,7 +879,7 @@ int hvx_vcpu_create(struct hvx_vm *vm, unsigned long id)
 	hvx_vm_get(vm);
 	smp_store_release(&vm->vcpus[id], vcpu);
 	vm->nr_vcpus++;
-	hvx_apic_map_update(vcpu);
+	set_bit(id, &vm->vcpu_ids);
 	hvx_debugfs_add_vcpu(vcpu);
 	fd_install(fd, file);
 	return fd;

@@ -31,7 +31,6 @@ static void vm_free(struct hvx_vm *vm)
 		vm->vcpus[i] = NULL;
 		hvx_vcpu_destroy(vcpu);
 	}
-	hvx_apic_map_free(vm);
 	hvx_msr_filter_free(vm);
 	hvx_backend->vm_destroy(vm);
 	hvx_mmu_destroy(vm);

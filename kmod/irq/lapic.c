@@ -50,7 +50,7 @@ static unsigned int timer_mode(struct hvx_lapic *l)
 /* Fire, or have the hrtimer running for l->deadline. */
 static void deadline_start(struct hvx_lapic *l)
 {
-	u64 now = hvx_read_guest_tsc(l->vcpu), delta, ns;
+	u64 now = hvx_read_guest_tsc(l->vcpu), ns;
 	u32 khz = max(l->vcpu->tsc_khz ?: tsc_khz, 1000U);
 
 	if (now >= l->deadline) {
@@ -58,13 +58,9 @@ static void deadline_start(struct hvx_lapic *l)
 		timer_fire(l);
 		return;
 	}
-	if (unlikely(khz != l->mult_khz)) {
-		l->mult = div_u64(1000000ULL << 32, khz);
-		l->mult_khz = khz;
-	}
 	/* At 1 MHz, the slowest, a tick is 1,000 ns: 2^50 ticks are less than 2^60 ns. */
-	delta = min(l->deadline - now, 1ULL << 50);
-	ns = min(mul_u64_u64_shr(delta, l->mult, 32) + 1, MAX_WAIT_NS);
+	ns = mul_u64_u64_div_u64(min(l->deadline - now, 1ULL << 50), 1000000, khz) + 1;
+	ns = min(ns, MAX_WAIT_NS);
 	l->armed_tsc = l->deadline;
 	timer_arm(l, ktime_get_ns() + ns);
 }
@@ -222,24 +218,9 @@ void hvx_apic_do_nmi(struct hvx_apic *a)
 	hvx_apic_do_wake(a);
 }
 
-void hvx_apic_do_map(struct hvx_apic *a)
-{
-	hvx_apic_map_update(hvx_lapic_of(a)->vcpu);
-}
-
 bool hvx_lapic_mmio_hit(struct hvx_vcpu *vcpu, u64 gpa)
 {
 	return (gpa & ~0xfffULL) == vcpu->lapic->apic.mmio_page;
-}
-
-u32 hvx_lapic_mmio_read(struct hvx_vcpu *vcpu, u32 offset)
-{
-	return hvx_apic_mmio_read(&vcpu->lapic->apic, offset);
-}
-
-void hvx_lapic_mmio_write(struct hvx_vcpu *vcpu, u32 offset, u32 val)
-{
-	hvx_apic_mmio_write(&vcpu->lapic->apic, offset, val);
 }
 
 int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val)
@@ -269,21 +250,6 @@ int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host)
 
 	vcpu->apic_base = a->base;
 	return r;
-}
-
-int hvx_lapic_pending(struct hvx_vcpu *vcpu)
-{
-	return hvx_apic_pending(&vcpu->lapic->apic);
-}
-
-int hvx_lapic_highest_irr(struct hvx_vcpu *vcpu)
-{
-	return hvx_apic_highest_irr(&vcpu->lapic->apic);
-}
-
-void hvx_lapic_ack(struct hvx_vcpu *vcpu, int vector)
-{
-	hvx_apic_ack(&vcpu->lapic->apic, vector);
 }
 
 bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu)
@@ -319,33 +285,12 @@ int hvx_lapic_take_eoi_exit(struct hvx_vcpu *vcpu)
 	return vector;
 }
 
-void hvx_lapic_pv_eoi(struct hvx_vcpu *vcpu)
-{
-	hvx_apic_eoi(&vcpu->lapic->apic);
-}
-
-bool hvx_lapic_pv_eoi_ok(struct hvx_vcpu *vcpu, int vector)
-{
-	struct hvx_apic *a = &vcpu->lapic->apic;
-
-	return a->isr_top == vector && a->isr_count == 1 && !test_bit(vector, a->tmr) &&
-	       hvx_apic_highest_irr(a) < 0;
-}
-
 /* ----------------------------------------------------------- life and state */
 
 int hvx_lapic_create(struct hvx_vcpu *vcpu)
 {
-	struct hvx_vm *vm = vcpu->vm;
-	struct hvx_apic_map *map;
 	struct hvx_lapic *l;
 
-	if (!vm->apic_map) {	/* vCPUs are created under vm->lock */
-		map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
-		if (!map)
-			return -ENOMEM;
-		smp_store_release(&vm->apic_map, map);
-	}
 	l = kzalloc(sizeof(*l), GFP_KERNEL_ACCOUNT);
 	if (!l)
 		return -ENOMEM;
@@ -365,7 +310,6 @@ void hvx_lapic_destroy(struct hvx_vcpu *vcpu)
 	if (!l)
 		return;
 	hrtimer_cancel(&l->timer);
-	hvx_apic_map_set(vcpu->vm->apic_map, &l->apic, false);
 	vcpu->lapic = NULL;
 	kfree(l);
 }

@@ -22,8 +22,6 @@ struct hvx_lapic {
 	u64 target;		/* other modes: CLOCK_MONOTONIC ns of the next expiry, 0 = stopped */
 	u64 armed_ns;		/* when the hrtimer fires */
 	bool armed;		/* cleared by the callback */
-	u32 mult_khz;		/* guest TSC frequency that mult was made for */
-	u64 mult;		/* ns a guest TSC tick, 32.32 */
 	struct hrtimer timer;
 };
 

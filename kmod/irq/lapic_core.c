@@ -37,7 +37,6 @@ static void mode_changed(struct hvx_apic *a)
 {
 	a->mmio_page = a->mode == LAPIC_XAPIC ? a->base & ~0xfffULL : ~0ULL;
 	WRITE_ONCE(a->accepting, a->mode != LAPIC_OFF && (a->svr & SVR_ENABLE));
-	hvx_apic_do_map(a);
 }
 
 /* All but id, base and mode. */
@@ -55,8 +54,8 @@ static void reset_registers(struct hvx_apic *a)
 	a->isr_count = 0;
 	hvx_apic_set_tpr(a, 0);
 	a->svr = 0xff;
-	a->dfr = ~0U;
-	a->ldr = a->mode == LAPIC_X2APIC ? x2_ldr(a->id) : 0;
+	WRITE_ONCE(a->dfr, ~0U);
+	WRITE_ONCE(a->ldr, a->mode == LAPIC_X2APIC ? x2_ldr(a->id) : 0);
 	a->icr = 0;
 	a->esr = 0;
 	WRITE_ONCE(a->esr_pending, 0);
@@ -109,9 +108,9 @@ int hvx_apic_set_base(struct hvx_apic *a, u64 val, bool host, bool has_x2apic,
 		if (new == LAPIC_OFF || (old == LAPIC_OFF && !host))
 			reset_registers(a);
 		if (new == LAPIC_X2APIC)
-			a->ldr = x2_ldr(a->id);
+			WRITE_ONCE(a->ldr, x2_ldr(a->id));
 		else if (old == LAPIC_X2APIC)
-			a->ldr = 0;
+			WRITE_ONCE(a->ldr, 0);
 	}
 	mode_changed(a);
 	return 0;
@@ -308,12 +307,10 @@ void hvx_apic_mmio_write(struct hvx_apic *a, u32 offset, u32 val)
 	case AREG_ID:		/* read-only, as on current processors */
 		break;
 	case AREG_LDR:
-		a->ldr = val & 0xff000000;
-		hvx_apic_do_map(a);
+		WRITE_ONCE(a->ldr, val & 0xff000000);
 		break;
 	case AREG_DFR:
-		a->dfr = val | 0x0fffffff;
-		hvx_apic_do_map(a);
+		WRITE_ONCE(a->dfr, val | 0x0fffffff);
 		break;
 	case AREG_ICR:
 		val &= ~ICR_BUSY;
@@ -429,8 +426,8 @@ int hvx_apic_import(struct hvx_apic *a, const u32 *regs)
 
 	a->svr = regs[AREG_SVR * 4] & SVR_VALID;
 	if (a->mode != LAPIC_X2APIC)
-		a->ldr = regs[AREG_LDR * 4] & 0xff000000;
-	a->dfr = regs[AREG_DFR * 4] | 0x0fffffff;
+		WRITE_ONCE(a->ldr, regs[AREG_LDR * 4] & 0xff000000);
+	WRITE_ONCE(a->dfr, regs[AREG_DFR * 4] | 0x0fffffff);
 	a->esr = regs[AREG_ESR * 4] & 0xff;
 	a->icr = (regs[AREG_ICR * 4] & ~ICR_BUSY) | (u64)regs[AREG_ICR2 * 4] << 32;
 	for (i = 0; i < HVX_LVT_NR; i++)
@@ -443,64 +440,27 @@ int hvx_apic_import(struct hvx_apic *a, const u32 *regs)
 
 /* ------------------------------------------------------------ destinations */
 
-static void put_bit(unsigned int n, unsigned long *word, bool on)
+/* SDM vol. 3 "Logical Destination Mode" and "Logical Destination Mode in x2APIC Mode". */
+bool hvx_apic_is_dest(const struct hvx_apic *a, u32 dest)
 {
-	if (test_bit(n, word) == on)
-		return;
-	if (on)
-		set_bit(n, word);
-	else
-		clear_bit(n, word);
-}
-
-void hvx_apic_map_set(struct hvx_apic_map *map, const struct hvx_apic *a, bool present)
-{
-	bool xapic = present && a->mode == LAPIC_XAPIC;
-	bool flat = xapic && a->dfr >> 28 == 0xf;
-	bool cluster = xapic && a->dfr >> 28 == 0;
-	u32 ldr = a->ldr >> 24, i, j;
-
-	put_bit(a->id, &map->accepting, present && a->accepting);
-	put_bit(a->id, &map->x2apic, present && a->mode == LAPIC_X2APIC);
-	for (i = 0; i < 8; i++)
-		put_bit(a->id, &map->flat[i], flat && (ldr >> i & 1));
-	for (i = 0; i < 16; i++)
-		for (j = 0; j < 4; j++)
-			put_bit(a->id, &map->cluster[i][j],
-				cluster && i == ldr >> 4 && (ldr >> j & 1));
-}
-
-/* SDM vol. 3 "Logical Destination Mode", "Logical Destination Mode in x2APIC Mode". */
-unsigned long hvx_apic_map_logical(const struct hvx_apic_map *map, u32 dest)
-{
-	unsigned long mask = 0;
-	u32 i, j;
+	enum hvx_apic_mode mode = READ_ONCE(a->mode);
+	u32 id = READ_ONCE(a->ldr) >> 24, model = READ_ONCE(a->dfr) >> 28;
 
 	if (dest == LAPIC_BROADCAST)
-		return ~0UL;
-	if (dest >> 16 < 4)
-		mask = (u64)(dest & 0xffff) << (dest >> 16) * 16 & READ_ONCE(map->x2apic);
-	if (dest > 0xff)
-		return mask;
-
-	for (i = 0; i < 8; i++)
-		if (dest >> i & 1)
-			mask |= READ_ONCE(map->flat[i]);
-	for (i = 0; i < 16; i++) {
-		if (i != dest >> 4 && dest >> 4 != 0xf)
-			continue;
-		for (j = 0; j < 4; j++)
-			if (dest >> j & 1)
-				mask |= READ_ONCE(map->cluster[i][j]);
-	}
-	return mask;
+		return true;
+	if (mode == LAPIC_X2APIC)
+		return dest >> 16 == a->id >> 4 && dest >> (a->id & 15) & 1;
+	if (mode != LAPIC_XAPIC || dest > 0xff)
+		return false;
+	if (model == 0xf)	/* flat */
+		return id & dest;
+	return model == 0 && (id >> 4 == dest >> 4 || dest >> 4 == 0xf) && id & dest & 0xf;
 }
 
-unsigned long hvx_apic_map_lowest(const struct hvx_apic_map *map, unsigned long mask, u8 vector)
+unsigned long hvx_apic_lowest(unsigned long mask, u8 vector)
 {
 	unsigned int n;
 
-	mask &= READ_ONCE(map->accepting);
 	if (!mask)
 		return 0;
 	/* Current processors pick by a hash of the vector: no state, no look at the others' PPR. */

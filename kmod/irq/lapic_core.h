@@ -8,7 +8,7 @@
  *
  * irr, tmr, esr_pending and irr_pending are changed by any context, with atomic
  * operations. Everything else belongs to the vCPU's runner; others may read
- * `accepting`, `mode` and an LVT entry with READ_ONCE().
+ * `accepting`, `mode`, `ldr`, `dfr` and an LVT entry with READ_ONCE().
  */
 #ifndef _HVX_LAPIC_CORE_H
 #define _HVX_LAPIC_CORE_H
@@ -23,7 +23,7 @@
 #include <linux/string.h>
 #include <asm/barrier.h>
 #else
-#include "lapic_host.h"
+#include "tests/unit/lapic_host.h"
 #endif
 
 /* Registers: xAPIC page offset / 16 = x2APIC MSR - 0x800 */
@@ -121,24 +121,11 @@ struct hvx_apic {
 	unsigned long esr_pending;
 };
 
-/*
- * Who answers to a logical destination. vCPUs by id, one bit each. Each vCPU's
- * runner moves only its own bits, atomically: a reader that meets a change sees
- * that vCPU before, between or after, and all others as they are.
- */
-struct hvx_apic_map {
-	unsigned long accepting;
-	unsigned long x2apic;		/* in x2APIC mode: the logical id follows from the id */
-	unsigned long flat[8];		/* xAPIC, flat model: by bit of the logical id */
-	unsigned long cluster[16][4];	/* xAPIC, cluster model */
-};
-
 /* Defined by the user of this file. */
 void hvx_apic_do_ipi(struct hvx_apic *a, u64 icr);	/* x2APIC layout; vector not checked */
 void hvx_apic_do_eoi(struct hvx_apic *a, u8 vector);	/* level-triggered, to be broadcast */
 void hvx_apic_do_wake(struct hvx_apic *a);		/* irr gained a bit */
 void hvx_apic_do_nmi(struct hvx_apic *a);
-void hvx_apic_do_map(struct hvx_apic *a);	/* what hvx_apic_map_set() looks at changed */
 void hvx_apic_do_timer_start(struct hvx_apic *a);	/* tmict was written */
 void hvx_apic_do_timer_mode(struct hvx_apic *a, u32 old); /* lvt[LVT_TIMER] was written */
 void hvx_apic_do_timer_divide(struct hvx_apic *a, u32 tdcr); /* stores tdcr */
@@ -162,10 +149,10 @@ int hvx_apic_import(struct hvx_apic *a, const u32 *regs);
 
 int hvx_apic_scan(struct hvx_apic *a);
 int hvx_apic_scan_ppr(struct hvx_apic *a);
-void hvx_apic_map_set(struct hvx_apic_map *map, const struct hvx_apic *a, bool present);
-unsigned long hvx_apic_map_logical(const struct hvx_apic_map *map, u32 dest);
-/* Of the candidates, the one that takes a lowest-priority interrupt; 0 if none can. */
-unsigned long hvx_apic_map_lowest(const struct hvx_apic_map *map, unsigned long mask, u8 vector);
+/* Is it meant by this logical destination? Any context. */
+bool hvx_apic_is_dest(const struct hvx_apic *a, u32 dest);
+/* Of the candidates, the one that takes a lowest-priority interrupt; 0 if there are none. */
+unsigned long hvx_apic_lowest(unsigned long mask, u8 vector);
 
 static inline int hvx_apic_top(const unsigned long *bits)
 {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * From an interrupt message to the local APICs that take it. APIC ids are vCPU
- * ids for life, so that a physical destination needs no table; the logical
- * ones' is struct hvx_apic_map. Nothing here takes a lock or sleeps: any
- * context may deliver.
+ * ids for life, so that a physical destination needs no search. Nothing here
+ * takes a lock or sleeps: any context may deliver.
  */
 #include <linux/slab.h>
 #include <uapi/linux/kvm_para.h>
@@ -18,17 +17,6 @@ struct message {
 	struct hvx_vcpu *src;		/* whose runner sends it, NULL: somebody else */
 	struct hvx_irqfd_resample *rs;
 };
-
-void hvx_apic_map_update(struct hvx_vcpu *vcpu)
-{
-	hvx_apic_map_set(vcpu->vm->apic_map, &vcpu->lapic->apic, true);
-}
-
-void hvx_apic_map_free(struct hvx_vm *vm)
-{
-	kfree(vm->apic_map);
-	vm->apic_map = NULL;
-}
 
 static __always_inline int deliver_fixed(struct hvx_vcpu *vcpu, struct hvx_vcpu *src,
 					 u8 vector, bool level)
@@ -80,12 +68,12 @@ static int deliver(struct hvx_vcpu *vcpu, const struct message *m)
 
 static int deliver_mask(struct hvx_vm *vm, unsigned long mask, const struct message *m)
 {
-	struct hvx_vcpu *vcpu;
 	int takers = 0;
 
-	for (; mask; mask &= mask - 1) {
-		vcpu = smp_load_acquire(&vm->vcpus[__ffs(mask)]);
-		if (vcpu && READ_ONCE(vcpu->lapic->apic.mode) != LAPIC_OFF)
+	for (mask &= READ_ONCE(vm->vcpu_ids); mask; mask &= mask - 1) {
+		struct hvx_vcpu *vcpu = vm->vcpus[__ffs(mask)];
+
+		if (READ_ONCE(vcpu->lapic->apic.mode) != LAPIC_OFF)
 			takers += deliver(vcpu, m);
 	}
 	return takers;
@@ -93,11 +81,28 @@ static int deliver_mask(struct hvx_vm *vm, unsigned long mask, const struct mess
 
 static unsigned long destinations(struct hvx_vm *vm, u32 dest, bool logical)
 {
-	if (logical)
-		return hvx_apic_map_logical(vm->apic_map, dest);
-	if (dest < HVX_MAX_VCPUS)
+	unsigned long left, mask = 0;
+
+	if (!logical && dest < HVX_MAX_VCPUS)
 		return 1UL << dest;
-	return dest == LAPIC_BROADCAST ? ~0UL : 0;
+	if (!logical || dest == LAPIC_BROADCAST)
+		return dest == LAPIC_BROADCAST ? ~0UL : 0;
+	for (left = READ_ONCE(vm->vcpu_ids); left; left &= left - 1)
+		if (hvx_apic_is_dest(&vm->vcpus[__ffs(left)]->lapic->apic, dest))
+			mask |= left & -left;
+	return mask;
+}
+
+/* Of the destinations, the one that takes a lowest-priority interrupt. */
+static unsigned long lowest(struct hvx_vm *vm, unsigned long mask, u8 vector)
+{
+	unsigned long left;
+
+	mask &= READ_ONCE(vm->vcpu_ids);
+	for (left = mask; left; left &= left - 1)
+		if (!READ_ONCE(vm->vcpus[__ffs(left)]->lapic->apic.accepting))
+			mask &= ~(left & -left);
+	return hvx_apic_lowest(mask, vector);
 }
 
 static noinline void send_other_ipi(struct hvx_vcpu *src, u64 icr)
@@ -130,7 +135,7 @@ static noinline void send_other_ipi(struct hvx_vcpu *src, u64 icr)
 			return;
 		}
 		if (m.mode == MSG_LOWEST)
-			mask = hvx_apic_map_lowest(vm->apic_map, mask, m.vector);
+			mask = lowest(vm, mask, m.vector);
 	} else {
 		/* SDM vol. 3 "Valid Combinations": to oneself only fixed; no ExtINT. */
 		if (ICR_SHORTHAND(icr) == SHORT_SELF || ICR_SHORTHAND(icr) == SHORT_ALL ||
@@ -194,13 +199,13 @@ int hvx_deliver_msi(struct hvx_vm *vm, u64 address, u32 data, struct hvx_irqfd_r
 	u32 dest = (address >> 12 & 0xff) | (address >> 5 & 0x7f) << 8;
 	unsigned long mask;
 
-	if (address >> 20 != 0xfee || !smp_load_acquire(&vm->apic_map))
+	if (address >> 20 != 0xfee)
 		return 0;
 	if (dest == 0xff && !logical)
 		dest = LAPIC_BROADCAST;
 	mask = destinations(vm, dest, logical);
 	if (m.mode == MSG_LOWEST || (m.mode == MSG_FIXED && hint))
-		mask = hvx_apic_map_lowest(vm->apic_map, mask, m.vector);
+		mask = lowest(vm, mask, m.vector);
 	else if (m.mode == MSG_SIPI || m.mode == MSG_EXTINT)
 		return 0;
 	return deliver_mask(vm, mask, &m);

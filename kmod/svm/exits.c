@@ -51,7 +51,7 @@ static unsigned int insn_len(struct hvx_vcpu *vcpu, const u8 *opcode, int opcode
 	if (n == opcode_len && !memcmp(insn, opcode, opcode_len))
 		return opcode_len;
 	n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
-	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), opcode, opcode_len, false);
+	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), opcode, opcode_len, NULL);
 }
 
 /*
@@ -252,7 +252,7 @@ static int fetch_mov_special(struct hvx_vcpu *vcpu, const u8 opcode[2], struct h
 {
 	u8 insn[HVX_INSN_MAX];
 	int n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
-	int len = hvx_insn_len_modrm(insn, n, hvx_vcpu_mode(vcpu), opcode, 2, m);
+	int len = hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), opcode, 2, m);
 
 	return len ?: -1;
 }

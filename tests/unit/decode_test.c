@@ -229,7 +229,7 @@ START_TEST(mov_negative_length)
 	u8 b = 0x89;
 
 	ck_assert_int_eq(hvx_decode_mov(&b, -1, M64, &mov), -EINVAL);
-	ck_assert_int_eq(hvx_insn_len(&b, -1, M64, &b, 1, false), 0);
+	ck_assert_int_eq(hvx_insn_len(&b, -1, M64, &b, 1, NULL), 0);
 }
 END_TEST
 
@@ -308,11 +308,10 @@ START_TEST(len_known)
 	struct hvx_modrm m;
 	int n;
 
-	n = hvx_insn_len(c->bytes, c->len, c->mode, c->opcode, c->opcode_len, c->modrm);
+	n = hvx_insn_len(c->bytes, c->len, c->mode, c->opcode, c->opcode_len,
+			 c->modrm ? &m : NULL);
 	ck_assert_msg(n == c->len, "%s: %d", c->text, n);
 	if (c->modrm) {
-		n = hvx_insn_len_modrm(c->bytes, c->len, c->mode, c->opcode, c->opcode_len, &m);
-		ck_assert_int_eq(n, c->len);
 		ck_assert_msg(m.reg == c->reg && m.rm == c->rm, "%s: reg %d rm %d", c->text,
 			      m.reg, m.rm);
 		ck_assert_int_eq(m.lock, c->bytes[0] == 0xf0);
@@ -320,8 +319,8 @@ START_TEST(len_known)
 	for (n = 0; n < c->len; n++) {
 		u8 *p = exact_copy(c->bytes, n);
 
-		ck_assert_msg(!hvx_insn_len(p, n, c->mode, c->opcode, c->opcode_len, c->modrm),
-			      "%s cut to %d", c->text, n);
+		ck_assert_msg(!hvx_insn_len(p, n, c->mode, c->opcode, c->opcode_len,
+					    c->modrm ? &m : NULL), "%s cut to %d", c->text, n);
 		free(p);
 	}
 }
@@ -333,19 +332,19 @@ START_TEST(len_other)
 	static const u8 nop[] = { 0x90 }, rdmsr[] = { 0x0f, 0x32 }, rep_nop_f2[] = { 0xf2, 0x90 };
 	u8 padded[17];
 
-	ck_assert_int_eq(hvx_insn_len(rdmsr, 2, M64, cpuid, 2, false), 0);
-	ck_assert_int_eq(hvx_insn_len(nop, 1, M64, pause, 2, false), 0);
-	ck_assert_int_eq(hvx_insn_len(rep_nop_f2, 2, M64, pause, 2, false), 0);
-	ck_assert_int_eq(hvx_insn_len(pause, 2, M64, hlt, 1, false), 0);
-	ck_assert_int_eq(hvx_insn_len(hlt, 1, M64, hlt, 0, false), 0);
+	ck_assert_int_eq(hvx_insn_len(rdmsr, 2, M64, cpuid, 2, NULL), 0);
+	ck_assert_int_eq(hvx_insn_len(nop, 1, M64, pause, 2, NULL), 0);
+	ck_assert_int_eq(hvx_insn_len(rep_nop_f2, 2, M64, pause, 2, NULL), 0);
+	ck_assert_int_eq(hvx_insn_len(pause, 2, M64, hlt, 1, NULL), 0);
+	ck_assert_int_eq(hvx_insn_len(hlt, 1, M64, hlt, 0, NULL), 0);
 
 	/* No instruction is longer than 15 bytes. */
 	memset(padded, 0x2e, sizeof(padded));
 	memcpy(padded + 13, cpuid, 2);
-	ck_assert_int_eq(hvx_insn_len(padded, 15, M64, cpuid, 2, false), 15);
+	ck_assert_int_eq(hvx_insn_len(padded, 15, M64, cpuid, 2, NULL), 15);
 	padded[13] = 0x2e;
 	memcpy(padded + 14, cpuid, 2);
-	ck_assert_int_eq(hvx_insn_len(padded, 16, M64, cpuid, 2, false), 0);
+	ck_assert_int_eq(hvx_insn_len(padded, 16, M64, cpuid, 2, NULL), 0);
 }
 END_TEST
 

@@ -14,7 +14,6 @@ static struct {
 	u8 eoi_vector;
 	u32 count;
 } did;
-static struct hvx_apic_map map;
 
 void hvx_apic_do_ipi(struct hvx_apic *a, u64 icr)
 {
@@ -40,11 +39,6 @@ void hvx_apic_do_nmi(struct hvx_apic *a)
 {
 	(void)a;
 	did.nmis++;
-}
-
-void hvx_apic_do_map(struct hvx_apic *a)
-{
-	hvx_apic_map_set(&map, a, true);
 }
 
 void hvx_apic_do_timer_start(struct hvx_apic *a)
@@ -75,6 +69,28 @@ u32 hvx_apic_do_timer_count(struct hvx_apic *a)
 #define OFF(reg)	((reg) * 16)
 
 static struct hvx_apic apics[64];
+
+/* The APICs that exist and answer to the logical destination. */
+static unsigned long logical_dest(u32 dest)
+{
+	unsigned long mask = 0;
+	int i;
+
+	for (i = 0; i < 64; i++)
+		if (apics[i].base && hvx_apic_is_dest(&apics[i], dest))
+			mask |= 1UL << i;
+	return mask;
+}
+
+static unsigned long lowest_of(unsigned long mask, u8 vector)
+{
+	int i;
+
+	for (i = 0; i < 64; i++)
+		if (!apics[i].accepting)
+			mask &= ~(1UL << i);
+	return hvx_apic_lowest(mask, vector);
+}
 
 static struct hvx_apic *new_apic(u32 id)
 {
@@ -115,7 +131,7 @@ static struct hvx_apic *new_x2(u32 id)
 static void setup(void)
 {
 	memset(&did, 0, sizeof(did));
-	memset(&map, 0, sizeof(map));
+	memset(apics, 0, sizeof(apics));
 }
 
 static int take(struct hvx_apic *a)
@@ -560,22 +576,22 @@ START_TEST(logical_flat)
 
 		hvx_apic_mmio_write(a, OFF(AREG_LDR), 1U << (24 + i));
 	}
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x01), 0x1);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x0a), 0xa);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0xff), 0xf);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0xf0), 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x100), 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0), 0);
+	ck_assert_uint_eq(logical_dest(0x01), 0x1);
+	ck_assert_uint_eq(logical_dest(0x0a), 0xa);
+	ck_assert_uint_eq(logical_dest(0xff), 0xf);
+	ck_assert_uint_eq(logical_dest(0xf0), 0);
+	ck_assert_uint_eq(logical_dest(0x100), 0);
+	ck_assert_uint_eq(logical_dest(0), 0);
 	/* A logical id of several bits; a changed one; none. */
 	hvx_apic_mmio_write(&apics[0], OFF(AREG_LDR), 0x82000000);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x01), 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x02), 0x3);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x80), 0x1);
+	ck_assert_uint_eq(logical_dest(0x01), 0);
+	ck_assert_uint_eq(logical_dest(0x02), 0x3);
+	ck_assert_uint_eq(logical_dest(0x80), 0x1);
 	hvx_apic_mmio_write(&apics[1], OFF(AREG_LDR), 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0xff), 0xd);
-	/* Gone. */
-	hvx_apic_map_set(&map, &apics[0], false);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0xff), 0xc);
+	ck_assert_uint_eq(logical_dest(0xff), 0xd);
+	/* Turned off. */
+	set_base(&apics[0], 0);
+	ck_assert_uint_eq(logical_dest(0xff), 0xc);
 }
 END_TEST
 
@@ -589,14 +605,14 @@ START_TEST(logical_cluster)
 		hvx_apic_mmio_write(a, OFF(AREG_DFR), 0x0fffffff);
 		hvx_apic_mmio_write(a, OFF(AREG_LDR), (i / 4) << 28 | 1U << (24 + i % 4));
 	}
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x01), 0x01);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x0c), 0x0c);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x1f), 0xf0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x2f), 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0xff), 0xff);
+	ck_assert_uint_eq(logical_dest(0x01), 0x01);
+	ck_assert_uint_eq(logical_dest(0x0c), 0x0c);
+	ck_assert_uint_eq(logical_dest(0x1f), 0xf0);
+	ck_assert_uint_eq(logical_dest(0x2f), 0);
+	ck_assert_uint_eq(logical_dest(0xff), 0xff);
 	/* A reserved model matches nothing. */
 	hvx_apic_mmio_write(&apics[0], OFF(AREG_DFR), 0x7fffffff);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x0f), 0x0e);
+	ck_assert_uint_eq(logical_dest(0x0f), 0x0e);
 }
 END_TEST
 
@@ -606,19 +622,19 @@ START_TEST(logical_x2)
 
 	for (i = 0; i < 64; i++)
 		new_x2(i);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x00000001), 1UL << 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x00010003), 3UL << 16);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x00038000), 1UL << 63);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x0003ffff), 0xffffUL << 48);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x00040001), 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0xffff0001), 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, LAPIC_BROADCAST), ~0UL);
+	ck_assert_uint_eq(logical_dest(0x00000001), 1UL << 0);
+	ck_assert_uint_eq(logical_dest(0x00010003), 3UL << 16);
+	ck_assert_uint_eq(logical_dest(0x00038000), 1UL << 63);
+	ck_assert_uint_eq(logical_dest(0x0003ffff), 0xffffUL << 48);
+	ck_assert_uint_eq(logical_dest(0x00040001), 0);
+	ck_assert_uint_eq(logical_dest(0xffff0001), 0);
+	ck_assert_uint_eq(logical_dest(LAPIC_BROADCAST), ~0UL);
 	/* One back in xAPIC mode, by way of off. */
 	set_base(&apics[2], 0);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0xff), 0xfb);
+	ck_assert_uint_eq(logical_dest(0xff), 0xfb);
 	set_base(&apics[2], BASE_ENABLE);
 	hvx_apic_mmio_write(&apics[2], OFF(AREG_LDR), 0x80000000);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x80), 0x84);
+	ck_assert_uint_eq(logical_dest(0x80), 0x84);
 }
 END_TEST
 
@@ -630,20 +646,20 @@ START_TEST(lowest_priority)
 	new_enabled(1);
 	new_enabled(3);
 	new_apic(4);	/* not enabled */
-	ck_assert_uint_eq(hvx_apic_map_lowest(&map, 1UL << 4, 0x40), 0);
-	ck_assert_uint_eq(hvx_apic_map_lowest(&map, 0, 0x40), 0);
+	ck_assert_uint_eq(lowest_of(1UL << 4, 0x40), 0);
+	ck_assert_uint_eq(lowest_of(0, 0x40), 0);
 	for (v = 16; v < 256; v++) {
-		unsigned long one = hvx_apic_map_lowest(&map, ~0UL, v);
+		unsigned long one = lowest_of(~0UL, v);
 
 		ck_assert_int_eq(hweight_long(one), 1);
-		ck_assert_uint_eq(one, hvx_apic_map_lowest(&map, ~0UL, v));
+		ck_assert_uint_eq(one, lowest_of(~0UL, v));
 		got |= one;
 	}
 	ck_assert_uint_eq(got, 1UL << 1 | 1UL << 3);
 	/* Disabled by software: no longer a candidate. */
 	hvx_apic_mmio_write(&apics[1], OFF(AREG_SVR), 0xff);
-	ck_assert_uint_eq(hvx_apic_map_lowest(&map, ~0UL, 0x41), 1UL << 3);
-	ck_assert_uint_eq(hvx_apic_map_lowest(&map, ~0UL, 0x40), 1UL << 3);
+	ck_assert_uint_eq(lowest_of(~0UL, 0x41), 1UL << 3);
+	ck_assert_uint_eq(lowest_of(~0UL, 0x40), 1UL << 3);
 }
 END_TEST
 
@@ -675,7 +691,7 @@ START_TEST(state_round_trip)
 	ck_assert_uint_eq(b->isr_count, 2);
 	ck_assert_int_eq(b->isr_top, 0x73);
 	ck_assert_int_eq(take(b), 0xfe);
-	ck_assert_uint_eq(hvx_apic_map_logical(&map, 0x40), 1UL << 9);
+	ck_assert_uint_eq(logical_dest(0x40), 1UL << 9);
 
 	regs[AREG_ID * 4] = 8U << 24;
 	ck_assert_int_eq(hvx_apic_import(b, regs), -EINVAL);
