@@ -175,8 +175,8 @@ enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write,
 	vcpu->stats.exit_pio++;
 	if (write) {
 		data = vcpu->regs[0] & (size == 4 ? ~0U : (1U << size * 8) - 1);
-		if (rcu_access_pointer(vcpu->vm->pio_events) &&
-		    hvx_ioeventfd_pio(vcpu, port, size, data)) {
+		if (rcu_access_pointer(vcpu->vm->ioevents) &&
+		    hvx_ioeventfd_write(vcpu, true, port, size, data)) {
 			hvx_skip(vcpu, next_rip);
 			return HVX_REENTER;
 		}
@@ -273,8 +273,8 @@ static enum hvx_next mmio_mov(struct hvx_vcpu *vcpu, const struct hvx_mov *m, u6
 		return lapic_mmio(vcpu, m, gpa);
 	if (m->is_write) {
 		data = mov_source(vcpu, m);
-		if (rcu_access_pointer(vcpu->vm->mmio_events) &&
-		    hvx_ioeventfd_mmio(vcpu, gpa, m->size, data)) {
+		if (rcu_access_pointer(vcpu->vm->ioevents) &&
+		    hvx_ioeventfd_write(vcpu, false, gpa, m->size, data)) {
 			hvx_skip(vcpu, vcpu->rip + m->len);
 			return HVX_REENTER;
 		}

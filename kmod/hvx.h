@@ -40,7 +40,7 @@ struct hvx_vm;
 struct hvx_vcpu;
 struct hvx_lapic;
 struct hvx_irqfd_resample;
-struct hvx_iobus;
+struct hvx_ioevents;
 
 /* ------------------------------------------------------------ requests */
 
@@ -143,7 +143,7 @@ struct hvx_vm {
 	struct list_head irqfds;
 	spinlock_t irqfd_lock;
 	struct mutex resample_lock;	/* changes to irqfds and ioeventfds; after vm->lock where both are taken */
-	struct hvx_iobus __rcu *pio_events, *mmio_events;	/* ioeventfds; RCU */
+	struct hvx_ioevents __rcu *ioevents;	/* RCU */
 
 	/* clock: pv.c */
 	s64 clock_offset;		/* guest kvmclock ns = host TSC in ns + offset; READ_ONCE */
@@ -382,8 +382,7 @@ int hvx_irqfd(struct hvx_vm *vm, const struct hvx_irqfd *arg);
 void hvx_irqfd_release(struct hvx_vm *vm);	/* all of them, waits for work in flight */
 int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg);
 void hvx_ioeventfd_release(struct hvx_vm *vm);
-bool hvx_ioeventfd_pio(struct hvx_vcpu *vcpu, u16 port, u32 len, u64 val);	/* true: taken */
-bool hvx_ioeventfd_mmio(struct hvx_vcpu *vcpu, u64 gpa, u32 len, u64 val);
+bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64 val);	/* true: taken */
 bool hvx_irqfd_eoi(struct hvx_vcpu *vcpu, int vector);	/* true: a resample irqfd took the EOI */
 
 /* pv.c */

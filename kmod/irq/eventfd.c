@@ -55,7 +55,14 @@ int hvx_irq_init(void)
 void hvx_irq_exit(void)
 {
 	destroy_workqueue(irqfd_wq);
-	rcu_barrier();		/* iobus_free_rcu() */
+}
+
+static void irqfd_free(struct irqfd *f)
+{
+	eventfd_ctx_put(f->ctx);
+	if (f->resample)
+		eventfd_ctx_put(f->resample);
+	kfree(f);
 }
 
 static void irqfd_end_work(struct work_struct *work)
@@ -69,10 +76,7 @@ static void irqfd_end_work(struct work_struct *work)
 
 	/* After this no wakeup runs or will run. */
 	eventfd_ctx_remove_wait_queue(f->ctx, &f->wait, &count);
-	eventfd_ctx_put(f->ctx);
-	if (f->resample)
-		eventfd_ctx_put(f->resample);
-	kfree(f);
+	irqfd_free(f);
 }
 
 static void irqfd_end(struct irqfd *f)
@@ -142,20 +146,23 @@ static void irqfd_set_message(struct irqfd *f, const struct hvx_irqfd *arg)
 static int irqfd_assign(struct hvx_vm *vm, const struct hvx_irqfd *arg, struct file *file,
 			struct eventfd_ctx *ctx)
 {
-	struct irqfd *f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+	struct eventfd_ctx *resample = NULL;
 	unsigned int count;
+	struct irqfd *f;
 	int ret = 0;
 	u64 n;
 
-	if (!f)
+	if (arg->flags & HVX_IRQFD_RESAMPLE)
+		resample = eventfd_ctx_fdget(arg->resample_fd);
+	if (IS_ERR(resample))
+		return PTR_ERR(resample);
+	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+	if (!f) {
+		if (resample)
+			eventfd_ctx_put(resample);
 		return -ENOMEM;
-	if (arg->flags & HVX_IRQFD_RESAMPLE) {
-		f->resample = eventfd_ctx_fdget(arg->resample_fd);
-		if (IS_ERR(f->resample)) {
-			ret = PTR_ERR(f->resample);
-			goto free;
-		}
 	}
+	f->resample = resample;
 	f->vm = vm;
 	f->ctx = eventfd_ctx_fileget(file);	/* cannot fail: ctx is from the same file */
 	irqfd_set_message(f, arg);
@@ -173,8 +180,10 @@ static int irqfd_assign(struct hvx_vm *vm, const struct hvx_irqfd *arg, struct f
 	else
 		list_add_tail(&f->list, &vm->irqfds);
 	spin_unlock_irq(&vm->irqfd_lock);
-	if (ret)
-		goto put;
+	if (ret) {
+		irqfd_free(f);
+		return ret;
+	}
 
 	/* The file is held, so there is no EPOLLHUP before the caller lets go of it. */
 	if (vfs_poll(file, &f->pt) & EPOLLIN) {
@@ -185,13 +194,6 @@ static int irqfd_assign(struct hvx_vm *vm, const struct hvx_irqfd *arg, struct f
 		spin_unlock_irq(&f->wqh->lock);
 	}
 	return 0;
-put:
-	eventfd_ctx_put(f->ctx);
-	if (f->resample)
-		eventfd_ctx_put(f->resample);
-free:
-	kfree(f);
-	return ret;
 }
 
 static int irqfd_update(struct hvx_vm *vm, const struct hvx_irqfd *arg, struct eventfd_ctx *ctx)
@@ -312,82 +314,56 @@ struct ioev {
 	u64 addr;
 	u64 match;
 	u32 len;		/* 0: any */
-	bool has_match;
+	bool pio, has_match;
 	struct eventfd_ctx *ctx;
 };
 
-/* All of a bus, sorted, replaced as a whole under RCU. Lookups do not sleep. */
-struct hvx_iobus {
-	struct rcu_head rcu;
-	struct eventfd_ctx *drop;	/* reference that goes with this array */
+/* All of them, sorted, replaced as a whole under RCU. Lookups do not sleep. */
+struct hvx_ioevents {
 	unsigned int count;
 	struct ioev e[];
 };
 
-static void iobus_free_rcu(struct rcu_head *rcu)
+bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64 val)
 {
-	struct hvx_iobus *bus = container_of(rcu, struct hvx_iobus, rcu);
-
-	if (bus->drop)
-		eventfd_ctx_put(bus->drop);
-	kfree(bus);
-}
-
-static bool iobus_write(struct hvx_vcpu *vcpu, struct hvx_iobus __rcu **where, u64 addr, u32 len,
-			u64 val)
-{
-	unsigned int lo = 0, hi, mid;
-	struct hvx_iobus *bus;
+	struct hvx_ioevents *all;
+	unsigned int lo = 0, hi;
 	bool hit = false;
-	struct ioev *e;
 
 	rcu_read_lock();
-	bus = rcu_dereference(*where);
-	if (!bus)
-		goto out;
-	hi = bus->count;
+	all = rcu_dereference(vcpu->vm->ioevents);
+	hi = all ? all->count : 0;
 	while (lo < hi) {
-		mid = (lo + hi) / 2;
-		if (bus->e[mid].addr < addr)
+		unsigned int mid = (lo + hi) / 2;
+		const struct ioev *e = &all->e[mid];
+
+		if (e->pio != pio ? e->pio : e->addr < addr)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	for (; lo < bus->count && bus->e[lo].addr == addr; lo++) {
-		e = &bus->e[lo];
-		if ((e->len && e->len != len) || (e->has_match && e->match != val))
-			continue;
-		vcpu->stats.ioeventfd++;
-		hvx_eventfd_signal(e->ctx);
-		hit = true;
-		break;
+	for (; all && lo < all->count && !hit; lo++) {
+		const struct ioev *e = &all->e[lo];
+
+		if (e->pio != pio || e->addr != addr)
+			break;
+		hit = (!e->len || e->len == len) && (!e->has_match || e->match == val);
+		if (hit) {
+			vcpu->stats.ioeventfd++;
+			hvx_eventfd_signal(e->ctx);
+		}
 	}
-out:
 	rcu_read_unlock();
 	return hit;
 }
 
-bool hvx_ioeventfd_pio(struct hvx_vcpu *vcpu, u16 port, u32 len, u64 val)
-{
-	struct hvx_vm *vm = vcpu->vm;
-
-	return rcu_access_pointer(vm->pio_events) &&
-	       iobus_write(vcpu, &vm->pio_events, port, len, val);
-}
-
-bool hvx_ioeventfd_mmio(struct hvx_vcpu *vcpu, u64 gpa, u32 len, u64 val)
-{
-	struct hvx_vm *vm = vcpu->vm;
-
-	return rcu_access_pointer(vm->mmio_events) &&
-	       iobus_write(vcpu, &vm->mmio_events, gpa, len, val);
-}
-
-/* By address; the more specific first: the first that fits is signalled. */
+/* Ports, then memory; by address; the more specific first: the first that fits is signalled. */
 static int ioev_cmp(const void *a, const void *b)
 {
 	const struct ioev *x = a, *y = b;
 
+	if (x->pio != y->pio)
+		return x->pio ? -1 : 1;
 	if (x->addr != y->addr)
 		return x->addr < y->addr ? -1 : 1;
 	if (x->has_match != y->has_match)
@@ -399,64 +375,42 @@ static int ioev_cmp(const void *a, const void *b)
 	return 0;
 }
 
-static unsigned int iobus_count(struct hvx_iobus *bus)
+/* resample_lock held. Takes over the reference to want->ctx where it adds. */
+static int ioeventfd_change(struct hvx_vm *vm, const struct ioev *want, bool remove)
 {
-	return bus ? bus->count : 0;
-}
-
-/* old without entry `skip` (-1: all of it), plus *add where given; NULL when that is empty. */
-static struct hvx_iobus *iobus_copy(struct hvx_iobus *old, int skip, const struct ioev *add)
-{
-	unsigned int count = iobus_count(old) - (skip >= 0) + !!add, i, n = 0;
-	struct hvx_iobus *bus;
-
-	if (!count)
-		return NULL;
-	bus = kzalloc(struct_size(bus, e, count), GFP_KERNEL_ACCOUNT);
-	if (!bus)
-		return ERR_PTR(-ENOMEM);
-	for (i = 0; i < iobus_count(old); i++)
-		if ((int)i != skip)
-			bus->e[n++] = old->e[i];
-	if (add)
-		bus->e[n++] = *add;
-	bus->count = n;
-	sort(bus->e, n, sizeof(bus->e[0]), ioev_cmp, NULL);
-	return bus;
-}
-
-/* resample_lock held. Takes over the reference to want->ctx on success. */
-static int ioeventfd_change(struct hvx_vm *vm, const struct ioev *want, bool pio, bool remove)
-{
-	struct hvx_iobus __rcu **where = pio ? &vm->pio_events : &vm->mmio_events;
-	struct hvx_iobus *pio_bus, *mmio_bus, *old, *bus;
+	struct hvx_ioevents *new, *old;
+	struct eventfd_ctx *drop = NULL;
 	struct ioev *found = NULL;
+	unsigned int i, count;
 
-	pio_bus = rcu_dereference_protected(vm->pio_events, lockdep_is_held(&vm->resample_lock));
-	mmio_bus = rcu_dereference_protected(vm->mmio_events, lockdep_is_held(&vm->resample_lock));
-	old = pio ? pio_bus : mmio_bus;
+	old = rcu_dereference_protected(vm->ioevents, lockdep_is_held(&vm->resample_lock));
+	count = old ? old->count : 0;
 	if (old)
-		found = bsearch(want, old->e, old->count, sizeof(*want), ioev_cmp);
+		found = bsearch(want, old->e, count, sizeof(*want), ioev_cmp);
+	if (remove && (!found || found->ctx != want->ctx))
+		return -ENOENT;
+	if (!remove && found)
+		return -EEXIST;
+	if (!remove && count >= HVX_MAX_IOEVENTFDS)
+		return -ENOSPC;
 
-	if (remove) {
-		if (!found || found->ctx != want->ctx)
-			return -ENOENT;
-		bus = iobus_copy(old, found - old->e, NULL);
-	} else {
-		if (found)
-			return -EEXIST;
-		if (iobus_count(pio_bus) + iobus_count(mmio_bus) >= HVX_MAX_IOEVENTFDS)
-			return -ENOSPC;
-		bus = iobus_copy(old, -1, want);
-	}
-	if (IS_ERR(bus))
-		return PTR_ERR(bus);
+	new = kzalloc(struct_size(new, e, count + 1), GFP_KERNEL_ACCOUNT);
+	if (!new)
+		return -ENOMEM;
+	for (i = 0; i < count; i++)
+		if (&old->e[i] != found)
+			new->e[new->count++] = old->e[i];
+	if (found)
+		drop = found->ctx;
+	else
+		new->e[new->count++] = *want;
+	sort(new->e, new->count, sizeof(new->e[0]), ioev_cmp, NULL);
 
-	rcu_assign_pointer(*where, bus);
-	if (old) {
-		old->drop = remove ? found->ctx : NULL;
-		call_rcu(&old->rcu, iobus_free_rcu);
-	}
+	rcu_assign_pointer(vm->ioevents, new);
+	synchronize_rcu_expedited();
+	if (drop)
+		eventfd_ctx_put(drop);
+	kfree(old);
 	return 0;
 }
 
@@ -466,6 +420,7 @@ int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg)
 	struct ioev want = {
 		.addr = arg->addr,
 		.len = arg->len,
+		.pio = pio,
 		.has_match = arg->flags & HVX_IOEVENTFD_DATAMATCH,
 	};
 	int ret;
@@ -486,7 +441,7 @@ int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg)
 	if (IS_ERR(want.ctx))
 		return PTR_ERR(want.ctx);
 	mutex_lock(&vm->resample_lock);
-	ret = ioeventfd_change(vm, &want, pio, remove);
+	ret = ioeventfd_change(vm, &want, remove);
 	mutex_unlock(&vm->resample_lock);
 	if (ret || remove)
 		eventfd_ctx_put(want.ctx);
@@ -496,15 +451,10 @@ int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg)
 /* No vCPU runs any more. */
 void hvx_ioeventfd_release(struct hvx_vm *vm)
 {
-	struct hvx_iobus *bus[2] = {
-		rcu_replace_pointer(vm->pio_events, NULL, true),
-		rcu_replace_pointer(vm->mmio_events, NULL, true),
-	};
-	unsigned int i, n;
+	struct hvx_ioevents *all = rcu_replace_pointer(vm->ioevents, NULL, true);
+	unsigned int i;
 
-	for (n = 0; n < 2; n++) {
-		for (i = 0; i < iobus_count(bus[n]); i++)
-			eventfd_ctx_put(bus[n]->e[i].ctx);
-		kfree(bus[n]);
-	}
+	for (i = 0; all && i < all->count; i++)
+		eventfd_ctx_put(all->e[i].ctx);
+	kfree(all);
 }
