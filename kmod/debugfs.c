@@ -5,8 +5,6 @@
 #include <linux/seq_file.h>
 #include "hvx.h"
 
-#define NR_COUNTERS	(offsetof(struct hvx_stats, reserved) / sizeof(u64))
-
 static struct dentry *root;
 
 /* The counters in the order of struct hvx_stats. */
@@ -21,29 +19,27 @@ static const char *const names[] = {
 	"pages_zapped", "tlb_flush", "table_pages",
 	"ioeventfd", "irqfd", "msr_refused",
 };
-static_assert(ARRAY_SIZE(names) == NR_COUNTERS);
-static_assert(sizeof(struct hvx_stats) % sizeof(u64) == 0);
+static_assert(sizeof(u64) * ARRAY_SIZE(names) == offsetof(struct hvx_stats, reserved));
 
 /* Counters are added to without locks: a sum is as of no exact moment. */
 void hvx_vm_stats(struct hvx_vm *vm, struct hvx_stats *sum)
 {
-	u64 *to = (u64 *)sum;
 	struct hvx_vcpu *vcpu;
-	unsigned int n;
-	int i;
+	int i, n;
 
 	*sum = vm->stats;
 	hvx_for_each_vcpu(i, vcpu, vm)
-		for (n = 0; n < NR_COUNTERS; n++)
-			to[n] += READ_ONCE(((const u64 *)&vcpu->stats)[n]);
+		for (n = 0; n < ARRAY_SIZE(names); n++)
+			((u64 *)sum)[n] += READ_ONCE(((const u64 *)&vcpu->stats)[n]);
 }
 
-static void show(struct seq_file *m, const struct hvx_stats *s)
+static int show(struct seq_file *m, const struct hvx_stats *s)
 {
-	unsigned int n;
+	int n;
 
-	for (n = 0; n < NR_COUNTERS; n++)
+	for (n = 0; n < ARRAY_SIZE(names); n++)
 		seq_printf(m, "%s %llu\n", names[n], ((const u64 *)s)[n]);
+	return 0;
 }
 
 static int vm_stats_show(struct seq_file *m, void *unused)
@@ -51,17 +47,13 @@ static int vm_stats_show(struct seq_file *m, void *unused)
 	struct hvx_stats sum;
 
 	hvx_vm_stats(m->private, &sum);
-	show(m, &sum);
-	return 0;
+	return show(m, &sum);
 }
 DEFINE_SHOW_ATTRIBUTE(vm_stats);
 
 static int vcpu_stats_show(struct seq_file *m, void *unused)
 {
-	struct hvx_vcpu *vcpu = m->private;
-
-	show(m, &vcpu->stats);
-	return 0;
+	return show(m, m->private);
 }
 DEFINE_SHOW_ATTRIBUTE(vcpu_stats);
 
@@ -73,7 +65,6 @@ void hvx_debugfs_init(void)
 void hvx_debugfs_exit(void)
 {
 	debugfs_remove_recursive(root);
-	root = NULL;
 }
 
 void hvx_debugfs_add_vm(struct hvx_vm *vm)
@@ -90,8 +81,8 @@ void hvx_debugfs_add_vcpu(struct hvx_vcpu *vcpu)
 	char name[16];
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->id);
-	vcpu->debugfs = debugfs_create_dir(name, vcpu->vm->debugfs);
-	debugfs_create_file("stats", 0400, vcpu->debugfs, vcpu, &vcpu_stats_fops);
+	debugfs_create_file("stats", 0400, debugfs_create_dir(name, vcpu->vm->debugfs), vcpu,
+			    &vcpu_stats_fops);
 }
 
 /* Waits for readers; the vCPUs' entries lie below the VM's. */
