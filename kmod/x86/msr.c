@@ -30,35 +30,115 @@
 #define DE_CFG_RESET		BIT(1)			/* LFENCE serialises */
 #define VM_CR_NO_SVM		(BIT(3) | BIT(4))	/* SVM disabled and locked */
 
+enum msr_kind {
+	CONST,			/* reads as ->value; writes within ->mask are ignored */
+	WRITE_ONLY,		/* the same, but a read is #GP */
+	SWITCHED,		/* the CPU switches it: no exits, no filter */
+	SWITCHED_ADDR,		/* the same, canonical addresses only */
+	PV,			/* pv.c */
+	TSC, TSC_ADJUST, TSC_AUX, APICBASE, EFER, PAT,
+	/* The rest lie in vcpu->kept[] and start with ->value; with rules of their own: */
+	KEPT,
+	KEPT_HOST,		/* the guest's writes do nothing, a restore counts */
+	KEPT_MISC_ENABLE, KEPT_MTRR, KEPT_MC0,
+};
+
 /* Indices in vcpu->kept[]. */
 enum {
-	KEPT_MTRR_FIXED,
-	KEPT_MTRR_VAR = KEPT_MTRR_FIXED + 11,
-	KEPT_MTRR_DEF = KEPT_MTRR_VAR + 2 * MTRR_VARS,
-	KEPT_MCG_STATUS,
-	KEPT_MCG_CTL,
-	KEPT_MC0,		/* CTL, STATUS, ADDR, MISC */
-	KEPT_UCODE = KEPT_MC0 + 4,
-	KEPT_HWCR,
-	KEPT_DE_CFG,
-	KEPT_NR
+	AT_MTRR_FIXED,
+	AT_MTRR_VAR = AT_MTRR_FIXED + 11,
+	AT_MTRR_DEF = AT_MTRR_VAR + 2 * MTRR_VARS,
+	AT_MCG_STATUS,
+	AT_MCG_CTL,
+	AT_MC0,			/* CTL, STATUS, ADDR, MISC */
+	AT_UCODE = AT_MC0 + 4,
+	AT_MISC_ENABLE,
+	AT_HWCR,
+	AT_DE_CFG,
+	AT_NR
 };
-static_assert(KEPT_NR <= ARRAY_SIZE(((struct hvx_vcpu *)0)->kept));
-
-struct msr_row;
-typedef int get_fn(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val, bool host);
-typedef int set_fn(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val, bool host);
+static_assert(AT_NR <= ARRAY_SIZE(((struct hvx_vcpu *)0)->kept));
 
 struct msr_row {
 	u32 first, last;
-	get_fn *get;		/* NULL: #GP */
-	set_fn *set;		/* NULL: #GP */
-	u64 arg;		/* the constant, the bits that exist, or the index in kept[] */
-	u32 flags;
+	u8 kind;
+	bool save;		/* in HVX_GET_MSR_LIST */
+	u64 mask;		/* bits that a write may have, else #GP; 0: read-only */
+	u64 value;		/* at power-up */
+	u8 at;			/* index in kept[] */
 };
-#define ROW_SAVE	BIT(0)	/* in HVX_GET_MSR_LIST */
-#define ROW_SWITCHED	BIT(1)	/* the CPU switches it: no exits, no filter */
-#define ROW_ADDRESS	BIT(2)	/* canonical addresses only */
+#define ONE(i)		(i), (i)
+#define ANY		(~0ULL)
+#define IGNORED		CONST, false, ANY	/* reads as zero */
+
+/*
+ * In order of index. Left out on purpose, so that guests see that they are not
+ * there: SPEC_CTRL, PRED_CMD, ARCH_CAPABILITIES, XSS, LS_CFG (its SSBD bit would
+ * be believed), RAPL, P-states, MPERF/APERF, and Hyper-V's 0x40000000 on.
+ */
+static const struct msr_row rows[] = {
+	{ 0x00, 0x01, IGNORED },			/* P5 machine check */
+	{ ONE(MSR_IA32_TSC), TSC, false, ANY },
+	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, PV, false, ANY },
+	{ ONE(0x17), CONST },				/* platform id */
+	{ ONE(MSR_IA32_APICBASE), APICBASE, false, ANY },
+	{ ONE(0x2a), IGNORED },				/* power-on configuration */
+	{ ONE(MSR_IA32_FEAT_CTL), CONST, .value = 1 },	/* locked, nothing enabled */
+	{ ONE(MSR_IA32_TSC_ADJUST), TSC_ADJUST, true, ANY },
+	{ ONE(MSR_IA32_UCODE_WRITE), WRITE_ONLY, false, ANY },
+	{ ONE(MSR_IA32_UCODE_REV), KEPT_HOST, true, ANY, 0, AT_UCODE },
+	{ 0xc1, 0xc2, IGNORED },			/* P6 counters */
+	{ ONE(MSR_PLATFORM_INFO), CONST },
+	{ ONE(MSR_MTRRcap), CONST, .value = MTRR_CAP },
+	{ ONE(MSR_IA32_SYSENTER_CS), SWITCHED, true, ANY },
+	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, SWITCHED_ADDR, true, ANY },
+	{ ONE(MSR_IA32_MCG_CAP), CONST, .value = MCG_CAP },
+	{ ONE(MSR_IA32_MCG_STATUS), KEPT, true, 7, 0, AT_MCG_STATUS },
+	{ ONE(MSR_IA32_MCG_CTL), KEPT, true, ANY, ANY, AT_MCG_CTL },
+	{ 0x186, 0x187, IGNORED },			/* P6 event selects */
+	{ 0x198, 0x199, IGNORED },			/* IA32_PERF_STATUS, _CTL */
+	{ ONE(MSR_IA32_MISC_ENABLE), KEPT_MISC_ENABLE, true, ANY,
+	  MISC_ENABLE_RW | MISC_ENABLE_RO, AT_MISC_ENABLE },
+	/* LBR and BTF are asked for by debuggers and have no effect. */
+	{ ONE(MSR_IA32_DEBUGCTLMSR), CONST, false, 3 },
+	{ MSR_IA32_LASTBRANCHFROMIP, MSR_IA32_LASTINTTOIP, CONST },
+	{ 0x200, 0x200 + 2 * MTRR_VARS - 1, KEPT_MTRR, true, ANY, 0, AT_MTRR_VAR },
+	{ ONE(0x250), KEPT_MTRR, true, ANY, MTRR_FIXED_WB, AT_MTRR_FIXED },
+	{ 0x258, 0x259, KEPT_MTRR, true, ANY, MTRR_FIXED_WB, AT_MTRR_FIXED + 1 },
+	{ 0x268, 0x26f, KEPT_MTRR, true, ANY, MTRR_FIXED_WB, AT_MTRR_FIXED + 3 },
+	{ ONE(MSR_IA32_CR_PAT), PAT, true, ANY },
+	{ ONE(MSR_MTRRdefType), KEPT_MTRR, true, 0xcff, MTRR_DEF_WB, AT_MTRR_DEF },
+	{ MSR_IA32_MC0_CTL, MSR_IA32_MC0_MISC, KEPT_MC0, true, ANY, 0, AT_MC0 },
+	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, PV, true, ANY },
+	{ ONE(MSR_KVM_ASYNC_PF_EN), PV, false, ANY },
+	{ MSR_KVM_STEAL_TIME, MSR_KVM_POLL_CONTROL, PV, true, ANY },
+	{ MSR_KVM_ASYNC_PF_INT, MSR_KVM_ASYNC_PF_ACK, PV, false, ANY },
+	{ ONE(MSR_EFER), EFER, false, ANY },
+	{ ONE(MSR_STAR), SWITCHED, true, ANY },
+	{ MSR_LSTAR, MSR_CSTAR, SWITCHED_ADDR, true, ANY },
+	{ ONE(MSR_SYSCALL_MASK), SWITCHED, true, ANY },
+	{ MSR_FS_BASE, MSR_GS_BASE, SWITCHED_ADDR, false, ANY },
+	{ ONE(MSR_KERNEL_GS_BASE), SWITCHED_ADDR, true, ANY },
+	{ ONE(MSR_TSC_AUX), TSC_AUX, true, U32_MAX },
+	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, IGNORED },
+	{ ONE(MSR_AMD64_SYSCFG), IGNORED },
+	{ ONE(MSR_K7_HWCR), KEPT, true, ANY, HWCR_RESET, AT_HWCR },
+	{ ONE(MSR_K8_TOP_MEM1), IGNORED },
+	{ ONE(MSR_K8_TOP_MEM2), IGNORED },
+	{ ONE(MSR_AMD64_NB_CFG), IGNORED },
+	{ ONE(MSR_AMD64_PATCH_LOADER), WRITE_ONLY, false, ANY },
+	{ ONE(MSR_K8_INT_PENDING_MSG), IGNORED },
+	{ ONE(MSR_FAM10H_MMIO_CONF_BASE), IGNORED },
+	{ MSR_K8_TSEG_ADDR, MSR_K8_TSEG_MASK, IGNORED },
+	{ ONE(MSR_VM_CR), CONST, false, ANY, VM_CR_NO_SVM },
+	{ ONE(MSR_VM_HSAVE_PA), CONST },
+	{ MSR_AMD64_OSVW_ID_LENGTH, MSR_AMD64_OSVW_STATUS, IGNORED },
+	{ MSR_AMD64_DC_CFG, MSR_AMD64_DC_CFG + 1, IGNORED },	/* and BU_CFG */
+	{ ONE(MSR_AMD64_DE_CFG), KEPT, true, ANY, DE_CFG_RESET, AT_DE_CFG },
+	{ ONE(MSR_AMD64_BU_CFG2), IGNORED },
+	{ ONE(MSR_F15H_EX_CFG), IGNORED },
+};
+#define for_each_row(row) for ((row) = rows; (row) < rows + ARRAY_SIZE(rows); (row)++)
 
 /* ------------------------------------------------------------------- TSC */
 
@@ -139,9 +219,7 @@ static void tsc_power_up(struct hvx_vcpu *vcpu)
  */
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
 {
-	u64 old_ratio = vcpu->tsc_ratio, diff;
-	u32 old_khz = vcpu->tsc_khz;
-	int ret;
+	u64 diff;
 
 	if (!khz)
 		khz = tsc_khz;
@@ -153,44 +231,26 @@ int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
 			return -EINVAL;
 		khz = tsc_khz;
 	}
-	if (khz == old_khz)
+	if (khz == vcpu->tsc_khz)
 		return 0;
+	if (hvx_backend->set_tsc_khz(vcpu, khz))
+		return -EINVAL;
 	vcpu->tsc_khz = khz;
 	WRITE_ONCE(vcpu->tsc_ratio, khz == tsc_khz ? 0 : div_u64((u64)khz << 32, tsc_khz));
-	ret = hvx_backend->set_tsc_khz(vcpu, khz);
-	if (ret) {
-		vcpu->tsc_khz = old_khz;
-		WRITE_ONCE(vcpu->tsc_ratio, old_ratio);
-	}
-	return ret;
-}
-
-static int get_tsc(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val, bool host)
-{
-	*val = hvx_read_guest_tsc(vcpu);
 	return 0;
 }
 
 /* SDM vol. 3 "IA32_TSC_ADJUST": software's writes to the TSC show there; a restore does not. */
-static int set_tsc(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val, bool host)
+static void set_tsc(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	u64 old = vcpu->tsc_offset;
 
 	hvx_write_guest_tsc(vcpu, val);
 	if (!host)
 		vcpu->tsc_adjust += vcpu->tsc_offset - old;
-	return 0;
 }
 
-static int get_tsc_adjust(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-			  bool host)
-{
-	*val = vcpu->tsc_adjust;
-	return 0;
-}
-
-static int set_tsc_adjust(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			  bool host)
+static void set_tsc_adjust(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	u64 delta = val - vcpu->tsc_adjust;
 
@@ -199,7 +259,6 @@ static int set_tsc_adjust(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 
 		WRITE_ONCE(vcpu->tsc_offset, vcpu->tsc_offset + delta);
 		tsc_changed(vcpu);
 	}
-	return 0;
 }
 
 static bool has_tsc_aux(struct hvx_vcpu *vcpu)
@@ -212,61 +271,15 @@ static bool has_tsc_aux(struct hvx_vcpu *vcpu)
 	return e && (e->ecx & BIT(22));
 }
 
-static int get_tsc_aux(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-		       bool host)
+static void set_tsc_aux(struct hvx_vcpu *vcpu, u64 val)
 {
-	if (!host && !has_tsc_aux(vcpu))
-		return 1;
-	*val = vcpu->tsc_aux;
-	return 0;
-}
-
-static int set_tsc_aux(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-		       bool host)
-{
-	if (val >> 32 || (!host && !has_tsc_aux(vcpu)))
-		return 1;
 	/* RDTSCP reads the CPU's own: while loaded, that is the guest's. */
 	if (vcpu->fpu_loaded && boot_cpu_has(X86_FEATURE_RDTSCP))
 		wrmsrq(MSR_TSC_AUX, val);
 	vcpu->tsc_aux = val;
-	return 0;
 }
 
-/* ------------------------------------------------- constants, kept, switched */
-
-static int get_const(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-		     bool host)
-{
-	*val = row->arg;
-	return 0;
-}
-
-static int set_ignore(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-		      bool host)
-{
-	return 0;
-}
-
-static int get_kept(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-		    bool host)
-{
-	*val = vcpu->kept[row->arg + index - row->first];
-	return 0;
-}
-
-static int set_kept(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val, bool host)
-{
-	vcpu->kept[row->arg + index - row->first] = val;
-	return 0;
-}
-
-/* The guest's writes do nothing, a restore counts. */
-static int set_kept_host(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			 bool host)
-{
-	return host ? set_kept(vcpu, row, index, val, host) : 0;
-}
+/* ------------------------------------------------------------ rules of writes */
 
 bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr)
 {
@@ -275,31 +288,8 @@ bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr)
 	return (u64)((s64)(addr << shift) >> shift) == addr;
 }
 
-static int get_switched(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-			bool host)
-{
-	return hvx_backend->get_msr(vcpu, index, val) ? 1 : 0;
-}
-
-static int set_switched(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			bool host)
-{
-	if ((row->flags & ROW_ADDRESS) && !hvx_canonical(vcpu, val))
-		return 1;
-	return hvx_backend->set_msr(vcpu, index, val) ? 1 : 0;
-}
-
-/* -------------------------------------------------- those with rules of their own */
-
-static int get_efer(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-		    bool host)
-{
-	*val = hvx_backend->get_efer(vcpu);
-	return 0;
-}
-
 /* APM vol. 2 3.1.7: LMA follows LME and CR0.PG; LME is fixed while paging is on. */
-static int set_efer(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val, bool host)
+static int set_efer(struct hvx_vcpu *vcpu, u64 val)
 {
 	u64 old = hvx_backend->get_efer(vcpu);
 
@@ -312,216 +302,31 @@ static int set_efer(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index,
 	return 0;
 }
 
-static int get_apic_base(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-			 bool host)
-{
-	*val = vcpu->apic_base;
-	return 0;
-}
-
-static int set_apic_base(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			 bool host)
-{
-	return hvx_lapic_set_base(vcpu, val, host) ? 1 : 0;
-}
-
-static int get_pat(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val, bool host)
-{
-	*val = vcpu->pat;
-	return 0;
-}
-
-/* Memory types 0, 1, 4..7 in each byte. */
-static bool pat_ok(u64 val)
+static int set_pat(struct hvx_vcpu *vcpu, u64 val)
 {
 	const u64 ones = 0x0101010101010101ULL;
 
-	if (val & ~(7 * ones))
-		return false;
-	/* 2 and 3 have bit 1 without bit 2. */
-	return !((val >> 1) & ~(val >> 2) & ones);
-}
-
-static int set_pat(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val, bool host)
-{
-	if (!pat_ok(val))
+	/* Memory types 0, 1, 4..7 in each byte: 2 and 3 have bit 1 without bit 2. */
+	if ((val & ~(7 * ones)) || ((val >> 1) & ~(val >> 2) & ones))
 		return 1;
 	vcpu->pat = val;
-	hvx_backend->set_msr(vcpu, index, val);
-	return 0;
+	return hvx_backend->set_msr(vcpu, MSR_IA32_CR_PAT, val);
 }
 
-static int get_misc_enable(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-			   bool host)
+/* SDM vol. 3 "Memory Type Range Registers": types, and the bits that exist in variable ranges. */
+static bool mtrr_ok(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 {
-	*val = vcpu->misc_enable;
-	return 0;
+	bool variable = index < 0x250, mask = variable && (index & 1);
+	int i, types = variable ? !mask : index == MSR_MTRRdefType ? 1 : 8;
+
+	for (i = 0; i < types; i++)	/* UC, WC, WT, WP, WB */
+		if (((val >> i * 8) & 0xff) > 7 || !(BIT((val >> i * 8) & 7) & 0x73))
+			return false;
+	return !variable || !(val & ~(GENMASK_ULL((host ? 52 : vcpu->phys_bits) - 1, 12) |
+				      (mask ? BIT(11) : 0xff)));
 }
 
-static int set_misc_enable(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			   bool host)
-{
-	vcpu->misc_enable = (val & MISC_ENABLE_RW) | MISC_ENABLE_RO;
-	return 0;
-}
-
-static bool mtrr_type_ok(u8 type)
-{
-	return type < 8 && (BIT(type) & 0x73);	/* UC, WC, WT, WP, WB */
-}
-
-static int set_mtrr_fixed(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			  bool host)
-{
-	int i;
-
-	for (i = 0; i < 8; i++)
-		if (!mtrr_type_ok(val >> i * 8))
-			return 1;
-	return set_kept(vcpu, row, index, val, host);
-}
-
-static int set_mtrr_var(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			bool host)
-{
-	/* Bits that exist, SDM vol. 3 "Variable Range MTRRs". */
-	u64 bits = GENMASK_ULL((host ? 52 : vcpu->phys_bits) - 1, 12);
-
-	if (index & 1)
-		bits |= BIT(11);
-	else if (!mtrr_type_ok(val))
-		return 1;
-	else
-		bits |= 0xff;
-	return val & ~bits ? 1 : set_kept(vcpu, row, index, val, host);
-}
-
-static int set_mtrr_def(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			bool host)
-{
-	if ((val & ~0xcffULL) || !mtrr_type_ok(val))
-		return 1;
-	return set_kept(vcpu, row, index, val, host);
-}
-
-static int set_mcg_status(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			  bool host)
-{
-	return val & ~7ULL ? 1 : set_kept(vcpu, row, index, val, host);
-}
-
-/* CTL takes anything, the others only zero from the guest: no error is ever logged. */
-static int set_mc0(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val, bool host)
-{
-	if (index != row->first && val && !host)
-		return 1;
-	return set_kept(vcpu, row, index, val, host);
-}
-
-/* LBR and BTF are asked for by debuggers and have no effect. */
-static int set_debugctl(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-			bool host)
-{
-	return val & ~3ULL ? 1 : 0;
-}
-
-static int get_pv(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val, bool host)
-{
-	return hvx_pv_get_msr(vcpu, index, val) ? 1 : 0;
-}
-
-static int set_pv(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val, bool host)
-{
-	return hvx_pv_set_msr(vcpu, index, val, host) ? 1 : 0;
-}
-
-static int get_lapic(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 *val,
-		     bool host)
-{
-	return hvx_lapic_msr_read(vcpu, index, val) ? 1 : 0;
-}
-
-static int set_lapic(struct hvx_vcpu *vcpu, const struct msr_row *row, u32 index, u64 val,
-		     bool host)
-{
-	return hvx_lapic_msr_write(vcpu, index, val) ? 1 : 0;
-}
-
-/* ------------------------------------------------------------------ policy */
-
-#define ONE(i)		(i), (i)
-#define ZERO		get_const, set_ignore	/* reads zero, writes are ignored */
-
-/*
- * In order of index. Left out on purpose, so that guests see that they are not
- * there: SPEC_CTRL, PRED_CMD, ARCH_CAPABILITIES, XSS, LS_CFG (its SSBD bit would
- * be believed), RAPL, P-states, MPERF/APERF, and Hyper-V's 0x40000000 on.
- */
-static const struct msr_row rows[] = {
-	{ 0x00, 0x01, ZERO },				/* P5 machine check */
-	{ ONE(0x10), get_tsc, set_tsc },
-	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, get_pv, set_pv },
-	{ ONE(0x17), get_const },			/* platform id */
-	{ ONE(MSR_IA32_APICBASE), get_apic_base, set_apic_base },
-	{ ONE(0x2a), ZERO },				/* power-on configuration */
-	{ ONE(MSR_IA32_FEAT_CTL), get_const, NULL, 1 },	/* locked, nothing enabled */
-	{ ONE(MSR_IA32_TSC_ADJUST), get_tsc_adjust, set_tsc_adjust, 0, ROW_SAVE },
-	{ ONE(MSR_IA32_UCODE_WRITE), NULL, set_ignore },
-	{ ONE(MSR_IA32_UCODE_REV), get_kept, set_kept_host, KEPT_UCODE, ROW_SAVE },
-	{ 0xc1, 0xc2, ZERO },				/* P6 counters */
-	{ ONE(MSR_PLATFORM_INFO), get_const },
-	{ ONE(MSR_MTRRcap), get_const, NULL, MTRR_CAP },
-	{ ONE(MSR_IA32_SYSENTER_CS), get_switched, set_switched, 0, ROW_SAVE | ROW_SWITCHED },
-	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, get_switched, set_switched, 0,
-	  ROW_SAVE | ROW_SWITCHED | ROW_ADDRESS },
-	{ ONE(MSR_IA32_MCG_CAP), get_const, NULL, MCG_CAP },
-	{ ONE(MSR_IA32_MCG_STATUS), get_kept, set_mcg_status, KEPT_MCG_STATUS, ROW_SAVE },
-	{ ONE(MSR_IA32_MCG_CTL), get_kept, set_kept, KEPT_MCG_CTL, ROW_SAVE },
-	{ 0x186, 0x187, ZERO },				/* P6 event selects */
-	{ 0x198, 0x199, ZERO },				/* IA32_PERF_STATUS, _CTL */
-	{ ONE(MSR_IA32_MISC_ENABLE), get_misc_enable, set_misc_enable, 0, ROW_SAVE },
-	{ ONE(MSR_IA32_DEBUGCTLMSR), get_const, set_debugctl },
-	{ MSR_IA32_LASTBRANCHFROMIP, MSR_IA32_LASTINTTOIP, get_const },
-	{ 0x200, 0x200 + 2 * MTRR_VARS - 1, get_kept, set_mtrr_var, KEPT_MTRR_VAR, ROW_SAVE },
-	{ ONE(0x250), get_kept, set_mtrr_fixed, KEPT_MTRR_FIXED, ROW_SAVE },
-	{ 0x258, 0x259, get_kept, set_mtrr_fixed, KEPT_MTRR_FIXED + 1, ROW_SAVE },
-	{ 0x268, 0x26f, get_kept, set_mtrr_fixed, KEPT_MTRR_FIXED + 3, ROW_SAVE },
-	{ ONE(MSR_IA32_CR_PAT), get_pat, set_pat, 0, ROW_SAVE },
-	{ ONE(MSR_MTRRdefType), get_kept, set_mtrr_def, KEPT_MTRR_DEF, ROW_SAVE },
-	{ MSR_IA32_MC0_CTL, MSR_IA32_MC0_MISC, get_kept, set_mc0, KEPT_MC0, ROW_SAVE },
-	{ ONE(MSR_IA32_TSC_DEADLINE), get_lapic, set_lapic },
-	{ X2APIC_FIRST, X2APIC_LAST, get_lapic, set_lapic },
-	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, get_pv, set_pv, 0, ROW_SAVE },
-	{ ONE(MSR_KVM_ASYNC_PF_EN), get_pv, set_pv },
-	{ MSR_KVM_STEAL_TIME, MSR_KVM_POLL_CONTROL, get_pv, set_pv, 0, ROW_SAVE },
-	{ MSR_KVM_ASYNC_PF_INT, MSR_KVM_ASYNC_PF_ACK, get_pv, set_pv },
-	{ ONE(MSR_EFER), get_efer, set_efer },
-	{ ONE(MSR_STAR), get_switched, set_switched, 0, ROW_SAVE | ROW_SWITCHED },
-	{ MSR_LSTAR, MSR_CSTAR, get_switched, set_switched, 0,
-	  ROW_SAVE | ROW_SWITCHED | ROW_ADDRESS },
-	{ ONE(MSR_SYSCALL_MASK), get_switched, set_switched, 0, ROW_SAVE | ROW_SWITCHED },
-	{ MSR_FS_BASE, MSR_GS_BASE, get_switched, set_switched, 0, ROW_SWITCHED | ROW_ADDRESS },
-	{ ONE(MSR_KERNEL_GS_BASE), get_switched, set_switched, 0,
-	  ROW_SAVE | ROW_SWITCHED | ROW_ADDRESS },
-	{ ONE(MSR_TSC_AUX), get_tsc_aux, set_tsc_aux, 0, ROW_SAVE },
-	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, ZERO },
-	{ ONE(MSR_AMD64_SYSCFG), ZERO },
-	{ ONE(MSR_K7_HWCR), get_kept, set_kept, KEPT_HWCR, ROW_SAVE },
-	{ ONE(MSR_K8_TOP_MEM1), ZERO },
-	{ ONE(MSR_K8_TOP_MEM2), ZERO },
-	{ ONE(MSR_AMD64_NB_CFG), ZERO },
-	{ ONE(MSR_AMD64_PATCH_LOADER), NULL, set_ignore },
-	{ ONE(MSR_K8_INT_PENDING_MSG), ZERO },
-	{ ONE(MSR_FAM10H_MMIO_CONF_BASE), ZERO },
-	{ MSR_K8_TSEG_ADDR, MSR_K8_TSEG_MASK, ZERO },
-	{ ONE(MSR_VM_CR), get_const, set_ignore, VM_CR_NO_SVM },
-	{ ONE(MSR_VM_HSAVE_PA), get_const },
-	{ MSR_AMD64_OSVW_ID_LENGTH, MSR_AMD64_OSVW_STATUS, ZERO },
-	{ MSR_AMD64_DC_CFG, MSR_AMD64_DC_CFG + 1, ZERO },	/* and BU_CFG */
-	{ ONE(MSR_AMD64_DE_CFG), get_kept, set_kept, KEPT_DE_CFG, ROW_SAVE },
-	{ ONE(MSR_AMD64_BU_CFG2), ZERO },
-	{ ONE(MSR_F15H_EX_CFG), ZERO },
-};
+/* ------------------------------------------------------------------ access */
 
 static const struct msr_row *find_row(u32 index)
 {
@@ -545,29 +350,118 @@ static int unknown(const struct hvx_vcpu *vcpu, bool host)
 	return !host && (vcpu->vm->flags & HVX_VM_EXIT_MSR) ? HVX_MSR_TO_USER : 1;
 }
 
+/* Those of the local APIC have no row: they are the ones that are in a hurry. */
+static bool is_lapic(u32 index)
+{
+	return index == MSR_IA32_TSC_DEADLINE ||
+	       index - X2APIC_FIRST <= X2APIC_LAST - X2APIC_FIRST;
+}
+
 int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host)
 {
 	const struct msr_row *row;
 
-	if (index - X2APIC_FIRST <= X2APIC_LAST - X2APIC_FIRST)
-		return hvx_lapic_msr_read(vcpu, index, val) ? 1 : 0;
+	if (is_lapic(index))
+		return hvx_lapic_msr_read(vcpu, index, val);
 	row = find_row(index);
 	if (unlikely(!row))
 		return unknown(vcpu, host);
-	return row->get ? row->get(vcpu, row, index, val, host) : 1;
+	switch (row->kind) {
+	case CONST:
+		*val = row->value;
+		break;
+	case WRITE_ONLY:
+		return 1;
+	case SWITCHED:
+	case SWITCHED_ADDR:
+		return hvx_backend->get_msr(vcpu, index, val);
+	case PV:
+		return hvx_pv_get_msr(vcpu, index, val);
+	case TSC:
+		*val = hvx_read_guest_tsc(vcpu);
+		break;
+	case TSC_ADJUST:
+		*val = vcpu->tsc_adjust;
+		break;
+	case TSC_AUX:
+		if (!host && !has_tsc_aux(vcpu))
+			return 1;
+		*val = vcpu->tsc_aux;
+		break;
+	case APICBASE:
+		*val = vcpu->apic_base;
+		break;
+	case EFER:
+		*val = hvx_backend->get_efer(vcpu);
+		break;
+	case PAT:
+		*val = vcpu->pat;
+		break;
+	default:
+		*val = vcpu->kept[row->at + index - row->first];
+	}
+	return 0;
 }
 
 int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 {
 	const struct msr_row *row;
 
-	if (index - X2APIC_FIRST <= X2APIC_LAST - X2APIC_FIRST ||
-	    likely(index == MSR_IA32_TSC_DEADLINE))
-		return hvx_lapic_msr_write(vcpu, index, val) ? 1 : 0;
+	if (is_lapic(index))
+		return hvx_lapic_msr_write(vcpu, index, val);
 	row = find_row(index);
 	if (unlikely(!row))
 		return unknown(vcpu, host);
-	return row->set ? row->set(vcpu, row, index, val, host) : 1;
+	if (!row->mask || (val & ~row->mask))
+		return 1;
+	switch (row->kind) {
+	case CONST:
+	case WRITE_ONLY:
+		return 0;
+	case SWITCHED_ADDR:
+		if (!hvx_canonical(vcpu, val))
+			return 1;
+		fallthrough;
+	case SWITCHED:
+		return hvx_backend->set_msr(vcpu, index, val);
+	case PV:
+		return hvx_pv_set_msr(vcpu, index, val, host);
+	case TSC:
+		set_tsc(vcpu, val, host);
+		return 0;
+	case TSC_ADJUST:
+		set_tsc_adjust(vcpu, val, host);
+		return 0;
+	case TSC_AUX:
+		if (!host && !has_tsc_aux(vcpu))
+			return 1;
+		set_tsc_aux(vcpu, val);
+		return 0;
+	case APICBASE:
+		return hvx_lapic_set_base(vcpu, val, host);
+	case EFER:
+		return set_efer(vcpu, val);
+	case PAT:
+		return set_pat(vcpu, val);
+	case KEPT_HOST:
+		if (!host)
+			return 0;
+		break;
+	case KEPT_MISC_ENABLE:
+		val = (val & MISC_ENABLE_RW) | MISC_ENABLE_RO;
+		break;
+	case KEPT_MTRR:
+		if (!mtrr_ok(vcpu, index, val, host))
+			return 1;
+		break;
+	case KEPT_MC0:
+		/* CTL takes anything, the others only zero from the guest: no error is ever logged. */
+		if (index != row->first && val && !host)
+			return 1;
+		break;
+	}
+	vcpu->kept[row->at + index - row->first] = val;
+	return 0;
 }
 
 /* -E2BIG with the count where room is too small. */
@@ -577,8 +471,8 @@ int hvx_msr_list(u32 *out, unsigned int room, unsigned int *count)
 	unsigned int n = 0;
 	u32 index;
 
-	for (row = rows; row < rows + ARRAY_SIZE(rows); row++) {
-		if (!(row->flags & ROW_SAVE))
+	for_each_row(row) {
+		if (!row->save)
 			continue;
 		for (index = row->first; index <= row->last; index++, n++)
 			if (n < room)
@@ -593,27 +487,20 @@ void hvx_msr_reset(struct hvx_vcpu *vcpu)
 {
 	const struct msr_row *row;
 	u32 index;
-	int i;
 
-	memset(vcpu->kept, 0, sizeof(vcpu->kept));
-	for (i = 0; i < 11; i++)
-		vcpu->kept[KEPT_MTRR_FIXED + i] = MTRR_FIXED_WB;
-	vcpu->kept[KEPT_MTRR_DEF] = MTRR_DEF_WB;
-	vcpu->kept[KEPT_HWCR] = HWCR_RESET;
-	vcpu->kept[KEPT_DE_CFG] = DE_CFG_RESET;
-	vcpu->kept[KEPT_MCG_CTL] = ~0ULL;
-	/* The host's, so that the guest judges the CPU's errata as the host does. */
-	if (rdmsrq_safe(MSR_IA32_UCODE_REV, &vcpu->kept[KEPT_UCODE]))
-		vcpu->kept[KEPT_UCODE] = 0;
-	vcpu->misc_enable = MISC_ENABLE_RW | MISC_ENABLE_RO;
-	vcpu->spec_ctrl = 0;
-
-	for (row = rows; row < rows + ARRAY_SIZE(rows); row++)
-		if (row->flags & ROW_SWITCHED)
-			for (index = row->first; index <= row->last; index++)
+	for_each_row(row) {
+		for (index = row->first; index <= row->last; index++) {
+			if (row->kind >= KEPT)
+				vcpu->kept[row->at + index - row->first] = row->value;
+			else if (row->kind == SWITCHED || row->kind == SWITCHED_ADDR)
 				hvx_backend->set_msr(vcpu, index, 0);
-	set_pat(vcpu, NULL, MSR_IA32_CR_PAT, PAT_RESET, true);
-	set_tsc_aux(vcpu, NULL, MSR_TSC_AUX, 0, true);
+		}
+	}
+	/* The host's, so that the guest judges the CPU's errata as the host does. */
+	if (rdmsrq_safe(MSR_IA32_UCODE_REV, &vcpu->kept[AT_UCODE]))
+		vcpu->kept[AT_UCODE] = 0;
+	set_pat(vcpu, PAT_RESET);
+	set_tsc_aux(vcpu, 0);
 	tsc_power_up(vcpu);
 }
 
@@ -634,8 +521,9 @@ static bool range_ok(const struct hvx_msr_range *r)
 		return false;
 	if (r->first <= X2APIC_LAST && r->last >= X2APIC_FIRST)
 		return false;
-	for (row = rows; row < rows + ARRAY_SIZE(rows); row++)
-		if ((row->flags & ROW_SWITCHED) && r->first <= row->last && r->last >= row->first)
+	for_each_row(row)
+		if ((row->kind == SWITCHED || row->kind == SWITCHED_ADDR) &&
+		    r->first <= row->last && r->last >= row->first)
 			return false;
 	return true;
 }
@@ -644,26 +532,25 @@ static bool range_ok(const struct hvx_msr_range *r)
 int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_filter *arg)
 {
 	struct hvx_msr_filter_tbl *new = NULL, *old;
-	size_t size;
 	unsigned int i;
+	int ret = 0;
 
 	if (arg->count > HVX_MAX_MSR_RANGES || arg->pad)
 		return -EINVAL;
 	if (arg->count) {
-		size = arg->count * sizeof(new->range[0]);
-		new = kmalloc(sizeof(*new) + size, GFP_KERNEL_ACCOUNT);
+		new = kmalloc(struct_size(new, range, arg->count), GFP_KERNEL_ACCOUNT);
 		if (!new)
 			return -ENOMEM;
 		new->count = arg->count;
-		if (copy_from_user(new->range, u64_to_user_ptr(arg->ranges), size)) {
+		if (copy_from_user(new->range, u64_to_user_ptr(arg->ranges),
+				   arg->count * sizeof(new->range[0])))
+			ret = -EFAULT;
+		for (i = 0; !ret && i < new->count; i++)
+			if (!range_ok(&new->range[i]))
+				ret = -EINVAL;
+		if (ret) {
 			kfree(new);
-			return -EFAULT;
-		}
-		for (i = 0; i < new->count; i++) {
-			if (!range_ok(&new->range[i])) {
-				kfree(new);
-				return -EINVAL;
-			}
+			return ret;
 		}
 	}
 	old = rcu_replace_pointer(vm->msr_filter, new, lockdep_is_held(&vm->lock));
