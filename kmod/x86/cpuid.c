@@ -19,68 +19,18 @@
 
 enum { EAX, EBX, ECX, EDX };
 
+/* Sets of registers, for the table. */
+#define A	BIT(EAX)
+#define B	BIT(EBX)
+#define C	BIT(ECX)
+#define D	BIT(EDX)
+
 #define F(name)		BIT(X86_FEATURE_##name & 31)
-
-#define L1_ECX_AVX	(F(FMA) | F(AVX) | F(F16C))
-#define L1_ECX		(F(XMM3) | F(PCLMULQDQ) | F(SSSE3) | F(CX16) | F(PCID) |	\
-			 F(XMM4_1) | F(XMM4_2) | F(MOVBE) | F(POPCNT) | F(AES) |	\
-			 F(XSAVE) | F(RDRAND) | L1_ECX_AVX)
-/* Emulated, so offered on every host. OSXSAVE is worked out at each read. */
-#define L1_ECX_ALWAYS	(F(X2APIC) | F(TSC_DEADLINE_TIMER) | F(HYPERVISOR))
-#define L1_EDX_BOTH	(F(FPU) | F(VME) | F(DE) | F(PSE) | F(TSC) | F(MSR) | F(PAE) |	\
-			 F(MCE) | F(CX8) | F(APIC) | F(MTRR) | F(PGE) | F(MCA) |	\
-			 F(CMOV) | F(PAT) | F(PSE36) | F(MMX) | F(FXSR))
-#define L1_EDX		(L1_EDX_BOTH | F(SEP) | F(CLFLUSH) | F(XMM) | F(XMM2) | F(SELFSNOOP))
-
-#define L7_EBX_AVX	F(AVX2)
-#define L7_EBX_AVX512	(F(AVX512F) | F(AVX512DQ) | F(AVX512IFMA) | F(AVX512PF) |	\
-			 F(AVX512ER) | F(AVX512CD) | F(AVX512BW) | F(AVX512VL))
-/* Not: SGX, HLE, RTM, PQM/PQE, MPX, PT. */
-#define L7_EBX		(F(FSGSBASE) | F(BMI1) | F(FDP_EXCPTN_ONLY) | F(SMEP) | F(BMI2) |	\
-			 F(ERMS) | F(INVPCID) | F(ZERO_FCS_FDS) | F(RDSEED) | F(ADX) |	\
-			 F(SMAP) | F(CLFLUSHOPT) | F(CLWB) | F(SHA_NI) |		\
-			 L7_EBX_AVX | L7_EBX_AVX512)
-#define L7_EBX_ALWAYS	F(TSC_ADJUST)
-#define L7_ECX_AVX	(F(VAES) | F(VPCLMULQDQ))
-#define L7_ECX_AVX512	(F(AVX512VBMI) | F(AVX512_VBMI2) | F(AVX512_VNNI) |		\
-			 F(AVX512_BITALG) | F(AVX512_VPOPCNTDQ))
-/* Not: WAITPKG (an MSR of its own), CET, bus lock detect, ENQCMD, key locker. */
-#define L7_ECX		(BIT(0) /* PREFETCHWT1 */ | F(UMIP) | F(PKU) | F(GFNI) | F(LA57) |	\
-			 F(RDPID) | F(CLDEMOTE) | F(MOVDIRI) | F(MOVDIR64B) |		\
-			 L7_ECX_AVX | L7_ECX_AVX512)
-#define L7_EDX_AVX512	(BIT(2) /* 4VNNIW */ | BIT(3) /* 4FMAPS */ |			\
-			 BIT(8) /* VP2INTERSECT */ | BIT(23) /* FP16 */)
-/* Not: SPEC_CTRL and its kin, ARCH_CAPABILITIES: their MSRs are not switched. */
-#define L7_EDX		(BIT(4) /* FSRM */ | BIT(10) /* MD_CLEAR */ |			\
-			 BIT(14) /* SERIALIZE */ | L7_EDX_AVX512)
-
-#define L7_1_EAX_AVX	(BIT(0) /* SHA512 */ | BIT(1) /* SM3 */ | BIT(2) /* SM4 */ |	\
-			 BIT(4) /* AVX_VNNI */ | BIT(23) /* AVX_IFMA */)
-#define L7_1_EAX_AVX512	BIT(5) /* AVX512_BF16 */
-#define L7_1_EAX	(BIT(7) /* CMPCCXADD */ | BIT(10) | BIT(11) | BIT(12) /* FZRM FSRS FSRC */ | \
-			 L7_1_EAX_AVX | L7_1_EAX_AVX512)
-#define L7_1_EDX_AVX	(BIT(4) /* AVX_VNNI_INT8 */ | BIT(5) /* AVX_NE_CONVERT */ |	\
-			 BIT(10) /* AVX_VNNI_INT16 */)
-#define L7_1_EDX	(BIT(14) /* PREFETCHI */ | L7_1_EDX_AVX)
-
-#define LD_1_EAX	(BIT(0) /* XSAVEOPT */ | BIT(1) /* XSAVEC */ | BIT(2) /* XGETBV1 */)
-
-/* Not: SVM, IBS, SKINIT, WDT, LWP, performance counters, MWAITX, DR masks. */
-#define X1_ECX		(F(LAHF_LM) | F(CR8_LEGACY) | F(ABM) | F(SSE4A) | F(MISALIGNSSE) |	\
-			 F(3DNOWPREFETCH) | F(TBM) | F(TOPOEXT) | X1_ECX_AVX)
-#define X1_ECX_AVX	(F(XOP) | F(FMA4))
-#define X1_EDX		(L1_EDX_BOTH | F(SYSCALL) | F(NX) | F(MMXEXT) | F(FXSR_OPT) |	\
-			 F(GBPAGES) | F(RDTSCP) | F(LM) | F(3DNOWEXT) | F(3DNOW))
-#define X7_EDX		BIT(8)	/* invariant TSC */
-/* The immunities are facts about the CPU; the IB* controls are not offered. */
-#define X8_EBX		(BIT(0) /* CLZERO */ | BIT(2) /* XSAVEERPTR */ |		\
-			 BIT(26) /* SSB_NO */ | BIT(29) /* BTC_NO */)
-#define X21_EAX		(BIT(0) /* no nested data BP */ | BIT(2) /* LFENCE serialises */ |	\
-			 BIT(6) /* null selector clears base */ | BIT(29) /* SRSO_NO */)
 
 #define MAX_BASIC	0x1f
 #define MAX_EXT		0x80000021
 #define PV_BASE		KVM_CPUID_SIGNATURE
+#define PV_SIGNATURE	"KVMKVMKVM\0\0"		/* 12 bytes */
 #define PV_FREQ		(PV_BASE + 0x10)	/* TSC and APIC bus frequency, kHz */
 #define PV_APIC_KHZ	1000000			/* the APIC timer counts nanoseconds */
 #define PV_FEATURES	(BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_CLOCKSOURCE2) |	\
@@ -89,96 +39,128 @@ enum { EAX, EBX, ECX, EDX };
 			 BIT(KVM_FEATURE_POLL_CONTROL) | BIT(KVM_FEATURE_PV_SCHED_YIELD) | \
 			 BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 
-static void mask_avx(u32 leaf, u32 sub, u32 *r)
-{
-	bool no_avx = !(hvx_xcr0_mask & BIT(2));
-	bool no_avx512 = !(hvx_xcr0_mask & BIT(5));
+/* XCR0 bits that a feature needs. */
+#define X_ANY	BIT(0)
+#define X_YMM	BIT(2)
+#define X_ZMM	BIT(5)
+#define X_PKRU	BIT(9)
 
-	if (leaf == 1 && !hvx_xcr0_mask)
-		r[ECX] &= ~F(XSAVE);
-	if (leaf == 1 && no_avx)
-		r[ECX] &= ~L1_ECX_AVX;
-	if (leaf == 0x80000001 && no_avx)
-		r[ECX] &= ~X1_ECX_AVX;
-	if (leaf != 7)
-		return;
-	if (sub == 0) {
-		if (!(hvx_xcr0_mask & BIT(9)))
-			r[ECX] &= ~F(PKU);
-		r[EBX] &= ~((no_avx ? L7_EBX_AVX : 0) | (no_avx512 ? L7_EBX_AVX512 : 0));
-		r[ECX] &= ~((no_avx ? L7_ECX_AVX : 0) | (no_avx512 ? L7_ECX_AVX512 : 0));
-		r[EDX] &= ~(no_avx512 ? L7_EDX_AVX512 : 0);
-	} else {
-		r[EAX] &= ~((no_avx ? L7_1_EAX_AVX : 0) | (no_avx512 ? L7_1_EAX_AVX512 : 0));
-		r[EDX] &= ~(no_avx ? L7_1_EDX_AVX : 0);
-	}
-}
+#define L1_EDX_BOTH	(F(FPU) | F(VME) | F(DE) | F(PSE) | F(TSC) | F(MSR) | F(PAE) |	\
+			 F(MCE) | F(CX8) | F(APIC) | F(MTRR) | F(PGE) | F(MCA) |	\
+			 F(CMOV) | F(PAT) | F(PSE36) | F(MMX) | F(FXSR))
 
-/* Masks of EAX..EDX; a leaf that is not here reads zero. */
-struct leaf_mask {
+/*
+ * What passes from the host's registers to the guest's, and what is set
+ * whatever the host says because it is emulated. A register is made from all of
+ * its rows; a leaf without a row is not offered.
+ */
+static const struct policy {
 	u32 leaf;
 	s8  sub;		/* -1: every subleaf */
-	u32 mask[4];
-	u32 always[4];
+	u8  regs;
+	u16 xcr0;		/* the row counts where guests may have this bit */
+	u32 mask, always;
+} policy[] = {
+	{ 0x00,  0, B | C | D, 0, ~0 },
+	{ 0x01,  0, A, 0, ~0 },
+	{ 0x01,  0, B, 0, 0xff00 },
+	/* OSXSAVE is worked out at each read. */
+	{ 0x01,  0, C, 0, F(XMM3) | F(PCLMULQDQ) | F(SSSE3) | F(CX16) | F(PCID) | F(XMM4_1) |
+	  F(XMM4_2) | F(MOVBE) | F(POPCNT) | F(AES) | F(RDRAND),
+	  F(X2APIC) | F(TSC_DEADLINE_TIMER) | F(HYPERVISOR) },
+	{ 0x01,  0, C, X_ANY, F(XSAVE) },
+	{ 0x01,  0, C, X_YMM, F(FMA) | F(AVX) | F(F16C) },
+	{ 0x01,  0, D, 0, L1_EDX_BOTH | F(SEP) | F(CLFLUSH) | F(XMM) | F(XMM2) | F(SELFSNOOP),
+	  F(APIC) | F(MTRR) },
+	{ 0x02,  0, A | B | C | D, 0, ~0 },
+	{ 0x04, -1, A, 0, 0x3fff },	/* not: how many CPUs share it */
+	{ 0x04, -1, B | C | D, 0, ~0 },
+	{ 0x06,  0, A, 0, 0, BIT(2) /* ARAT */ },
+	{ 0x07,  0, A, 0, 0, 1 /* the highest subleaf */ },
+	/* Not: SGX, HLE, RTM, PQM/PQE, MPX, PT. */
+	{ 0x07,  0, B, 0, F(FSGSBASE) | F(BMI1) | F(FDP_EXCPTN_ONLY) | F(SMEP) | F(BMI2) | F(ERMS) |
+	  F(INVPCID) | F(ZERO_FCS_FDS) | F(RDSEED) | F(ADX) | F(SMAP) | F(CLFLUSHOPT) | F(CLWB) |
+	  F(SHA_NI), F(TSC_ADJUST) },
+	{ 0x07,  0, B, X_YMM, F(AVX2) },
+	{ 0x07,  0, B, X_ZMM, F(AVX512F) | F(AVX512DQ) | F(AVX512IFMA) | F(AVX512PF) |
+	  F(AVX512ER) | F(AVX512CD) | F(AVX512BW) | F(AVX512VL) },
+	/* Not: WAITPKG (an MSR of its own), CET, bus lock detect, ENQCMD, key locker. */
+	{ 0x07,  0, C, 0, BIT(0) /* PREFETCHWT1 */ | F(UMIP) | F(GFNI) | F(LA57) | F(RDPID) |
+	  F(CLDEMOTE) | F(MOVDIRI) | F(MOVDIR64B) },
+	{ 0x07,  0, C, X_PKRU, F(PKU) },
+	{ 0x07,  0, C, X_YMM, F(VAES) | F(VPCLMULQDQ) },
+	{ 0x07,  0, C, X_ZMM, F(AVX512VBMI) | F(AVX512_VBMI2) | F(AVX512_VNNI) |
+	  F(AVX512_BITALG) | F(AVX512_VPOPCNTDQ) },
+	/* Not: SPEC_CTRL and its kin, ARCH_CAPABILITIES: their MSRs are not switched. */
+	{ 0x07,  0, D, 0, BIT(4) /* FSRM */ | BIT(10) /* MD_CLEAR */ | BIT(14) /* SERIALIZE */ },
+	{ 0x07,  0, D, X_ZMM, BIT(2) /* 4VNNIW */ | BIT(3) /* 4FMAPS */ |
+	  BIT(8) /* VP2INTERSECT */ | BIT(23) /* FP16 */ },
+	{ 0x07,  1, A, 0, BIT(7) /* CMPCCXADD */ | BIT(10) | BIT(11) | BIT(12) /* FZRM FSRS FSRC */ },
+	{ 0x07,  1, A, X_YMM, BIT(0) /* SHA512 */ | BIT(1) /* SM3 */ | BIT(2) /* SM4 */ |
+	  BIT(4) /* AVX_VNNI */ | BIT(23) /* AVX_IFMA */ },
+	{ 0x07,  1, A, X_ZMM, BIT(5) /* AVX512_BF16 */ },
+	{ 0x07,  1, D, 0, BIT(14) /* PREFETCHI */ },
+	{ 0x07,  1, D, X_YMM, BIT(4) /* AVX_VNNI_INT8 */ | BIT(5) /* AVX_NE_CONVERT */ |
+	  BIT(10) /* AVX_VNNI_INT16 */ },
+	{ 0x0d,  1, A, 0, BIT(0) /* XSAVEOPT */ | BIT(1) /* XSAVEC */ | BIT(2) /* XGETBV1 */ },
+	{ 0x15,  0, A | B | C, 0, ~0 },
+	{ 0x16,  0, A | B | C, 0, 0xffff },
+	{ 0x80000000, 0, B | C | D, 0, ~0 },
+	{ 0x80000001, 0, A, 0, ~0 },
+	/* Not: SVM, IBS, SKINIT, WDT, LWP, performance counters, MWAITX, DR masks. */
+	{ 0x80000001, 0, C, 0, F(LAHF_LM) | F(CR8_LEGACY) | F(ABM) | F(SSE4A) | F(MISALIGNSSE) |
+	  F(3DNOWPREFETCH) | F(TBM) | F(TOPOEXT) },
+	{ 0x80000001, 0, C, X_YMM, F(XOP) | F(FMA4) },
+	{ 0x80000001, 0, D, 0, L1_EDX_BOTH | F(SYSCALL) | F(NX) | F(MMXEXT) | F(FXSR_OPT) |
+	  F(GBPAGES) | F(RDTSCP) | F(LM) | F(3DNOWEXT) | F(3DNOW) },
+	{ 0x80000002, 0, A | B | C | D, 0, ~0 },
+	{ 0x80000003, 0, A | B | C | D, 0, ~0 },
+	{ 0x80000004, 0, A | B | C | D, 0, ~0 },
+	{ 0x80000005, 0, A | B | C | D, 0, ~0 },
+	{ 0x80000006, 0, A | B | C | D, 0, ~0 },
+	{ 0x80000007, 0, D, 0, BIT(8) /* invariant TSC */ },
+	{ 0x80000008, 0, A, 0, 0xff00 },
+	/* The immunities are facts about the CPU; the IB* controls are not offered. */
+	{ 0x80000008, 0, B, 0, BIT(0) /* CLZERO */ | BIT(2) /* XSAVEERPTR */ |
+	  BIT(26) /* SSB_NO */ | BIT(29) /* BTC_NO */ },
+	{ 0x80000019, 0, A | B, 0, ~0 },
+	{ 0x8000001a, 0, A, 0, 7 },
+	{ 0x8000001d, -1, A, 0, 0x3fff },
+	{ 0x8000001d, -1, B | C | D, 0, ~0 },
+	{ 0x80000021, 0, A, 0, BIT(0) /* no nested data BP */ | BIT(2) /* LFENCE serialises */ |
+	  BIT(6) /* null selector clears base */ | BIT(29) /* SRSO_NO */ },
 };
-
-static const struct leaf_mask masks[] = {
-	{ 0x00,  0, { 0, ~0, ~0, ~0 } },
-	{ 0x01,  0, { ~0, 0xff00, L1_ECX, L1_EDX }, { 0, 0, L1_ECX_ALWAYS, F(APIC) | F(MTRR) } },
-	{ 0x02,  0, { ~0, ~0, ~0, ~0 } },
-	{ 0x04, -1, { 0x3fff, ~0, ~0, ~0 } },	/* not: how many CPUs share it */
-	{ 0x06,  0, { 0 }, { BIT(2) /* ARAT */ } },
-	{ 0x07,  0, { 0, L7_EBX, L7_ECX, L7_EDX }, { 1, L7_EBX_ALWAYS } },
-	{ 0x07,  1, { L7_1_EAX, 0, 0, L7_1_EDX } },
-	{ 0x0d,  1, { LD_1_EAX } },
-	{ 0x15,  0, { ~0, ~0, ~0, 0 } },
-	{ 0x16,  0, { 0xffff, 0xffff, 0xffff, 0 } },
-	{ 0x80000000, 0, { 0, ~0, ~0, ~0 } },
-	{ 0x80000001, 0, { ~0, 0, X1_ECX, X1_EDX } },
-	{ 0x80000002, 0, { ~0, ~0, ~0, ~0 } },
-	{ 0x80000003, 0, { ~0, ~0, ~0, ~0 } },
-	{ 0x80000004, 0, { ~0, ~0, ~0, ~0 } },
-	{ 0x80000005, 0, { ~0, ~0, ~0, ~0 } },
-	{ 0x80000006, 0, { ~0, ~0, ~0, ~0 } },
-	{ 0x80000007, 0, { 0, 0, 0, X7_EDX } },
-	{ 0x80000008, 0, { 0xff00, X8_EBX, 0, 0 } },
-	{ 0x80000019, 0, { ~0, ~0, 0, 0 } },
-	{ 0x8000001a, 0, { 7, 0, 0, 0 } },
-	{ 0x8000001d, -1, { 0x3fff, ~0, ~0, ~0 } },
-	{ 0x80000021, 0, { X21_EAX } },
-};
-
-static u32 host_max(u32 leaf)
-{
-	return cpuid_eax(leaf & 0x80000000);
-}
+#define for_each_policy(p) for ((p) = policy; (p) < policy + ARRAY_SIZE(policy); (p)++)
 
 /* One leaf of the supported table; false: not offered. */
 static bool offered(u32 leaf, u32 sub, u32 *r)
 {
-	const struct leaf_mask *m;
+	u32 max = cpuid_eax(leaf & 0x80000000), host[4];
+	const struct policy *p;
+	bool known = false;
 	int i;
 
 	memset(r, 0, 4 * sizeof(*r));
-	for (m = masks; m < masks + ARRAY_SIZE(masks); m++)
-		if (m->leaf == leaf && (m->sub < 0 || m->sub == sub))
-			break;
-	if (m == masks + ARRAY_SIZE(masks) || leaf > host_max(leaf))
+	if (leaf > max)
 		return false;
-
-	cpuid_count(leaf, sub, &r[EAX], &r[EBX], &r[ECX], &r[EDX]);
-	for (i = 0; i < 4; i++)
-		r[i] = (r[i] & m->mask[i]) | m->always[i];
-	mask_avx(leaf, sub, r);
+	cpuid_count(leaf, sub, &host[EAX], &host[EBX], &host[ECX], &host[EDX]);
+	for_each_policy(p) {
+		if (p->leaf != leaf || (p->sub >= 0 && p->sub != sub))
+			continue;
+		known = true;
+		if (p->xcr0 && !(hvx_xcr0_mask & p->xcr0))
+			continue;
+		for (i = 0; i < 4; i++)
+			if (p->regs & BIT(i))
+				r[i] |= (host[i] & p->mask) | p->always;
+	}
 	if (leaf == 0)
-		r[EAX] = min_t(u32, host_max(0), MAX_BASIC);
+		r[EAX] = min_t(u32, max, MAX_BASIC);
 	else if (leaf == 0x80000000)
-		r[EAX] = min_t(u32, host_max(leaf), MAX_EXT);
+		r[EAX] = min_t(u32, max, MAX_EXT);
 	else if (leaf == 0x80000008)
 		r[EAX] |= hvx_mmu_phys_bits();
-	else if (leaf == 7 && sub == 1)
-		r[EBX] = r[ECX] = 0;
-	return true;
+	return known;
 }
 
 struct table {
@@ -215,11 +197,8 @@ static void add_xsave(struct table *t)
 
 	if (!hvx_xcr0_mask)
 		return;
-	r[EAX] = (u32)hvx_xcr0_mask;
-	r[EDX] = hvx_xcr0_mask >> 32;
-	r[EBX] = hvx_xsave_size;
-	r[ECX] = hvx_xsave_size;
-	add(t, 0xd, 0, HVX_CPUID_SUBLEAF, r);
+	add(t, 0xd, 0, HVX_CPUID_SUBLEAF, (const u32[4]) {
+		hvx_xcr0_mask, hvx_xsave_size, hvx_xsave_size, hvx_xcr0_mask >> 32 });
 	if (offered(0xd, 1, r)) {
 		r[EBX] = r[EAX] & BIT(1) ? hvx_xsave_area_size(hvx_xcr0_mask, true) : 0;
 		add(t, 0xd, 1, HVX_CPUID_SUBLEAF, r);
@@ -236,10 +215,9 @@ static void add_xsave(struct table *t)
 
 static void add_pv(struct table *t)
 {
-	static const char sig[12] = "KVMKVMKVM";
 	u32 r[4] = { PV_FREQ };
 
-	memcpy(&r[EBX], sig, sizeof(sig));
+	memcpy(&r[EBX], PV_SIGNATURE, 12);
 	add(t, PV_BASE, 0, 0, r);
 	add(t, PV_BASE + 1, 0, 0, (const u32[4]) { PV_FEATURES });
 	add(t, PV_FREQ, 0, 0, (const u32[4]) { tsc_khz, PV_APIC_KHZ });
@@ -249,20 +227,21 @@ static void add_pv(struct table *t)
 int hvx_supported_cpuid(struct hvx_cpuid_entry *out, unsigned int room, unsigned int *count)
 {
 	struct table t = { .out = out, .room = room };
-	const struct leaf_mask *m;
-	u32 last = ~0, r[4];
+	const struct policy *p;
+	u32 r[4];
 
-	for (m = masks; m < masks + ARRAY_SIZE(masks); m++) {
-		if (m->leaf >= PV_BASE && last < PV_BASE)
+	for_each_policy(p) {
+		/* A leaf's rows stand together; the first one speaks for it. */
+		if (p > policy && p->leaf == p[-1].leaf && p->sub == p[-1].sub)
+			continue;
+		if (p->leaf == 0x80000000)
 			add_pv(&t);
-		if (m->sub < 0)
-			add_caches(&t, m->leaf);
-		else if (m->leaf == 0xd)
+		if (p->sub < 0)
+			add_caches(&t, p->leaf);
+		else if (p->leaf == 0xd)
 			add_xsave(&t);
-		else if (offered(m->leaf, m->sub, r) &&
-			 (r[EAX] | r[EBX] | r[ECX] | r[EDX]))
-			add(&t, m->leaf, m->sub, m->leaf == 7 ? HVX_CPUID_SUBLEAF : 0, r);
-		last = m->leaf;
+		else if (offered(p->leaf, p->sub, r) && (r[EAX] | r[EBX] | r[ECX] | r[EDX]))
+			add(&t, p->leaf, p->sub, p->leaf == 7 ? HVX_CPUID_SUBLEAF : 0, r);
 	}
 	*count = t.count;
 	return t.count > room ? -E2BIG : 0;
@@ -287,21 +266,15 @@ static int cmp_entry(const void *a, const void *b)
 /* Index of a leaf's first entry, in the form of vcpu->cpuid_basic[]. */
 static u16 find_leaf(const struct hvx_vcpu *vcpu, u32 leaf)
 {
-	unsigned int lo = 0, hi = vcpu->cpuid_count;
+	unsigned int i;
 
-	while (lo < hi) {
-		unsigned int mid = (lo + hi) / 2;
-
-		if (vcpu->cpuid[mid].leaf < leaf)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo == vcpu->cpuid_count || vcpu->cpuid[lo].leaf != leaf)
+	for (i = 0; i < vcpu->cpuid_count && vcpu->cpuid[i].leaf < leaf; i++)
+		;
+	if (i == vcpu->cpuid_count || vcpu->cpuid[i].leaf != leaf)
 		return IDX_NONE;
-	if ((vcpu->cpuid[lo].flags & HVX_CPUID_SUBLEAF) || leaf == 1 || leaf == 7 || leaf == 0xd)
-		return lo | IDX_SLOW;
-	return lo;
+	if ((vcpu->cpuid[i].flags & HVX_CPUID_SUBLEAF) || leaf == 1 || leaf == 7 || leaf == 0xd)
+		return i | IDX_SLOW;
+	return i;
 }
 
 static const struct hvx_cpuid_entry *find_subleaf(const struct hvx_vcpu *vcpu, u16 idx, u32 subleaf)
@@ -344,6 +317,14 @@ static void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub, u32 *r)
 	}
 }
 
+static void entry_regs(const struct hvx_cpuid_entry *e, u32 *r)
+{
+	r[EAX] = e->eax;
+	r[EBX] = e->ebx;
+	r[ECX] = e->ecx;
+	r[EDX] = e->edx;
+}
+
 /* Apart from hvx_cpuid() so that its array costs the plain leaves nothing. */
 static noinline void cpuid_slow(struct hvx_vcpu *vcpu, u16 idx, u32 *eax, u32 *ebx, u32 *ecx,
 				u32 *edx)
@@ -352,10 +333,7 @@ static noinline void cpuid_slow(struct hvx_vcpu *vcpu, u16 idx, u32 *eax, u32 *e
 	const struct hvx_cpuid_entry *e = find_subleaf(vcpu, idx, sub);
 
 	if (e) {
-		r[EAX] = e->eax;
-		r[EBX] = e->ebx;
-		r[ECX] = e->ecx;
-		r[EDX] = e->edx;
+		entry_regs(e, r);
 		dynamic_bits(vcpu, leaf, sub, r);
 	} else if ((leaf == 0xb || leaf == 0x1f) && idx != IDX_NONE) {
 		/* Past the last level: the level asked for, and still the x2APIC id. */
@@ -392,54 +370,30 @@ void hvx_cpuid(struct hvx_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx)
 	cpuid_slow(vcpu, idx, eax, ebx, ecx, edx);
 }
 
-/* The features that decide what else the guest may touch. */
-struct features {
-	u32 l1_ecx, l7_ebx, l7_ecx, x1_edx;
+/* The features that decide what the guest may set in CR4 and EFER. */
+static const struct {
+	u32 leaf;
+	int reg;
+	u32 feature;
+	u64 cr4, efer;
+} controls[] = {
+	{ 1, ECX, F(PCID), X86_CR4_PCIDE },
+	{ 1, ECX, F(XSAVE), X86_CR4_OSXSAVE },
+	{ 7, EBX, F(FSGSBASE), X86_CR4_FSGSBASE },
+	{ 7, EBX, F(SMEP), X86_CR4_SMEP },
+	{ 7, EBX, F(SMAP), X86_CR4_SMAP },
+	{ 7, ECX, F(UMIP), X86_CR4_UMIP },
+	{ 7, ECX, F(LA57), X86_CR4_LA57 },
+	{ 7, ECX, F(PKU), X86_CR4_PKE },
+	{ 0x80000001, EDX, F(SYSCALL), 0, EFER_SCE },
+	{ 0x80000001, EDX, F(LM), 0, EFER_LME | EFER_LMA },
+	{ 0x80000001, EDX, F(NX), 0, EFER_NX },
+	{ 0x80000001, EDX, F(FXSR_OPT), 0, EFER_FFXSR },
 };
-
-static void host_features(struct features *f)
-{
-	u32 r[4];
-
-	offered(1, 0, r);
-	f->l1_ecx = r[ECX];
-	offered(7, 0, r);
-	f->l7_ebx = r[EBX];
-	f->l7_ecx = r[ECX];
-	offered(0x80000001, 0, r);
-	f->x1_edx = r[EDX];
-}
-
-static void guest_features(struct hvx_vcpu *vcpu, struct features *f)
-{
-	const struct hvx_cpuid_entry *e;
-
-	e = hvx_cpuid_find(vcpu, 1, 0);
-	f->l1_ecx &= e ? e->ecx : 0;
-	e = hvx_cpuid_find(vcpu, 7, 0);
-	f->l7_ebx &= e ? e->ebx : 0;
-	f->l7_ecx &= e ? e->ecx : 0;
-	e = hvx_cpuid_find(vcpu, 0x80000001, 0);
-	f->x1_edx &= e ? e->edx : 0;
-}
-
-static u64 features_cr4(const struct features *f)
-{
-	/* What every 64-bit CPU has; PCE too: RDPMC is intercepted. */
-	u64 cr4 = X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE |
-		  X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE |
-		  X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
-
-	cr4 |= f->l1_ecx & F(PCID) ? X86_CR4_PCIDE : 0;
-	cr4 |= f->l1_ecx & F(XSAVE) ? X86_CR4_OSXSAVE : 0;
-	cr4 |= f->l7_ebx & F(FSGSBASE) ? X86_CR4_FSGSBASE : 0;
-	cr4 |= f->l7_ebx & F(SMEP) ? X86_CR4_SMEP : 0;
-	cr4 |= f->l7_ebx & F(SMAP) ? X86_CR4_SMAP : 0;
-	cr4 |= f->l7_ecx & F(UMIP) ? X86_CR4_UMIP : 0;
-	cr4 |= f->l7_ecx & F(LA57) ? X86_CR4_LA57 : 0;
-	cr4 |= f->l7_ecx & F(PKU) ? X86_CR4_PKE : 0;
-	return cr4;
-}
+/* What every 64-bit CPU has; PCE too: RDPMC is intercepted. */
+#define CR4_BASE	(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | \
+			 X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE |	\
+			 X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
 
 static u32 table_pv_features(struct hvx_vcpu *vcpu)
 {
@@ -449,7 +403,7 @@ static u32 table_pv_features(struct hvx_vcpu *vcpu)
 	/* A second signature may stand before it: the next base is 0x100 on. */
 	for (base = PV_BASE; base <= PV_BASE + 0x100; base += 0x100) {
 		e = hvx_cpuid_find(vcpu, base, 0);
-		if (!e || memcmp(&e->ebx, "KVMKVMKVM\0\0", 12))
+		if (!e || memcmp(&e->ebx, PV_SIGNATURE, 12))
 			continue;
 		e = hvx_cpuid_find(vcpu, base + 1, 0);
 		return e ? e->eax & PV_FEATURES : 0;
@@ -458,10 +412,10 @@ static u32 table_pv_features(struct hvx_vcpu *vcpu)
 }
 
 /* Everything that follows from the table; no table: everything that hvx offers. */
-static void derive(struct hvx_vcpu *vcpu)
+void hvx_cpuid_init(struct hvx_vcpu *vcpu)
 {
 	const struct hvx_cpuid_entry *e;
-	struct features f;
+	u32 host[4], guest[4];
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(vcpu->cpuid_basic); i++)
@@ -469,31 +423,30 @@ static void derive(struct hvx_vcpu *vcpu)
 	for (i = 0; i < ARRAY_SIZE(vcpu->cpuid_ext); i++)
 		vcpu->cpuid_ext[i] = find_leaf(vcpu, 0x80000000 + i);
 
-	host_features(&f);
-	vcpu->xcr0_allowed = hvx_xcr0_mask;
+	vcpu->cr4_allowed = CR4_BASE;
+	vcpu->efer_allowed = 0;
+	for (i = 0; i < ARRAY_SIZE(controls); i++) {
+		offered(controls[i].leaf, 0, host);
+		memset(guest, vcpu->cpuid ? 0 : 0xff, sizeof(guest));
+		e = hvx_cpuid_find(vcpu, controls[i].leaf, 0);
+		if (e)
+			entry_regs(e, guest);
+		if (host[controls[i].reg] & guest[controls[i].reg] & controls[i].feature) {
+			vcpu->cr4_allowed |= controls[i].cr4;
+			vcpu->efer_allowed |= controls[i].efer;
+		}
+	}
+
+	vcpu->xcr0_allowed = vcpu->cr4_allowed & X86_CR4_OSXSAVE ? hvx_xcr0_mask : 0;
 	vcpu->phys_bits = hvx_mmu_phys_bits();
 	vcpu->pv_features = 0;
 	if (vcpu->cpuid) {
-		guest_features(vcpu, &f);
 		e = hvx_cpuid_find(vcpu, 0xd, 0);
-		if (!e || !(f.l1_ecx & F(XSAVE)))
-			vcpu->xcr0_allowed = 0;
-		else
-			vcpu->xcr0_allowed &= e->eax | (u64)e->edx << 32;
+		vcpu->xcr0_allowed &= e ? e->eax | (u64)e->edx << 32 : 0;
 		e = hvx_cpuid_find(vcpu, 0x80000008, 0);
 		vcpu->phys_bits = min_t(u32, vcpu->phys_bits, e ? e->eax & 0xff : 36);
 		vcpu->pv_features = table_pv_features(vcpu);
 	}
-	vcpu->cr4_allowed = features_cr4(&f);
-	vcpu->efer_allowed = f.x1_edx & F(SYSCALL) ? EFER_SCE : 0;
-	vcpu->efer_allowed |= f.x1_edx & F(LM) ? EFER_LME | EFER_LMA : 0;
-	vcpu->efer_allowed |= f.x1_edx & F(NX) ? EFER_NX : 0;
-	vcpu->efer_allowed |= f.x1_edx & F(FXSR_OPT) ? EFER_FFXSR : 0;
-}
-
-void hvx_cpuid_init(struct hvx_vcpu *vcpu)
-{
-	derive(vcpu);
 }
 
 static bool table_ok(const struct hvx_cpuid_entry *e, unsigned int count)
@@ -534,7 +487,7 @@ int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigne
 	kvfree(vcpu->cpuid);
 	vcpu->cpuid = e;
 	vcpu->cpuid_count = count;
-	derive(vcpu);
+	hvx_cpuid_init(vcpu);
 	hvx_backend->update_cpuid(vcpu);
 	return 0;
 }
