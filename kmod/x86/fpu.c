@@ -17,9 +17,6 @@
 #include <asm/pkru.h>
 #include "hvx.h"
 
-#define XSAVE_LEGACY	512
-#define XSAVE_HDR	64
-#define FCW_INIT	0x37f		/* FNINIT; also what the area holds after INIT of x87 */
 #define FCW_RESET	0x40		/* SDM vol. 3 table 9-1 */
 #define MXCSR_INIT	0x1f80
 
@@ -42,7 +39,7 @@ struct xarea {
 	u64 xstate_bv, xcomp_bv;
 	u64 hdr_reserved[6];
 };
-static_assert(sizeof(struct xarea) == XSAVE_LEGACY + XSAVE_HDR);
+static_assert(sizeof(struct xarea) == 512 + 64);
 
 u64 hvx_xcr0_mask __ro_after_init;
 u32 hvx_xsave_size __ro_after_init;
@@ -57,38 +54,10 @@ static struct {
 	u32 size, offset, flags;
 } component[NR_COMPONENTS] __ro_after_init;
 
-/* The MXCSR bits that this CPU has (SDM vol. 1 11.6.6): others fault in XRSTOR. */
-static int probe_mxcsr(void)
-{
-	struct xarea *x = kzalloc(sizeof(*x) + 16, GFP_KERNEL);
-	struct xarea *a = PTR_ALIGN(x, 16);
-
-	if (!x)
-		return -ENOMEM;
-	kernel_fpu_begin();
-	asm volatile("fxsaveq %0" : "+m" (*a));
-	kernel_fpu_end();
-	mxcsr_valid = a->mxcsr_mask ?: 0xffbf;
-	kfree(x);
-	return 0;
-}
-
-/* CPUID leaf 0xd, one component each: fixed by the CPU. */
-static void probe_components(void)
-{
-	u32 edx;
-	int i;
-
-	for (i = 2; i < NR_COMPONENTS; i++)
-		if (hvx_xcr0_mask & BIT_ULL(i))
-			cpuid_count(0xd, i, &component[i].size, &component[i].offset,
-				    &component[i].flags, &edx);
-}
-
 /* Bytes of an XSAVE area for the components in xcr0 (SDM vol. 1 13.4). */
 u32 hvx_xsave_area_size(u64 xcr0, bool compacted)
 {
-	u32 size = XSAVE_LEGACY + XSAVE_HDR;
+	u32 size = sizeof(struct xarea);
 	int i;
 
 	xcr0 &= hvx_xcr0_mask;
@@ -107,17 +76,18 @@ u32 hvx_xsave_area_size(u64 xcr0, bool compacted)
 
 int hvx_fpu_setup(void)
 {
+	static struct xarea probe __aligned(16);
 	u32 eax, ebx, ecx, edx;
-	int ret;
+	int i;
 
-	ret = probe_mxcsr();
-	if (ret)
-		return ret;
+	/* The MXCSR bits that this CPU has (SDM vol. 1 11.6.6): others fault in XRSTOR. */
+	kernel_fpu_begin();
+	asm volatile("fxsaveq %0" : "+m" (probe));
+	kernel_fpu_end();
+	mxcsr_valid = probe.mxcsr_mask ?: 0xffbf;
 
 	/* OSXSAVE and OSPKE: what the kernel really uses, whatever the CPU could do. */
 	have_xsave = cpuid_ecx(1) & BIT(27);
-	hvx_xcr0_mask = 0;
-	hvx_xsave_size = XSAVE_LEGACY + XSAVE_HDR;
 	if (have_xsave) {
 		host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 		hvx_xcr0_mask = host_xcr0 & X_GUEST;
@@ -127,13 +97,17 @@ int hvx_fpu_setup(void)
 		if (!(ecx & BIT(4)))
 			hvx_xcr0_mask &= ~X_PKRU;
 		xcr0_unseen = boot_cpu_has(X86_FEATURE_HYPERVISOR);
-		probe_components();
-		hvx_xsave_size = hvx_xsave_area_size(hvx_xcr0_mask, false);
+		/* One subleaf for each component: fixed by the CPU. */
+		for (i = 2; i < NR_COMPONENTS; i++)
+			if (hvx_xcr0_mask & BIT_ULL(i))
+				cpuid_count(0xd, i, &component[i].size, &component[i].offset,
+					    &component[i].flags, &edx);
 		cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx);
 		have_xsaveopt = eax & BIT(0);
 		if (eax & BIT(3))
 			rdmsrq(MSR_IA32_XSS, host_xss);
 	}
+	hvx_xsave_size = hvx_xsave_area_size(hvx_xcr0_mask, false);
 	return 0;
 }
 
@@ -150,7 +124,6 @@ int hvx_fpu_create(struct hvx_vcpu *vcpu)
 void hvx_fpu_free(struct hvx_vcpu *vcpu)
 {
 	kfree(vcpu->xsave);
-	vcpu->xsave = NULL;
 }
 
 /* Power-up and INIT, SDM vol. 3 table 9-1: INIT leaves FPU, SSE, AVX and XCR0 alone. */
@@ -169,33 +142,31 @@ void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init)
 	vcpu->xcr0 = X_FP;
 }
 
-static void restore_area(const void *area)
-{
-	u64 mask = hvx_xcr0_mask;
+/* One of the save and restore instructions, with the mask of components. */
+#define XSAVE_OP(insn, area)								\
+	asm volatile(insn " %0" : "+m" (*(struct xarea *)(area))			\
+		     : "a" ((u32)hvx_xcr0_mask), "d" ((u32)(hvx_xcr0_mask >> 32)) : "memory")
 
+static void restore_area(void *area)
+{
 	if (have_xsave)
-		asm volatile("xrstor64 %0" : : "m" (*(const struct xarea *)area),
-			     "a" ((u32)mask), "d" ((u32)(mask >> 32)) : "memory");
+		XSAVE_OP("xrstor64", area);
 	else
-		asm volatile("fxrstorq %0" : : "m" (*(const struct xarea *)area));
+		XSAVE_OP("fxrstorq", area);
 }
 
 static void save_area(void *area)
 {
-	u64 mask = hvx_xcr0_mask;
-
 	/*
 	 * XSAVEOPT skips what the guest has not touched since restore_area():
 	 * nobody writes the area while it is loaded.
 	 */
 	if (have_xsaveopt)
-		asm volatile("xsaveopt64 %0" : "+m" (*(struct xarea *)area)
-			     : "a" ((u32)mask), "d" ((u32)(mask >> 32)) : "memory");
+		XSAVE_OP("xsaveopt64", area);
 	else if (have_xsave)
-		asm volatile("xsave64 %0" : "+m" (*(struct xarea *)area)
-			     : "a" ((u32)mask), "d" ((u32)(mask >> 32)) : "memory");
+		XSAVE_OP("xsave64", area);
 	else
-		asm volatile("fxsaveq %0" : "+m" (*(struct xarea *)area));
+		XSAVE_OP("fxsaveq", area);
 }
 
 u64 hvx_guest_xcr0(struct hvx_vcpu *vcpu)
@@ -213,11 +184,7 @@ void hvx_fpu_load(struct hvx_vcpu *vcpu)
 	if (hvx_xcr0_mask & X_PKRU)
 		vcpu->host_pkru = rdpkru();
 	restore_area(vcpu->xsave);
-	if (!have_xsave) {
-		vcpu->fpu_loaded = true;
-		return;
-	}
-	if (vcpu->xcr0 != host_xcr0)
+	if (have_xsave && vcpu->xcr0 != host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
 	/*
 	 * Where the CPU cannot intercept XSAVES, a guest may execute it whatever
@@ -259,7 +226,7 @@ static bool xcr0_ok(u64 val, u64 allowed)
 bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val)
 {
 	/* cpuid.c has taken xcr0_allowed from within hvx_xcr0_mask. */
-	if (!xcr0_ok(val, vcpu->xcr0_allowed & hvx_xcr0_mask))
+	if (!xcr0_ok(val, vcpu->xcr0_allowed))
 		return false;
 	if (vcpu->fpu_loaded && vcpu->xcr0 != val)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, val);
