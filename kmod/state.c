@@ -25,8 +25,6 @@
 /* Vectors that push an error code (SDM vol. 3 table 6-1). */
 #define CODE_VECTORS	(BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(21))
 
-#define RUN_GROUPS	(BIT(HVX_STATE_REGS) | BIT(HVX_STATE_SREGS) | BIT(HVX_STATE_EVENTS))
-
 /* regs[], rip and rflags of a vCPU lie as in struct hvx_regs. */
 static_assert(offsetof(struct hvx_vcpu, rip) - offsetof(struct hvx_vcpu, regs) ==
 	      offsetof(struct hvx_regs, rip));
@@ -46,8 +44,15 @@ static bool zero(const void *p, size_t n)
 
 /* ------------------------------------------------------------------- REGS */
 
-static int set_regs(struct hvx_vcpu *vcpu, const struct hvx_regs *r)
+static void get_regs(struct hvx_vcpu *vcpu, void *buf)
 {
+	*(struct hvx_regs *)buf = *regs_of(vcpu);
+}
+
+static int set_regs(struct hvx_vcpu *vcpu, const void *buf)
+{
+	const struct hvx_regs *r = buf;
+
 	if ((r->rflags & FLAGS_MBZ) || !hvx_canonical(vcpu, r->rip))
 		return -EINVAL;
 	*regs_of(vcpu) = *r;
@@ -57,8 +62,10 @@ static int set_regs(struct hvx_vcpu *vcpu, const struct hvx_regs *r)
 
 /* ------------------------------------------------------------------ SREGS */
 
-static void get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s)
+static void get_sregs(struct hvx_vcpu *vcpu, void *buf)
 {
+	struct hvx_sregs *s = buf;
+
 	memset(s, 0, sizeof(*s));
 	hvx_backend->get_sregs(vcpu, s);
 	s->cr2 = vcpu->cr2;
@@ -110,16 +117,16 @@ static bool segments_ok(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 static_assert(offsetof(struct hvx_sregs, tr) - offsetof(struct hvx_sregs, es) ==
 	      7 * sizeof(struct hvx_segment));
 
-static int set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
+static int set_sregs(struct hvx_vcpu *vcpu, const void *buf)
 {
-	struct hvx_sregs fixed;
+	const struct hvx_sregs *s = buf;
+	struct hvx_sregs fixed = *s;
 
 	if (!cr_ok(vcpu, s) || !segments_ok(vcpu, s))
 		return -EINVAL;
 	/* The last thing that can fail. */
 	if (s->apic_base != vcpu->apic_base && hvx_lapic_set_base(vcpu, s->apic_base, true))
 		return -EINVAL;
-	fixed = *s;
 	fixed.cr0 |= X86_CR0_ET;
 	hvx_backend->set_sregs(vcpu, &fixed);
 	vcpu->cr2 = s->cr2;
@@ -129,9 +136,10 @@ static int set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 
 /* ----------------------------------------------------------------- EVENTS */
 
-static void get_events(struct hvx_vcpu *vcpu, struct hvx_events *e)
+static void get_events(struct hvx_vcpu *vcpu, void *buf)
 {
 	const struct hvx_pending *ev = &vcpu->ev;
+	struct hvx_events *e = buf;
 
 	memset(e, 0, sizeof(*e));
 	e->exception_pending = ev->exc_pending;
@@ -142,13 +150,10 @@ static void get_events(struct hvx_vcpu *vcpu, struct hvx_events *e)
 		e->exception_code = ev->exc_has_code ? ev->exc_code : 0;
 		e->exception_payload = ev->exc_payload;
 	}
-	if (ev->irq_injected) {
+	/* What the 8259 has let go of is on its way in as well. */
+	if (ev->irq_injected || vcpu->extint_vector >= 0) {
 		e->interrupt_injected = 1;
-		e->interrupt_vector = ev->irq_vector;
-	} else if (vcpu->extint_vector >= 0) {
-		/* The 8259 has let go of it: from here on it is on its way in. */
-		e->interrupt_injected = 1;
-		e->interrupt_vector = vcpu->extint_vector;
+		e->interrupt_vector = ev->irq_injected ? ev->irq_vector : vcpu->extint_vector;
 	}
 	e->interrupt_shadow = hvx_backend->get_shadow(vcpu);
 	e->nmi_injected = ev->nmi_injected;
@@ -165,9 +170,8 @@ static bool events_ok(const struct hvx_events *e)
 	    (e->interrupt_shadow & ~(HVX_SHADOW_STI | HVX_SHADOW_MOV_SS)))
 		return false;
 	/* One slot for an exception, and one event at a time cut short. */
-	if (e->exception_pending && e->exception_injected)
-		return false;
-	if (e->exception_injected + e->interrupt_injected + e->nmi_injected > 1)
+	if (e->exception_pending + e->exception_injected > 1 ||
+	    e->exception_injected + e->interrupt_injected + e->nmi_injected > 1)
 		return false;
 	if (!e->exception_pending && !e->exception_injected)
 		return !e->exception_has_code;
@@ -176,8 +180,10 @@ static bool events_ok(const struct hvx_events *e)
 	return !e->exception_has_code || (CODE_VECTORS & BIT(e->exception_vector));
 }
 
-static int set_events(struct hvx_vcpu *vcpu, const struct hvx_events *e)
+static int set_events(struct hvx_vcpu *vcpu, const void *buf)
 {
+	const struct hvx_events *e = buf;
+
 	if (!events_ok(e))
 		return -EINVAL;
 	vcpu->ev = (struct hvx_pending) {
@@ -202,16 +208,20 @@ static int set_events(struct hvx_vcpu *vcpu, const struct hvx_events *e)
 
 /* -------------------------------------------------------- the other groups */
 
-static void get_debugregs(struct hvx_vcpu *vcpu, struct hvx_debugregs *d)
+static void get_debugregs(struct hvx_vcpu *vcpu, void *buf)
 {
+	struct hvx_debugregs *d = buf;
+
 	memset(d, 0, sizeof(*d));
 	memcpy(d->db, vcpu->db, sizeof(d->db));
 	d->dr6 = vcpu->dr6;
 	d->dr7 = vcpu->dr7;
 }
 
-static int set_debugregs(struct hvx_vcpu *vcpu, const struct hvx_debugregs *d)
+static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
 {
+	const struct hvx_debugregs *d = buf;
+
 	if (d->dr6 >> 32 || d->dr7 & DR7_MBZ || !zero(d->reserved, sizeof(d->reserved)))
 		return -EINVAL;
 	memcpy(vcpu->db, d->db, sizeof(vcpu->db));
@@ -221,8 +231,35 @@ static int set_debugregs(struct hvx_vcpu *vcpu, const struct hvx_debugregs *d)
 	return 0;
 }
 
-static int set_mp(struct hvx_vcpu *vcpu, const struct hvx_mp_state *m)
+static void get_xsave(struct hvx_vcpu *vcpu, void *buf)
 {
+	hvx_fpu_get(vcpu, buf, (struct hvx_xsave_hdr *)buf + 1);
+}
+
+static int set_xsave(struct hvx_vcpu *vcpu, const void *buf)
+{
+	return hvx_fpu_set(vcpu, buf, (const struct hvx_xsave_hdr *)buf + 1);
+}
+
+static void get_lapic(struct hvx_vcpu *vcpu, void *buf)
+{
+	hvx_lapic_get(vcpu, buf);
+}
+
+static int set_lapic(struct hvx_vcpu *vcpu, const void *buf)
+{
+	return hvx_lapic_set(vcpu, buf);
+}
+
+static void get_mp(struct hvx_vcpu *vcpu, void *buf)
+{
+	*(struct hvx_mp_state *)buf = (struct hvx_mp_state) { .state = vcpu->mp_state };
+}
+
+static int set_mp(struct hvx_vcpu *vcpu, const void *buf)
+{
+	const struct hvx_mp_state *m = buf;
+
 	if (m->state > HVX_MP_SIPI_RECEIVED || m->pad || !zero(m->reserved, sizeof(m->reserved)))
 		return -EINVAL;
 	if (m->state == HVX_MP_SIPI_RECEIVED)
@@ -232,16 +269,17 @@ static int set_mp(struct hvx_vcpu *vcpu, const struct hvx_mp_state *m)
 	return 0;
 }
 
-static void get_tsc(struct hvx_vcpu *vcpu, struct hvx_tsc_state *t)
+static void get_tsc(struct hvx_vcpu *vcpu, void *buf)
 {
-	memset(t, 0, sizeof(*t));
-	t->value = hvx_read_guest_tsc(vcpu);
-	t->offset = vcpu->tsc_offset;
-	t->khz = vcpu->tsc_khz;
+	*(struct hvx_tsc_state *)buf = (struct hvx_tsc_state) {
+		.value = hvx_read_guest_tsc(vcpu), .offset = vcpu->tsc_offset, .khz = vcpu->tsc_khz,
+	};
 }
 
-static int set_tsc(struct hvx_vcpu *vcpu, const struct hvx_tsc_state *t)
+static int set_tsc(struct hvx_vcpu *vcpu, const void *buf)
 {
+	const struct hvx_tsc_state *t = buf;
+
 	if (t->pad || !zero(t->reserved, sizeof(t->reserved)) ||
 	    hvx_set_guest_tsc_khz(vcpu, t->khz))
 		return -EINVAL;
@@ -251,107 +289,62 @@ static int set_tsc(struct hvx_vcpu *vcpu, const struct hvx_tsc_state *t)
 
 /* --------------------------------------------------------------- dispatch */
 
-static u32 group_size(u32 group)
-{
-	static const u32 sizes[HVX_STATE_NR] = {
-		[HVX_STATE_REGS] = sizeof(struct hvx_regs),
-		[HVX_STATE_SREGS] = sizeof(struct hvx_sregs),
-		[HVX_STATE_EVENTS] = sizeof(struct hvx_events),
-		[HVX_STATE_DEBUGREGS] = sizeof(struct hvx_debugregs),
-		[HVX_STATE_XSAVE] = sizeof(struct hvx_xsave_hdr),
-		[HVX_STATE_LAPIC] = sizeof(struct hvx_lapic_state),
-		[HVX_STATE_MP] = sizeof(struct hvx_mp_state),
-		[HVX_STATE_TSC] = sizeof(struct hvx_tsc_state),
-	};
+static const struct {
+	u32 size;
+	void (*get)(struct hvx_vcpu *vcpu, void *buf);
+	int (*set)(struct hvx_vcpu *vcpu, const void *buf);	/* 0 or -EINVAL */
+} groups[HVX_STATE_NR] = {
+	[HVX_STATE_REGS] = { sizeof(struct hvx_regs), get_regs, set_regs },
+	[HVX_STATE_SREGS] = { sizeof(struct hvx_sregs), get_sregs, set_sregs },
+	[HVX_STATE_EVENTS] = { sizeof(struct hvx_events), get_events, set_events },
+	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), get_debugregs, set_debugregs },
+	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), get_xsave, set_xsave },
+	[HVX_STATE_LAPIC] = { sizeof(struct hvx_lapic_state), get_lapic, set_lapic },
+	[HVX_STATE_MP] = { sizeof(struct hvx_mp_state), get_mp, set_mp },
+	[HVX_STATE_TSC] = { sizeof(struct hvx_tsc_state), get_tsc, set_tsc },
+};
 
-	if (group >= HVX_STATE_NR)
-		return 0;
-	return sizes[group] + (group == HVX_STATE_XSAVE ? hvx_xsave_size : 0);
+static bool size_ok(u32 group, u32 size)
+{
+	return group < HVX_STATE_NR &&
+	       size == groups[group].size + (group == HVX_STATE_XSAVE ? hvx_xsave_size : 0);
 }
 
 int hvx_state_get(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size)
 {
-	struct hvx_mp_state *mp = buf;
-
-	if (!size || size != group_size(group))
+	if (!size_ok(group, size))
 		return -EINVAL;
-	switch (group) {
-	case HVX_STATE_REGS:
-		*(struct hvx_regs *)buf = *regs_of(vcpu);
-		return 0;
-	case HVX_STATE_SREGS:
-		get_sregs(vcpu, buf);
-		return 0;
-	case HVX_STATE_EVENTS:
-		get_events(vcpu, buf);
-		return 0;
-	case HVX_STATE_DEBUGREGS:
-		get_debugregs(vcpu, buf);
-		return 0;
-	case HVX_STATE_XSAVE:
-		return hvx_fpu_get(vcpu, buf, (struct hvx_xsave_hdr *)buf + 1);
-	case HVX_STATE_LAPIC:
-		return hvx_lapic_get(vcpu, buf);
-	case HVX_STATE_MP:
-		memset(mp, 0, sizeof(*mp));
-		mp->state = vcpu->mp_state;
-		return 0;
-	case HVX_STATE_TSC:
-		get_tsc(vcpu, buf);
-		return 0;
-	}
-	return -EINVAL;
+	groups[group].get(vcpu, buf);
+	return 0;
 }
 
 int hvx_state_set(struct hvx_vcpu *vcpu, u32 group, const void *buf, u32 size)
 {
-	if (!size || size != group_size(group))
-		return -EINVAL;
-	switch (group) {
-	case HVX_STATE_REGS:
-		return set_regs(vcpu, buf);
-	case HVX_STATE_SREGS:
-		return set_sregs(vcpu, buf);
-	case HVX_STATE_EVENTS:
-		return set_events(vcpu, buf);
-	case HVX_STATE_DEBUGREGS:
-		return set_debugregs(vcpu, buf);
-	case HVX_STATE_XSAVE:
-		return hvx_fpu_set(vcpu, buf, (const struct hvx_xsave_hdr *)buf + 1);
-	case HVX_STATE_LAPIC:
-		return hvx_lapic_set(vcpu, buf);
-	case HVX_STATE_MP:
-		return set_mp(vcpu, buf);
-	case HVX_STATE_TSC:
-		return set_tsc(vcpu, buf);
-	}
-	return -EINVAL;
+	return size_ok(group, size) ? groups[group].set(vcpu, buf) : -EINVAL;
 }
 
-/* The page is shared: it is only written here. */
+/* The page is shared: nothing that is written here is relied on afterwards. */
 void hvx_state_fill_run(struct hvx_vcpu *vcpu, u32 mask)
 {
-	struct hvx_run *run = vcpu->run;
-
 	if (mask & BIT(HVX_STATE_REGS))
-		run->regs = *regs_of(vcpu);
-	if (mask & BIT(HVX_STATE_SREGS)) {
-		struct hvx_sregs s;
-
-		get_sregs(vcpu, &s);
-		run->sregs = s;
-	}
-	if (mask & BIT(HVX_STATE_EVENTS)) {
-		struct hvx_events e;
-
-		get_events(vcpu, &e);
-		run->events = e;
-	}
+		get_regs(vcpu, &vcpu->run->regs);
+	if (mask & BIT(HVX_STATE_SREGS))
+		get_sregs(vcpu, &vcpu->run->sregs);
+	if (mask & BIT(HVX_STATE_EVENTS))
+		get_events(vcpu, &vcpu->run->events);
 }
 
-/* The page is shared: copied out first, then judged. */
+/* The page is shared: copied out first, then judged; the compiler must not go back to it. */
+static const void *fetch(void *to, const void *from, size_t n)
+{
+	memcpy(to, from, n);
+	barrier();
+	return to;
+}
+
 int hvx_state_apply_run(struct hvx_vcpu *vcpu, u32 mask)
 {
+	const struct hvx_run *run = vcpu->run;
 	union {
 		struct hvx_regs regs;
 		struct hvx_sregs sregs;
@@ -359,58 +352,38 @@ int hvx_state_apply_run(struct hvx_vcpu *vcpu, u32 mask)
 	} copy;
 	int ret = 0;
 
-	if (mask & ~RUN_GROUPS)
+	if (mask & ~(BIT(HVX_STATE_REGS) | BIT(HVX_STATE_SREGS) | BIT(HVX_STATE_EVENTS)))
 		return -EINVAL;
-	/* memcpy() and a barrier: the compiler must not go back to the page. */
-	if (mask & BIT(HVX_STATE_SREGS)) {
-		memcpy(&copy.sregs, &vcpu->run->sregs, sizeof(copy.sregs));
-		barrier();
-		ret = set_sregs(vcpu, &copy.sregs);
-	}
-	if (!ret && mask & BIT(HVX_STATE_REGS)) {
-		memcpy(&copy.regs, &vcpu->run->regs, sizeof(copy.regs));
-		barrier();
-		ret = set_regs(vcpu, &copy.regs);
-	}
-	if (!ret && mask & BIT(HVX_STATE_EVENTS)) {
-		memcpy(&copy.events, &vcpu->run->events, sizeof(copy.events));
-		barrier();
-		ret = set_events(vcpu, &copy.events);
-	}
+	if (mask & BIT(HVX_STATE_SREGS))
+		ret = set_sregs(vcpu, fetch(&copy, &run->sregs, sizeof(run->sregs)));
+	if (!ret && mask & BIT(HVX_STATE_REGS))
+		ret = set_regs(vcpu, fetch(&copy, &run->regs, sizeof(run->regs)));
+	if (!ret && mask & BIT(HVX_STATE_EVENTS))
+		ret = set_events(vcpu, fetch(&copy, &run->events, sizeof(run->events)));
 	return ret;
 }
 
 /* --------------------------------------------------- power-up, INIT, SIPI */
 
-/* SDM vol. 3 table 9-1, APM vol. 2 table 14-1. */
-static void reset_sregs(struct hvx_sregs *s, u64 cr0_kept)
-{
-	struct hvx_segment *seg;
-
-	memset(s, 0, sizeof(*s));
-	for (seg = &s->es; seg <= &s->gs; seg++) {
-		seg->limit = 0xffff;
-		seg->attr = 0x93;	/* present, writable, accessed */
-	}
-	s->cs.selector = 0xf000;
-	s->cs.base = 0xffff0000;
-	s->cs.attr = 0x9b;		/* present, readable code, accessed */
-	s->ldtr.limit = 0xffff;
-	s->ldtr.attr = 0x82;
-	s->tr.limit = 0xffff;
-	s->tr.attr = 0x8b;		/* busy TSS */
-	s->gdtr.limit = 0xffff;
-	s->idtr.limit = 0xffff;
-	s->cr0 = X86_CR0_ET | cr0_kept;
-}
+/* SDM vol. 3 table 9-1, APM vol. 2 table 14-1. Attributes: present, accessed, and what it is. */
+#define RESET_DATA	{ .limit = 0xffff, .attr = 0x93 }
+static const struct hvx_sregs reset_sregs = {
+	.es = RESET_DATA, .ss = RESET_DATA, .ds = RESET_DATA, .fs = RESET_DATA, .gs = RESET_DATA,
+	.cs = { .base = 0xffff0000, .limit = 0xffff, .selector = 0xf000, .attr = 0x9b },
+	.ldtr = { .limit = 0xffff, .attr = 0x82 },
+	.tr = { .limit = 0xffff, .attr = 0x8b },	/* busy TSS */
+	.gdtr = { .limit = 0xffff },
+	.idtr = { .limit = 0xffff },
+	.cr0 = X86_CR0_ET,
+};
 
 void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 {
 	const u64 cache = X86_CR0_CD | X86_CR0_NW;
 	const struct hvx_cpuid_entry *sig = hvx_cpuid_find(vcpu, 1, 0);
-	struct hvx_sregs s;
+	struct hvx_sregs s = reset_sregs;
 
-	reset_sregs(&s, init ? hvx_backend->get_cr(vcpu, 0) & cache : cache);
+	s.cr0 |= init ? hvx_backend->get_cr(vcpu, 0) & cache : cache;
 	memset(regs_of(vcpu), 0, sizeof(struct hvx_regs));
 	vcpu->regs[2] = sig ? sig->eax : 0;
 	vcpu->rip = 0xfff0;
