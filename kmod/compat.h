@@ -88,4 +88,10 @@ static inline void hvx_host_machine_check(void)
 	asm volatile("int $18");
 }
 
+/* 6.4: smp_send_reschedule() is a macro around a tracepoint. */
+#include <linux/smp.h>
+#ifdef smp_send_reschedule
+#include <trace/events/ipi.h>
+#endif
+
 #endif

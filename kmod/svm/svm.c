@@ -309,7 +309,7 @@ static void svm_new_asid(struct svm_vcpu *svm, struct svm_cpu *sc)
 	if (sc->next_asid > sc->max_asid) {
 		sc->gen++;
 		sc->next_asid = 1;
-		c->tlb_control = TLB_FLUSH_ALL;
+		c->tlb_control = TLBCTL_FLUSH_ALL;
 	}
 	c->asid = sc->next_asid++;
 	svm->asid_gen = sc->gen;
@@ -500,14 +500,14 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb *vmcb = svm->vmcb;
 
-	vmcb->ctl.tlb_control = TLB_KEEP;
+	vmcb->ctl.tlb_control = TLBCTL_KEEP;
 	if (unlikely(svm->asid_cpu != smp_processor_id() || svm->asid_gen != sc->gen)) {
 		svm_new_asid(svm, sc);
 		svm->flush = false;
 	} else if (unlikely(svm->flush)) {
 		svm->flush = false;
 		if (svm_features & SVM_FEAT_FLUSH_ASID)
-			vmcb->ctl.tlb_control = TLB_FLUSH_ASID;
+			vmcb->ctl.tlb_control = TLBCTL_FLUSH_ASID;
 		else
 			svm_new_asid(svm, sc);
 	}

@@ -22,7 +22,7 @@ struct vmcb_ctl {
 	u64 msrpm_pa;		/* 048 */
 	u64 tsc_offset;		/* 050 */
 	u32 asid;		/* 058 */
-	u8  tlb_control;	/* 05c: TLB_* */
+	u8  tlb_control;	/* 05c: TLBCTL_* */
 	u8  rsvd05d[3];
 	u64 vintr;		/* 060: VINTR_* */
 	u64 int_state;		/* 068: bit 0 shadow, bit 1 guest interrupt mask */
@@ -127,9 +127,9 @@ static_assert(sizeof(struct vmcb) == 4096);
 #define ICPT5_INVPCID	BIT(2)
 #define ICPT5_TLBSYNC	BIT(4)
 
-#define TLB_KEEP	0
-#define TLB_FLUSH_ALL	1
-#define TLB_FLUSH_ASID	3	/* CPUID 8000_000A EDX.FlushByAsid */
+#define TLBCTL_KEEP	0
+#define TLBCTL_FLUSH_ALL	1
+#define TLBCTL_FLUSH_ASID	3	/* CPUID 8000_000A EDX.FlushByAsid */
 
 #define VINTR_TPR	0xffULL
 #define VINTR_IRQ	BIT_ULL(8)
