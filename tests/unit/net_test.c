@@ -466,7 +466,10 @@ START_TEST(backend_dies)
 		ck_assert_uint_lt(n, 100000);
 		usleep(100);
 	}
-	ck_assert_uint_ge(fake_msis(), 1);
+	for (n = 0; !fake_msis(); n++) {	/* the configuration interrupt */
+		ck_assert_uint_lt(n, 100000);
+		usleep(100);
+	}
 	transmit(&h, 60);
 	transmit(&h, 60);
 	ck_assert_uint_eq(drv_status(), 15);
@@ -478,7 +481,7 @@ END_TEST
 START_TEST(reset_under_load)
 {
 	struct virtio_net_hdr_v1 h = { 0 };
-	uint8_t buf[2000];
+	uint8_t buf[2000], out[112] = { 0 };
 	unsigned int round, i;
 
 	for (round = 0; round < 200; round++) {
@@ -489,7 +492,7 @@ START_TEST(reset_under_load)
 		for (i = 0; i < 8; i++) {
 			drv_add(1, b, 2);
 			give_rx(0, RXBUF + i * 2048, 2048);
-			send(be.ours[0], ram(RXBUF), 112, 0);
+			send(be.ours[0], out, sizeof(out), 0);
 		}
 		drv_kick(1);
 		drv_set_status(0);
