@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* units: tests/uapi/tg.c */
+/*
+ * Random calls from several threads on several VMs. The host must come through
+ * it without a word in its log, and a VM made afterwards must work.
+ * HVX_FUZZ_CALLS: number of calls; HVX_FUZZ_SEED.
+ */
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "guest.h"
+
+#define THREADS		4
+#define VMS		3
+#define VCPUS		4
+
+struct vm {
+	int fd;
+	int vcpu[VCPUS];
+	struct hvx_run *run[VCPUS];
+};
+
+/* Slots of the table are replaced under everybody's hands: a stale descriptor number is part of it. */
+static struct vm vms[VMS];
+static int dev, events[8];
+static uint8_t *mem;
+static size_t run_size;
+static long calls_left;
+static pthread_t threads[THREADS];
+static uint64_t seed;
+static bool done;
+
+struct rng { uint64_t s; };
+
+static uint64_t next(struct rng *r)
+{
+	uint64_t z = (r->s += 0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static uint64_t below(struct rng *r, uint64_t n)
+{
+	return next(r) % n;
+}
+
+/* A number as likely to be near an edge as anywhere. */
+static uint64_t odd(struct rng *r)
+{
+	switch (below(r, 8)) {
+	case 0: return 0;
+	case 1: return below(r, 4);
+	case 2: return ~0ULL - below(r, 3);
+	case 3: return 1ULL << below(r, 64);
+	case 4: return (1ULL << below(r, 64)) - 1;
+	case 5: return below(r, 4096);
+	case 6: return below(r, 1024) << 12;
+	default: return next(r);
+	}
+}
+
+static uint64_t pointer(struct rng *r)
+{
+	switch (below(r, 6)) {
+	case 0: return odd(r);
+	case 1: return (uintptr_t)mem + TG_MEM - below(r, 64);
+	default: return (uintptr_t)mem + (below(r, TG_MEM - 65536) & ~7ULL);
+	}
+}
+
+static const uint32_t known[] = {
+	HVX_GET_INFO, HVX_GET_SUPPORTED_CPUID, HVX_GET_MSR_LIST, HVX_CREATE_VM, HVX_CREATE_VCPU,
+	HVX_SET_SLOT, HVX_GET_DIRTY, HVX_SIGNAL_MSI, HVX_IRQFD, HVX_IOEVENTFD, HVX_SET_MSR_FILTER,
+	HVX_GET_CLOCK, HVX_SET_CLOCK, HVX_GET_STATS, HVX_RUN, HVX_GET_STATE, HVX_SET_STATE,
+	HVX_GET_MSRS, HVX_SET_MSRS, HVX_SET_CPUID, HVX_GET_CPUID, HVX_SET_DEBUG, HVX_NMI, HVX_KICK,
+	HVX_SET_EXTINT,
+};
+
+static const uint32_t msrs[] = {
+	0x10, 0x1b, 0x3b, 0x6e0, 0x174, 0x176, 0x1a0, 0x1d9, 0x200, 0x250, 0x277, 0x2ff, 0x400,
+	0x802, 0x808, 0x80b, 0x80f, 0x830, 0x832, 0x838, 0x83e, 0x83f, 0xc0000080, 0xc0000081,
+	0xc0000082, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103, 0xc0010015, 0x4b564d00,
+	0x4b564d01, 0x4b564d03, 0x4b564d04, 0x11, 0x12,
+};
+
+static int some_vm(struct rng *r)
+{
+	return __atomic_load_n(&vms[below(r, VMS)].fd, __ATOMIC_RELAXED);
+}
+
+static int some_vcpu(struct rng *r)
+{
+	return __atomic_load_n(&vms[below(r, VMS)].vcpu[below(r, VCPUS)], __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------- calls that nearly fit */
+
+static void do_slot(struct rng *r)
+{
+	struct hvx_slot s = { .slot = below(r, 6), .flags = below(r, 5), .gpa = below(r, 512) << 12,
+			      .size = below(r, 512) << 12 };
+
+	s.hva = (uintptr_t)mem + (below(r, 1024) << 12);
+	if (!below(r, 3)) {
+		/* The same each time, so that moves and changes of flags happen. */
+		s.size = 0x40000;
+		s.hva = (uintptr_t)mem + s.slot * 0x40000;
+		s.gpa = (uint64_t)s.slot * 0x40000 + (below(r, 2) << 30);
+	}
+	if (!below(r, 8))
+		*(&s.gpa + below(r, 3)) = odd(r);
+	if (!below(r, 8))
+		s.slot = odd(r);
+	ioctl(some_vm(r), HVX_SET_SLOT, &s);
+}
+
+static void do_dirty(struct rng *r)
+{
+	struct hvx_dirty d = { .slot = below(r, 6), .flags = below(r, 4), .first_page = below(r, 3) * 64,
+			       .num_pages = below(r, 300), .bitmap = pointer(r) };
+
+	if (!below(r, 8))
+		d.num_pages = odd(r);
+	ioctl(some_vm(r), HVX_GET_DIRTY, &d);
+}
+
+static void do_irqfd(struct rng *r)
+{
+	struct hvx_irqfd i = { .fd = events[below(r, 8)], .resample_fd = -1, .flags = below(r, 16),
+			       .address = 0xfee00000 | below(r, 1 << 20), .data = odd(r) };
+
+	if (i.flags & HVX_IRQFD_RESAMPLE && below(r, 4))
+		i.resample_fd = events[below(r, 8)];
+	if (!below(r, 16))
+		i.fd = below(r, 40);
+	ioctl(some_vm(r), HVX_IRQFD, &i);
+}
+
+static void do_ioeventfd(struct rng *r)
+{
+	struct hvx_ioeventfd i = { .fd = events[below(r, 8)], .addr = below(r, 8), .len = 1 << below(r, 4),
+				   .flags = below(r, 8), .datamatch = below(r, 3) };
+
+	if (!below(r, 4))
+		i.len = below(r, 9);
+	if (!below(r, 8))
+		i.addr = odd(r);
+	ioctl(some_vm(r), HVX_IOEVENTFD, &i);
+}
+
+static void do_filter(struct rng *r)
+{
+	struct hvx_msr_range range[4];
+	struct hvx_msr_filter f = { .count = below(r, 5), .ranges = (uintptr_t)range };
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		range[i] = (struct hvx_msr_range) { .first = msrs[below(r, 36)], .flags = below(r, 4) };
+		range[i].last = range[i].first + below(r, 3);
+	}
+	ioctl(some_vm(r), HVX_SET_MSR_FILTER, &f);
+}
+
+static void do_state(struct rng *r)
+{
+	static const uint32_t size[] = { sizeof(struct hvx_regs), sizeof(struct hvx_sregs),
+					 sizeof(struct hvx_events), sizeof(struct hvx_debugregs), 0,
+					 sizeof(struct hvx_lapic_state), sizeof(struct hvx_mp_state),
+					 sizeof(struct hvx_tsc_state) };
+	uint64_t buf[1024] = { 0 };
+	struct hvx_info info;
+	struct hvx_state s = { .group = below(r, HVX_STATE_NR), .data = (uintptr_t)buf };
+	int fd = some_vcpu(r), n;
+
+	s.size = size[s.group];
+	if (!s.size && !ioctl(dev, HVX_GET_INFO, &info))
+		s.size = sizeof(struct hvx_xsave_hdr) + info.xsave_size;
+	if (s.size > sizeof(buf))
+		return;
+	/* Not one that waits for a guest that spins. */
+	ioctl(fd, HVX_KICK, 0);
+	if (ioctl(fd, HVX_GET_STATE, &s))
+		return;
+	for (n = below(r, 4); n; n--)
+		buf[below(r, s.size / 8)] ^= odd(r);
+	if (!below(r, 16))
+		s.size = odd(r);
+	ioctl(fd, HVX_KICK, 0);
+	ioctl(fd, HVX_SET_STATE, &s);
+}
+
+static void do_msrs(struct rng *r)
+{
+	struct hvx_msr_entry e[8];
+	struct hvx_msrs m = { .count = below(r, 9), .entries = (uintptr_t)e };
+	int i;
+
+	for (i = 0; i < 8; i++)
+		e[i] = (struct hvx_msr_entry) { .index = msrs[below(r, 36)], .value = odd(r) };
+	ioctl(some_vcpu(r), below(r, 2) ? HVX_SET_MSRS : HVX_GET_MSRS, &m);
+}
+
+static void do_cpuid(struct rng *r)
+{
+	struct hvx_cpuid_entry e[HVX_MAX_CPUID];
+	struct hvx_cpuid c = { .nent = HVX_MAX_CPUID, .entries = (uintptr_t)e };
+	int n;
+
+	if (ioctl(dev, HVX_GET_SUPPORTED_CPUID, &c))
+		return;
+	for (n = below(r, 4); n; n--) {
+		uint32_t *word = (uint32_t *)&e[below(r, c.nent)];
+
+		word[below(r, 8)] ^= odd(r);
+	}
+	ioctl(some_vcpu(r), HVX_SET_CPUID, &c);
+}
+
+static void do_run(struct rng *r)
+{
+	struct vm *vm = &vms[below(r, VMS)];
+	int i = below(r, VCPUS), n;
+	volatile uint8_t *page = (void *)vm->run[i];
+
+	for (n = below(r, 3); n && page; n--)
+		page[below(r, sizeof(struct hvx_run))] = odd(r);
+	if (page && below(r, 4))
+		vm->run[i]->immediate_exit = 0;
+	if (page && below(r, 2))
+		vm->run[i]->dirty = 0;
+	ioctl(vm->vcpu[i], HVX_RUN, 0);
+}
+
+static void do_small(struct rng *r)
+{
+	struct hvx_clock clock = { .ns = odd(r) };
+	struct hvx_debug d = { .flags = below(r, 8), .db = { odd(r) }, .dr7 = odd(r) };
+	struct hvx_msi m = { .address = 0xfee00000 | below(r, 1 << 20), .data = odd(r) };
+	uint64_t one = 1;
+	int fd = some_vcpu(r);
+
+	switch (below(r, 8)) {
+	case 0: ioctl(fd, HVX_KICK, 0); break;
+	case 1: ioctl(fd, HVX_NMI, 0); break;
+	case 2: ioctl(fd, HVX_SET_EXTINT, below(r, 2)); break;
+	case 3: ioctl(fd, HVX_SET_DEBUG, &d); break;
+	case 4: ioctl(some_vm(r), HVX_SET_CLOCK, &clock); break;
+	case 5: ioctl(some_vm(r), HVX_SIGNAL_MSI, &m); break;
+	default:
+		if (write(events[below(r, 8)], &one, 8) < 0)
+			break;
+	}
+}
+
+/* The caller's memory changes under the guests; where it was, something is again. */
+static void do_memory(struct rng *r)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	uint8_t *p = mem + (below(r, 1008) << 12);
+	size_t n = (1 + below(r, 15)) << 12;
+	uint64_t i;
+
+	pthread_mutex_lock(&lock);	/* none writes what another protects */
+	switch (below(r, 6)) {
+	case 0: madvise(p, n, MADV_DONTNEED); break;
+	case 1:
+		mprotect(p, n, PROT_READ);
+		mprotect(p, n, PROT_READ | PROT_WRITE);
+		break;
+	case 2:
+		if (mmap(p, n, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+			abort();
+		break;
+	case 3: madvise(p, n, MADV_HUGEPAGE); break;
+	case 4:
+		/* Random guest code, with instructions that exit sprinkled in. */
+		for (i = 0; i < 256; i++)
+			p[i] = next(r);
+		memcpy(p + below(r, 200), "\xe4\x10\x0f\xa2\xf4\x0f\x30\x0f\x01\xd9", 10);
+		break;
+	default:
+		memset(p, 0, n);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static void do_raw(struct rng *r)
+{
+	uint64_t buf[64];
+	uint32_t cmd = known[below(r, sizeof(known) / sizeof(known[0]))];
+	int fd = below(r, 3) == 0 ? dev : below(r, 2) ? some_vm(r) : some_vcpu(r), i, ret;
+	uint64_t arg;
+
+	for (i = 0; i < 64; i++)
+		buf[i] = below(r, 3) ? 0 : odd(r);
+	if (!below(r, 8))
+		cmd ^= 1U << below(r, 32);
+	arg = below(r, 4) ? (uintptr_t)buf : pointer(r);
+	if (cmd == HVX_RUN || cmd == HVX_CREATE_VCPU)
+		arg = odd(r);
+	ret = ioctl(fd, cmd, arg);
+	/* Descriptors that came out of it. */
+	if (ret > 2 && (cmd == HVX_CREATE_VM || cmd == HVX_CREATE_VCPU))
+		close(ret);
+}
+
+static void vm_close(struct vm *vm)
+{
+	int i;
+
+	for (i = 0; i < VCPUS; i++) {
+		ioctl(vm->vcpu[i], HVX_KICK, 0);
+		close(vm->vcpu[i]);
+	}
+	close(vm->fd);
+}
+
+/* The run page stays where it is: a mapping of the new vCPU's replaces it at the same place. */
+static void vm_open(struct vm *vm)
+{
+	struct hvx_create_vm c = { .flags = HVX_VM_EXIT_HLT };
+	struct hvx_slot s = { .size = 0x100000, .hva = (uintptr_t)mem };
+	void *p;
+	int i;
+
+	vm->fd = ioctl(dev, HVX_CREATE_VM, &c);
+	ioctl(vm->fd, HVX_SET_SLOT, &s);
+	for (i = 0; i < VCPUS; i++) {
+		vm->vcpu[i] = ioctl(vm->fd, HVX_CREATE_VCPU, i);
+		p = mmap(vm->run[i], run_size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | (vm->run[i] ? MAP_FIXED : 0), vm->vcpu[i], 0);
+		if (p != MAP_FAILED)
+			vm->run[i] = p;
+	}
+}
+
+/* Only the first thread replaces VMs. */
+static void do_replace(struct rng *r)
+{
+	struct vm *vm = &vms[below(r, VMS)];
+
+	vm_close(vm);
+	vm_open(vm);
+}
+
+static void *fuzz(void *arg)
+{
+	long id = (long)arg;
+	struct rng r = { seed + id };
+
+	while (__atomic_sub_fetch(&calls_left, 1, __ATOMIC_RELAXED) >= 0) {
+		switch (below(&r, 16)) {
+		case 0: do_slot(&r); break;
+		case 1: do_dirty(&r); break;
+		case 2: do_irqfd(&r); break;
+		case 3: do_ioeventfd(&r); break;
+		case 4: do_filter(&r); break;
+		case 5: case 6: do_state(&r); break;
+		case 7: do_msrs(&r); break;
+		case 8: below(&r, 4) ? do_small(&r) : do_cpuid(&r); break;
+		case 9: case 10: case 11: do_run(&r); break;
+		case 12: do_small(&r); break;
+		case 13: do_memory(&r); break;
+		case 14:
+			if (!id && !below(&r, 32)) {
+				do_replace(&r);
+				break;
+			}
+			/* fall through */
+		default: do_raw(&r);
+		}
+	}
+	return NULL;
+}
+
+static void no_op(int sig)
+{
+	(void)sig;
+}
+
+/* Guests that wait or spin are brought back. */
+static void *disturb(void *arg)
+{
+	struct rng r = { seed - 1 };
+
+	(void)arg;
+	while (!__atomic_load_n(&done, __ATOMIC_RELAXED)) {
+		usleep(300);
+		pthread_kill(threads[below(&r, THREADS)], SIGUSR1);
+		ioctl(some_vcpu(&r), HVX_KICK, 0);
+	}
+	return NULL;
+}
+
+static void fuzz_calls(void)
+{
+	struct sigaction sa = { .sa_handler = no_op };
+	static const uint8_t hlt[] = { 0xf4 };
+	const char *s = getenv("HVX_FUZZ_CALLS");
+	struct hvx_info info;
+	pthread_t d;
+	struct tg g;
+	long i;
+
+	calls_left = s ? strtol(s, NULL, 0) : 100000;
+	s = getenv("HVX_FUZZ_SEED");
+	seed = s ? strtoull(s, NULL, 0) : 20261122;
+	printf("# %ld calls, seed %llu\n", calls_left, (unsigned long long)seed);
+	sigaction(SIGUSR1, &sa, NULL);
+	dev = open("/dev/hvx", O_RDWR | O_CLOEXEC);
+	CHECK(!ioctl(dev, HVX_GET_INFO, &info));
+	run_size = info.run_size;
+	mem = mmap(NULL, TG_MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(mem != MAP_FAILED);
+	for (i = 0; i < 8; i++)
+		events[i] = eventfd(0, EFD_NONBLOCK);
+	for (i = 0; i < VMS; i++)
+		vm_open(&vms[i]);
+	for (i = 0; i < THREADS; i++)
+		CHECK(!pthread_create(&threads[i], NULL, fuzz, (void *)i));
+	CHECK(!pthread_create(&d, NULL, disturb, NULL));
+	for (i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	done = true;
+	pthread_join(d, NULL);
+	for (i = 0; i < VMS; i++)
+		vm_close(&vms[i]);
+	for (i = 0; i < 8; i++)
+		close(events[i]);
+
+	tg_new(&g, HVX_VM_EXIT_HLT, hlt, sizeof(hlt));
+	tg_run_to(&g, 0, HVX_EXIT_HALTED);
+	tg_free(&g);
+}
+
+static const struct tg_test tests[] = {
+	TG_TEST(fuzz_calls),
+};
+
+int main(int argc, char **argv)
+{
+	return tg_main(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}
