@@ -44,8 +44,6 @@ struct hvx_backend {
 	int (*enable_cpu)(void);
 	void (*disable_cpu)(void);
 
-	int (*vm_create)(struct hvx_vm *vm);
-	void (*vm_destroy)(struct hvx_vm *vm);
 	int (*vcpu_create)(struct hvx_vcpu *vcpu);
 	void (*vcpu_destroy)(struct hvx_vcpu *vcpu);
 	void (*vcpu_reset)(struct hvx_vcpu *vcpu, bool init);

@@ -32,7 +32,6 @@ static void vm_free(struct hvx_vm *vm)
 		hvx_vcpu_destroy(vcpu);
 	}
 	hvx_msr_filter_free(vm);
-	hvx_backend->vm_destroy(vm);
 	hvx_mmu_destroy(vm);
 	mmdrop(vm->mm);
 	hvx_hw_put();
@@ -195,12 +194,9 @@ int hvx_vm_create(const struct hvx_create_vm *arg)
 	r = hvx_mmu_init(vm);
 	if (r)
 		goto err_hw;
-	r = hvx_backend->vm_create(vm);
-	if (r)
-		goto err_mmu;
 	r = hvx_set_clock(vm, &clock);
 	if (r)
-		goto err_backend;
+		goto err_mmu;
 	hvx_debugfs_add_vm(vm);
 	r = anon_inode_getfd("hvx-vm", &vm_fops, vm, O_RDWR | O_CLOEXEC);
 	if (r < 0)
@@ -209,8 +205,6 @@ int hvx_vm_create(const struct hvx_create_vm *arg)
 
 err_debugfs:
 	hvx_debugfs_remove_vm(vm);
-err_backend:
-	hvx_backend->vm_destroy(vm);
 err_mmu:
 	hvx_mmu_stop(vm);
 	hvx_mmu_destroy(vm);

@@ -277,9 +277,11 @@ static bool cr4_valid(struct hvx_vcpu *vcpu, u64 val)
 	return true;
 }
 
-static enum hvx_next on_cr4_write(struct hvx_vcpu *vcpu)
+/* MOV to CR4 or CR8, whose register the instruction must tell. */
+static enum hvx_next on_cr_write(struct hvx_vcpu *vcpu)
 {
 	static const u8 opcode[] = { 0x0f, 0x22 };
+	bool cr8 = to_svm(vcpu)->vmcb->ctl.exit_code == SVMEXIT_CR_WRITE + 8;
 	struct hvx_modrm m;
 	int len = fetch_mov_special(vcpu, opcode, &m);
 	u64 val;
@@ -288,31 +290,14 @@ static enum hvx_next on_cr4_write(struct hvx_vcpu *vcpu)
 		return HVX_SLOW;
 	vcpu->stats.exit_cr++;
 	val = gpr(vcpu, m.rm);
-	if (m.reg != 4 || !cr4_valid(vcpu, val)) {
+	if (cr8 ? val > 15 : m.reg != 4 || !cr4_valid(vcpu, val)) {
 		hvx_inject_gp(vcpu);
 		return HVX_REENTER;
 	}
-	svm_set_cr4(vcpu, val);
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
-}
-
-static enum hvx_next on_cr8_write(struct hvx_vcpu *vcpu)
-{
-	static const u8 opcode[] = { 0x0f, 0x22 };
-	struct hvx_modrm m;
-	int len = fetch_mov_special(vcpu, opcode, &m);
-	u64 val;
-
-	if (len < 0)
-		return HVX_SLOW;
-	vcpu->stats.exit_cr++;
-	val = gpr(vcpu, m.rm);
-	if (val > 15) {
-		hvx_inject_gp(vcpu);
-		return HVX_REENTER;
-	}
-	hvx_lapic_set_cr8(vcpu, val);
+	if (cr8)
+		hvx_lapic_set_cr8(vcpu, val);
+	else
+		svm_set_cr4(vcpu, val);
 	hvx_skip(vcpu, vcpu->rip + len);
 	return HVX_REENTER;
 }
@@ -466,8 +451,8 @@ static enum hvx_next fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror)
 }
 
 static const svm_handler handlers[] = {
-	[SVMEXIT_CR_WRITE + 4] = on_cr4_write,
-	[SVMEXIT_CR_WRITE + 8] = on_cr8_write,
+	[SVMEXIT_CR_WRITE + 4] = on_cr_write,
+	[SVMEXIT_CR_WRITE + 8] = on_cr_write,
 	[SVMEXIT_DR_READ ... SVMEXIT_DR_READ + 7] = on_dr,
 	[SVMEXIT_DR_WRITE ... SVMEXIT_DR_WRITE + 7] = on_dr,
 	[SVMEXIT_EXC + 1] = on_db,

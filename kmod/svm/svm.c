@@ -141,16 +141,7 @@ static void svm_disable_cpu(void)
 	wrmsrq(MSR_EFER, efer & ~(u64)EFER_SVME);
 }
 
-/* ------------------------------------------------------------ VM and vCPU */
-
-static int svm_vm_create(struct hvx_vm *vm)
-{
-	return 0;
-}
-
-static void svm_vm_destroy(struct hvx_vm *vm)
-{
-}
+/* ------------------------------------------------------------------ vCPU */
 
 /* MSR permission map, APM vol. 2 15.11: bit 0 of each pair reads, bit 1 writes; set = exit. */
 static void msrpm_allow(u8 *map, u32 msr)
@@ -560,8 +551,6 @@ struct hvx_backend hvx_svm = {
 	.busy = svm_busy,
 	.enable_cpu = svm_enable_cpu,
 	.disable_cpu = svm_disable_cpu,
-	.vm_create = svm_vm_create,
-	.vm_destroy = svm_vm_destroy,
 	.vcpu_create = svm_vcpu_create,
 	.vcpu_destroy = svm_vcpu_destroy,
 	.vcpu_reset = svm_vcpu_reset,
