@@ -225,7 +225,7 @@ struct hvx_vcpu {
 	u64 efer_allowed;
 	u64 xcr0_allowed;
 	u64 tsc_aux;
-	u64 misc_enable, spec_ctrl, pat;
+	u64 pat;
 	u64 kept[48];			/* x86/msr.c: MTRRs and others that are kept without effect */
 	u64 tsc_offset;
 	u64 tsc_adjust;
@@ -347,8 +347,8 @@ void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init);
  */
 void hvx_fpu_load(struct hvx_vcpu *vcpu);
 void hvx_fpu_save(struct hvx_vcpu *vcpu);
-int hvx_fpu_get(struct hvx_vcpu *vcpu, struct hvx_xsave_hdr *hdr, void *area);
-int hvx_fpu_set(struct hvx_vcpu *vcpu, const struct hvx_xsave_hdr *hdr, const void *area);
+void hvx_fpu_get(struct hvx_vcpu *vcpu, void *buf);	/* struct hvx_xsave_hdr and area */
+int hvx_fpu_set(struct hvx_vcpu *vcpu, const void *buf);	/* -EINVAL */
 u64 hvx_guest_xcr0(struct hvx_vcpu *vcpu);	/* its value now */
 bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val);	/* false: #GP */
 

@@ -42,8 +42,6 @@ static bool zero(const void *p, size_t n)
 	return !memchr_inv(p, 0, n);
 }
 
-/* ------------------------------------------------------------------- REGS */
-
 static void get_regs(struct hvx_vcpu *vcpu, void *buf)
 {
 	*(struct hvx_regs *)buf = *regs_of(vcpu);
@@ -59,8 +57,6 @@ static int set_regs(struct hvx_vcpu *vcpu, const void *buf)
 	vcpu->rflags |= X86_EFLAGS_FIXED;
 	return 0;
 }
-
-/* ------------------------------------------------------------------ SREGS */
 
 static void get_sregs(struct hvx_vcpu *vcpu, void *buf)
 {
@@ -134,8 +130,6 @@ static int set_sregs(struct hvx_vcpu *vcpu, const void *buf)
 	return 0;
 }
 
-/* ----------------------------------------------------------------- EVENTS */
-
 static void get_events(struct hvx_vcpu *vcpu, void *buf)
 {
 	const struct hvx_pending *ev = &vcpu->ev;
@@ -206,8 +200,6 @@ static int set_events(struct hvx_vcpu *vcpu, const void *buf)
 	return 0;
 }
 
-/* -------------------------------------------------------- the other groups */
-
 static void get_debugregs(struct hvx_vcpu *vcpu, void *buf)
 {
 	struct hvx_debugregs *d = buf;
@@ -229,16 +221,6 @@ static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
 	vcpu->dr7 = d->dr7 | DR7_FIXED;
 	hvx_backend->update_debug(vcpu);
 	return 0;
-}
-
-static void get_xsave(struct hvx_vcpu *vcpu, void *buf)
-{
-	hvx_fpu_get(vcpu, buf, (struct hvx_xsave_hdr *)buf + 1);
-}
-
-static int set_xsave(struct hvx_vcpu *vcpu, const void *buf)
-{
-	return hvx_fpu_set(vcpu, buf, (const struct hvx_xsave_hdr *)buf + 1);
 }
 
 static void get_lapic(struct hvx_vcpu *vcpu, void *buf)
@@ -298,7 +280,7 @@ static const struct {
 	[HVX_STATE_SREGS] = { sizeof(struct hvx_sregs), get_sregs, set_sregs },
 	[HVX_STATE_EVENTS] = { sizeof(struct hvx_events), get_events, set_events },
 	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), get_debugregs, set_debugregs },
-	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), get_xsave, set_xsave },
+	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), hvx_fpu_get, hvx_fpu_set },
 	[HVX_STATE_LAPIC] = { sizeof(struct hvx_lapic_state), get_lapic, set_lapic },
 	[HVX_STATE_MP] = { sizeof(struct hvx_mp_state), get_mp, set_mp },
 	[HVX_STATE_TSC] = { sizeof(struct hvx_tsc_state), get_tsc, set_tsc },

@@ -277,38 +277,34 @@ static u16 find_leaf(const struct hvx_vcpu *vcpu, u32 leaf)
 	return i;
 }
 
-static const struct hvx_cpuid_entry *find_subleaf(const struct hvx_vcpu *vcpu, u16 idx, u32 subleaf)
+/* idx: of the leaf; IDX_NONE is past every table's end. */
+static const struct hvx_cpuid_entry *find_subleaf(const struct hvx_vcpu *vcpu, u16 idx, u32 leaf,
+						  u32 subleaf)
 {
-	const struct hvx_cpuid_entry *e, *end;
-	u32 leaf;
+	unsigned int i = idx & ~IDX_SLOW;
 
-	if (idx == IDX_NONE)
-		return NULL;
-	e = &vcpu->cpuid[idx & ~IDX_SLOW];
-	end = &vcpu->cpuid[vcpu->cpuid_count];
-	for (leaf = e->leaf; e < end && e->leaf == leaf; e++)
-		if (!(e->flags & HVX_CPUID_SUBLEAF) || e->subleaf == subleaf)
-			return e;
+	for (; i < vcpu->cpuid_count && vcpu->cpuid[i].leaf == leaf; i++)
+		if (!(vcpu->cpuid[i].flags & HVX_CPUID_SUBLEAF) ||
+		    vcpu->cpuid[i].subleaf == subleaf)
+			return &vcpu->cpuid[i];
 	return NULL;
 }
 
 const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf)
 {
-	return find_subleaf(vcpu, find_leaf(vcpu, leaf), subleaf);
+	return find_subleaf(vcpu, find_leaf(vcpu, leaf), leaf, subleaf);
 }
 
 static void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub, u32 *r)
 {
 	if (leaf == 1) {
 		r[ECX] &= ~F(OSXSAVE);
-		if (hvx_backend->get_cr(vcpu, 4) & X86_CR4_OSXSAVE)
-			r[ECX] |= F(OSXSAVE);
+		r[ECX] |= hvx_backend->get_cr(vcpu, 4) & X86_CR4_OSXSAVE ? F(OSXSAVE) : 0;
 		if (!(vcpu->apic_base & BIT(11)))
 			r[EDX] &= ~F(APIC);
 	} else if (leaf == 7 && sub == 0) {
 		r[ECX] &= ~F(OSPKE);
-		if (hvx_backend->get_cr(vcpu, 4) & X86_CR4_PKE)
-			r[ECX] |= F(OSPKE);
+		r[ECX] |= hvx_backend->get_cr(vcpu, 4) & X86_CR4_PKE ? F(OSPKE) : 0;
 	} else if (leaf == 0xd && sub == 0) {
 		r[EBX] = hvx_xsave_area_size(hvx_guest_xcr0(vcpu), false);
 	} else if (leaf == 0xd && sub == 1) {
@@ -330,7 +326,7 @@ static noinline void cpuid_slow(struct hvx_vcpu *vcpu, u16 idx, u32 *eax, u32 *e
 				u32 *edx)
 {
 	u32 leaf = *eax, sub = *ecx, r[4] = { 0 };
-	const struct hvx_cpuid_entry *e = find_subleaf(vcpu, idx, sub);
+	const struct hvx_cpuid_entry *e = find_subleaf(vcpu, idx, leaf, sub);
 
 	if (e) {
 		entry_regs(e, r);

@@ -234,18 +234,16 @@ bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val)
 	return true;
 }
 
-/* hdr and area are kernel memory; area holds hvx_xsave_size bytes. */
-int hvx_fpu_get(struct hvx_vcpu *vcpu, struct hvx_xsave_hdr *hdr, void *area)
+/* HVX_STATE_XSAVE: the buffer is kernel memory, the header and hvx_xsave_size bytes. */
+void hvx_fpu_get(struct hvx_vcpu *vcpu, void *buf)
 {
-	struct xarea *a = area;
+	struct hvx_xsave_hdr *hdr = buf;
+	struct xarea *a = buf + sizeof(*hdr);
 
-	memset(hdr, 0, sizeof(*hdr));
-	hdr->xcr0 = vcpu->xcr0;
-	hdr->size = hvx_xsave_size;
-	memcpy(area, vcpu->xsave, hvx_xsave_size);
+	*hdr = (struct hvx_xsave_hdr) { .xcr0 = vcpu->xcr0, .size = hvx_xsave_size };
+	memcpy(a, vcpu->xsave, hvx_xsave_size);
 	if (!have_xsave)
 		a->xstate_bv = X_FP | X_SSE;
-	return 0;
 }
 
 /*
@@ -253,9 +251,10 @@ int hvx_fpu_get(struct hvx_vcpu *vcpu, struct hvx_xsave_hdr *hdr, void *area)
  * components not in the mask, the compacted format, reserved header bytes,
  * and reserved MXCSR bits, which count even where SSE is in its initial state.
  */
-int hvx_fpu_set(struct hvx_vcpu *vcpu, const struct hvx_xsave_hdr *hdr, const void *area)
+int hvx_fpu_set(struct hvx_vcpu *vcpu, const void *buf)
 {
-	const struct xarea *a = area;
+	const struct hvx_xsave_hdr *hdr = buf;
+	const struct xarea *a = buf + sizeof(*hdr);
 	u64 allowed = have_xsave ? hvx_xcr0_mask : X_FP | X_SSE;
 
 	if (hdr->size != hvx_xsave_size || hdr->pad ||
@@ -264,12 +263,11 @@ int hvx_fpu_set(struct hvx_vcpu *vcpu, const struct hvx_xsave_hdr *hdr, const vo
 	/* Not xcr0_allowed: state may be restored before the CPUID table. */
 	if (have_xsave ? !xcr0_ok(hdr->xcr0, hvx_xcr0_mask) : hdr->xcr0 != X_FP)
 		return -EINVAL;
-	if ((a->xstate_bv & ~allowed) || a->xcomp_bv ||
-	    memchr_inv(a->hdr_reserved, 0, sizeof(a->hdr_reserved)) ||
-	    (a->mxcsr & ~mxcsr_valid))
+	if ((a->xstate_bv & ~allowed) || a->xcomp_bv || (a->mxcsr & ~mxcsr_valid) ||
+	    memchr_inv(a->hdr_reserved, 0, sizeof(a->hdr_reserved)))
 		return -EINVAL;
 
-	memcpy(vcpu->xsave, area, hvx_xsave_size);
+	memcpy(vcpu->xsave, a, hvx_xsave_size);
 	vcpu->xcr0 = hdr->xcr0;
 	return 0;
 }

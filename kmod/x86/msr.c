@@ -345,6 +345,11 @@ static const struct msr_row *find_row(u32 index)
 	return NULL;
 }
 
+static bool is_switched(const struct msr_row *row)
+{
+	return row->kind == SWITCHED || row->kind == SWITCHED_ADDR;
+}
+
 static int unknown(const struct hvx_vcpu *vcpu, bool host)
 {
 	return !host && (vcpu->vm->flags & HVX_VM_EXIT_MSR) ? HVX_MSR_TO_USER : 1;
@@ -492,7 +497,7 @@ void hvx_msr_reset(struct hvx_vcpu *vcpu)
 		for (index = row->first; index <= row->last; index++) {
 			if (row->kind >= KEPT)
 				vcpu->kept[row->at + index - row->first] = row->value;
-			else if (row->kind == SWITCHED || row->kind == SWITCHED_ADDR)
+			else if (is_switched(row))
 				hvx_backend->set_msr(vcpu, index, 0);
 		}
 	}
@@ -522,8 +527,7 @@ static bool range_ok(const struct hvx_msr_range *r)
 	if (r->first <= X2APIC_LAST && r->last >= X2APIC_FIRST)
 		return false;
 	for_each_row(row)
-		if ((row->kind == SWITCHED || row->kind == SWITCHED_ADDR) &&
-		    r->first <= row->last && r->last >= row->first)
+		if (is_switched(row) && r->first <= row->last && r->last >= row->first)
 			return false;
 	return true;
 }
@@ -555,8 +559,7 @@ int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_filter *arg)
 	}
 	old = rcu_replace_pointer(vm->msr_filter, new, lockdep_is_held(&vm->lock));
 	hvx_kick_all_wait(vm, HVX_REQ_MSR_FILTER);
-	if (old)
-		kfree_rcu(old, rcu);
+	kfree_rcu(old, rcu);	/* NULL is fine */
 	return 0;
 }
 
