@@ -179,6 +179,19 @@ ifneq ($(filter check,$(MAKECMDGOALS)),)
 check-nested: check-unit
 endif
 
+# tests/fuzz/NAME_fuzz.c, for libFuzzer: make fuzz, then build/fuzz/NAME_fuzz.
+fuzz_src := $(wildcard tests/fuzz/*_fuzz.c)
+.PHONY: fuzz
+fuzz: $(patsubst tests/%.c,$(B)/%,$(fuzz_src))
+define fuzz_rule
+$(patsubst tests/%.c,$(B)/%,$(1)): $(1) $(call units_of,$(1))
+endef
+$(foreach s,$(fuzz_src),$(eval $(call fuzz_rule,$(s))))
+$(B)/fuzz/%_fuzz:
+	@mkdir -p $(@D)
+	$(call say,LD,$@)clang $(BASE_CPPFLAGS) $(PKG_CFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
+		-o $@ $(filter %.c,$^) $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c)
+
 .PHONY: bench
 bench: vmm
 	+kver=$$(scripts/l1 --print-release) && \
@@ -236,6 +249,7 @@ help:
 	@echo 'make check           all tests'
 	@echo 'make check-unit      unit tests, under ASan and UBSan; TESTS="NAME..." picks some'
 	@echo 'make check-nested    tests in the nested host; TESTS="NAME..." picks some'
+	@echo 'make fuzz            fuzzers (libFuzzer, clang) into $(B)/fuzz/'
 	@echo 'make bench           instruction counts against KVM, into docs/performance.md'
 	@echo 'make install         to PREFIX=$(PREFIX), the module through DKMS; also uninstall'
 	@echo 'make format          clang-format over userspace; make clean'
