@@ -104,6 +104,9 @@ _start:
 	jnz .warm
 	measure "vmm_out_unused", out 0x80, al
 	measure "vmm_in_cmos", in al, 0x71
+	xor eax, eax		; the clock's seconds
+	out 0x70, al
+	measure "vmm_in_clock", in al, 0x71
 	measure "vmm_in_port61", in al, 0x61
 	mov dx, 0x3ff
 	measure "vmm_in_serial", in al, dx
