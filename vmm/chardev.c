@@ -416,19 +416,27 @@ static void peer_arrived(void *opaque, uint32_t events)
 	push(chr);
 }
 
-/* A descriptor of our own for what fd is open on, which does not block. */
-static int reopen(int fd, int flags)
+/*
+ * A descriptor of our own for what fd is open on, which does not block. Files
+ * never block, and opened anew would lose their place.
+ */
+static int own_fd(int fd, int flags)
 {
+	struct stat st;
 	char path[32];
 	int new;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	new = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (new >= 0)
-		return new;
-	/* A socket, or a terminal of another user: this cannot be had apart. */
+	if (fstat(fd, &st) < 0)
+		return -1;
+	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		new = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		if (new >= 0)
+			return new;
+	}
 	new = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (new >= 0)
+	/* A socket, or a terminal of another user: this cannot be had apart. */
+	if (new >= 0 && !S_ISREG(st.st_mode))
 		fcntl(new, F_SETFL, fcntl(new, F_GETFL) | O_NONBLOCK);
 	return new;
 }
@@ -437,8 +445,8 @@ static int open_terminal(struct chardev *chr)
 {
 	struct machine *m = chr->m;
 
-	chr->in = reopen(m->console_in, O_RDONLY);
-	chr->out = reopen(m->console_out, O_WRONLY);
+	chr->in = own_fd(m->console_in, O_RDONLY);
+	chr->out = own_fd(m->console_out, O_WRONLY);
 	chr->escapes = isatty(m->console_in);
 	m->console_in = m->console_out = -1;	/* taken */
 	return chr->out < 0 ? -errno : 0;
