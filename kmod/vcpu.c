@@ -146,7 +146,8 @@ static void collect_nmis(struct hvx_vcpu *vcpu)
 {
 	int n = atomic_xchg(&vcpu->nmi_queued, 0);
 
-	vcpu->ev.nmi_pending_taken = min(vcpu->ev.nmi_pending_taken + n, 2);
+	vcpu->ev.nmi_pending_taken = min(vcpu->ev.nmi_pending_taken + n,
+					 vcpu->ev.nmi_masked ? 1 : 2);
 }
 
 static bool inject_nmi(struct hvx_vcpu *vcpu)

@@ -524,10 +524,19 @@ int svm_handle_slow(struct hvx_vcpu *vcpu)
  */
 void svm_complete_events(struct hvx_vcpu *vcpu)
 {
-	u64 info = to_svm(vcpu)->vmcb->ctl.exit_int_info;
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u64 info = svm->vmcb->ctl.exit_int_info;
 	struct hvx_pending *ev = &vcpu->ev;
 	u8 vector = info & 0xff;
 
+	/*
+	 * Without virtual NMIs the end of a handler is seen by intercepting IRET,
+	 * at its start: NMIs come back only when RIP has moved on from it.
+	 */
+	if (unlikely(svm->iret_done) && vcpu->rip != svm->iret_rip) {
+		svm->iret_done = false;
+		ev->nmi_masked = false;
+	}
 	ev->exc_injected = ev->irq_injected = ev->nmi_injected = false;
 	if (likely(!(info & EVENT_VALID)))
 		return;

@@ -338,6 +338,13 @@ static void svm_put_debug(struct svm_vcpu *svm)
 	svm->dr_loaded = false;
 }
 
+static void svm_intercept_iret(struct svm_vcpu *svm)
+{
+	svm->iret = true;
+	svm->vmcb->ctl.icpt3 |= ICPT3_IRET;
+	mark_dirty(svm, CLEAN_ICPT);
+}
+
 static void svm_load(struct hvx_vcpu *vcpu)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
@@ -347,6 +354,9 @@ static void svm_load(struct hvx_vcpu *vcpu)
 	asm volatile("vmsave %%rax" : : "a" (sc->host_pa) : "memory");
 	if (svm->asid_cpu != smp_processor_id())
 		svm->clean = 0;
+	/* NMIs were masked by HVX_SET_STATE: IRET has to be seen. */
+	if (unlikely(vcpu->ev.nmi_masked && !svm->iret && !svm->iret_done))
+		svm_intercept_iret(svm);
 	if (svm->vmcb->save.dr7 & 0xff)
 		svm_load_debug(vcpu);
 	if (svm_has_rdtscp) {
@@ -382,19 +392,9 @@ static bool svm_irq_allowed(struct hvx_vcpu *vcpu)
 	return vcpu->rflags & X86_EFLAGS_IF && !(to_svm(vcpu)->vmcb->ctl.int_state & 1);
 }
 
-/*
- * Without virtual NMIs the end of a handler is seen by intercepting IRET, at
- * its start: NMIs come back only when RIP has moved on from it.
- */
 static bool svm_nmi_allowed(struct hvx_vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	if (svm->iret_done && vcpu->rip != svm->iret_rip) {
-		svm->iret_done = false;
-		vcpu->ev.nmi_masked = false;
-	}
-	return !vcpu->ev.nmi_masked && !(svm->vmcb->ctl.int_state & 1);
+	return !vcpu->ev.nmi_masked && !(to_svm(vcpu)->vmcb->ctl.int_state & 1);
 }
 
 static void svm_inject_irq(struct hvx_vcpu *vcpu, u8 vector)
@@ -407,9 +407,7 @@ static void svm_inject_nmi(struct hvx_vcpu *vcpu)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	svm->vmcb->ctl.event_inj = 2 | EVENT_TYPE_NMI | EVENT_VALID;
-	svm->vmcb->ctl.icpt3 |= ICPT3_IRET;
-	svm->iret = true;
-	mark_dirty(svm, CLEAN_ICPT);
+	svm_intercept_iret(svm);
 }
 
 static void svm_inject_exception(struct hvx_vcpu *vcpu)
@@ -452,11 +450,8 @@ static void svm_request_nmi_window(struct hvx_vcpu *vcpu)
 
 	if (vcpu->ev.nmi_masked && !svm->iret_done) {
 		/* IRET exits, and asks again. */
-		if (!svm->iret) {
-			svm->iret = true;
-			svm->vmcb->ctl.icpt3 |= ICPT3_IRET;
-			mark_dirty(svm, CLEAN_ICPT);
-		}
+		if (!svm->iret)
+			svm_intercept_iret(svm);
 		return;
 	}
 	/* One instruction further the IRET, or the interrupt shadow, is over. A guest that steps itself exits anyway. */
