@@ -509,9 +509,13 @@ static int open_unix(struct chardev *chr, const struct dom_chr *cfg)
 		return 0;
 	}
 	/* A socket left behind by a guest that is gone may be replaced, nothing else. */
-	if (!lstat(sun.sun_path, &st) && S_ISSOCK(st.st_mode) &&
-	    connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0 && errno == ECONNREFUSED)
+	if (!lstat(sun.sun_path, &st) && S_ISSOCK(st.st_mode)) {
+		if (!connect(fd, (struct sockaddr *)&sun, sizeof(sun)))
+			errno = EADDRINUSE;
+		if (errno != ECONNREFUSED)
+			goto fail;
 		unlink(sun.sun_path);
+	}
 	mask = umask(077);
 	ret = bind(fd, (struct sockaddr *)&sun, sizeof(sun));
 	umask(mask);
