@@ -125,7 +125,10 @@ static void exit_halted(struct vcpu *v, struct hvx_run *run)
 static void exit_shutdown(struct vcpu *v, struct hvx_run *run)
 {
 	(void)run;
-	log_info("vCPU %u: triple fault", v->id);
+	if (v->m->dom->on_crash != LIFE_RESTART) {
+		log_warn("vCPU %u: triple fault; its registers:", v->id);
+		vcpu_dump(v);
+	}
 	machine_event(v->m, EV_CRASH, 0);
 }
 
