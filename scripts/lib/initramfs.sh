@@ -23,17 +23,10 @@ initramfs_begin() {
 
 # initramfs_modules RELEASE MODULE-DIR NAME...: the modules with what they
 # need, uncompressed, and /lib/modules/load with the order to insert them in.
-# A module that the kernel does not have is built in, or missed at boot.
 initramfs_modules() {
-	local release=$1 moddir=$2 tree=$initramfs_tmp/tree name file base
+	local file base
 
-	shift 2
-	# modprobe looks below DIR/lib/modules/RELEASE only.
-	mkdir -p "$tree/lib/modules"
-	ln -sfn "$moddir" "$tree/lib/modules/$release"
-	for name; do
-		modprobe -d "$tree" -S "$release" --show-depends "$name" 2>/dev/null || :
-	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' |
+	module_files "$@" |
 	while read -r file; do
 		base=${file##*/}
 		case $base in

@@ -32,3 +32,20 @@ newest_kernel() {
 	done < <(printf '%s\n' /boot/vmlinuz-* | sort -rV)
 	[ -n "$fallback" ] && echo "$fallback"
 }
+
+# module_files RELEASE MODULE-DIR NAME...: the files of these modules and of
+# what they need, in the order to insert them in. A module that the kernel does
+# not have is built in, or missed at boot.
+module_files() {
+	local release=$1 moddir=$2 tree name
+
+	shift 2
+	# modprobe looks below DIR/lib/modules/RELEASE only.
+	tree=$(mktemp -d "${TMPDIR:-/tmp}/hvx-modules.XXXXXX") || return
+	mkdir -p "$tree/lib/modules"
+	ln -s "$moddir" "$tree/lib/modules/$release"
+	for name; do
+		PATH=$PATH:/usr/sbin:/sbin modprobe -d "$tree" -S "$release" --show-depends "$name" 2>/dev/null
+	done | sed -n "s,^insmod $tree/lib/modules/$release/\\([^ ]*\\).*,$moddir/\\1,p" | awk '!seen[$0]++'
+	rm -rf "$tree"
+}
