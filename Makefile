@@ -169,11 +169,16 @@ check-unit: $(unit_bin)
 		$(sort $(if $(TESTS),$(filter $(TESTS:%=$(B)/tests/unit/%_test),$(unit_bin)),$(unit_bin)))
 
 # The nested host boots its own choice of kernel. TESTS='NAME...' picks tests.
-.PHONY: check-nested
-check-nested: vmm $(uapi_bin)
+# check-nested runs under QEMU (AMD-V), check-bochs under Bochs (VT-x; or
+# BENCH=bochs-amd, its AMD-V).
+.PHONY: check-nested check-bochs
+BENCH	?= bochs-intel
+check-nested: bench = nested
+check-bochs: bench = $(BENCH)
+check-nested check-bochs: vmm $(uapi_bin)
 	+kver=$$(scripts/l1 --print-release) && \
 	$(MAKE) --no-print-directory module KVER=$$kver && \
-	tests/nested --build $(B) --module $(B)/module-$$kver/hvx.ko $(TESTS)
+	tests/nested --bench $(bench) --build $(B) --module $(B)/module-$$kver/hvx.ko $(TESTS)
 
 ifneq ($(filter check,$(MAKECMDGOALS)),)
 check-nested: check-unit
@@ -249,6 +254,7 @@ help:
 	@echo 'make check           all tests'
 	@echo 'make check-unit      unit tests, under ASan and UBSan; TESTS="NAME..." picks some'
 	@echo 'make check-nested    tests in the nested host; TESTS="NAME..." picks some'
+	@echo 'make check-bochs     the same under Bochs: BENCH=bochs-intel (VT-x) or bochs-amd (AMD-V)'
 	@echo 'make fuzz            fuzzers (libFuzzer, clang) into $(B)/fuzz/'
 	@echo 'make bench           instruction counts against KVM, into docs/performance.md'
 	@echo 'make install         to PREFIX=$(PREFIX), the module through DKMS; also uninstall'
