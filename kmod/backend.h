@@ -38,13 +38,15 @@ struct hvx_backend {
 	/* Can this CPU do it? Logs what is missing. 0, -ENODEV. */
 	int (*setup)(void);
 	void (*teardown)(void);
-	/* Who holds the extension on this CPU, NULL when nobody does. irqs off. */
-	const char *(*busy)(void);
-	/* Turn the extension on/off on this CPU. irqs off. -EBUSY. */
+	/*
+	 * Turn the extension on/off on this CPU, with preemption off for all who use
+	 * it. irqs off. -EBUSY: somebody else has it on. disable_cpu() is also called
+	 * when the host crashes, maybe in an NMI.
+	 */
 	int (*enable_cpu)(void);
 	void (*disable_cpu)(void);
 
-	int (*vcpu_create)(struct hvx_vcpu *vcpu);
+	int (*vcpu_create)(struct hvx_vcpu *vcpu);	/* sets vcpu->backend when it succeeds */
 	void (*vcpu_destroy)(struct hvx_vcpu *vcpu);
 	void (*vcpu_reset)(struct hvx_vcpu *vcpu, bool init);
 
@@ -78,11 +80,11 @@ struct hvx_backend {
 	void (*set_cr4)(struct hvx_vcpu *vcpu, u64 val);
 	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out); /* 0..5 ES..GS, 6 LDTR, 7 TR */
 	int (*get_cpl)(struct hvx_vcpu *vcpu);
+	enum hvx_cpu_mode (*get_mode)(struct hvx_vcpu *vcpu);	/* of CS, for the decoder */
 	int (*get_msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* switched MSRs: 0; 1 not mine */
 	int (*set_msr)(struct hvx_vcpu *vcpu, u32 index, u64 val);
 	u8 (*get_shadow)(struct hvx_vcpu *vcpu);	/* HVX_SHADOW_* */
 	void (*set_shadow)(struct hvx_vcpu *vcpu, u8 shadow);
-	void (*update_msr_filter)(struct hvx_vcpu *vcpu);
 	void (*update_debug)(struct hvx_vcpu *vcpu);	/* debug registers or debugger changed */
 	void (*update_tsc)(struct hvx_vcpu *vcpu);	/* tsc_offset, tsc_ratio changed */
 	void (*update_cpuid)(struct hvx_vcpu *vcpu);
@@ -92,8 +94,10 @@ struct hvx_backend {
 extern const struct hvx_backend *hvx_backend;	/* chosen at load, constant after */
 extern struct hvx_backend hvx_svm;
 
-/* Linear CS:RIP mode of the vCPU, for the decoder. */
-enum hvx_cpu_mode hvx_vcpu_mode(struct hvx_vcpu *vcpu);
+static inline enum hvx_cpu_mode hvx_vcpu_mode(struct hvx_vcpu *vcpu)
+{
+	return hvx_backend->get_mode(vcpu);
+}
 
 /*
  * Shared parts of exit handling (exits.c), called by the backends with
@@ -107,11 +111,19 @@ enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write, u64 next_rip);
 enum hvx_next hvx_exit_emulate_pio(struct hvx_vcpu *vcpu, bool write);
-/* Second-level fault that hvx_mmu_fault() called MMIO: LAPIC, ioeventfd, decoded MOV, or emulate. May sleep. */
-int hvx_exit_mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len);
-/* ... and the try without sleeping: HVX_REENTER, HVX_TO_USER or HVX_SLOW */
-enum hvx_next hvx_exit_mmio_fast(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len);
-int hvx_exit_complete(struct hvx_vcpu *vcpu);	/* what userspace answered; start of HVX_RUN */
+/*
+ * Second-level fault: map, or LAPIC, ioeventfd, a decoded MOV, emulation. insn:
+ * what the CPU handed over, at most HVX_INSN_MAX; 0: fetched. HVX_SLOW: again
+ * with preemption on.
+ */
+enum hvx_next hvx_exit_page_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access,
+				  const u8 *insn, int insn_len);
+enum hvx_next hvx_exit_debug(struct hvx_vcpu *vcpu, u32 vector, u64 dr6);	/* for the debugger */
+/* HVX_EXIT_FAIL_ENTRY or _INTERNAL */
+enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64 hw_reason,
+			    u64 info0, u64 info1, u64 info2);
+enum hvx_next hvx_exit_to_user(struct hvx_vcpu *vcpu, u32 reason);	/* without details */
+void hvx_exit_complete(struct hvx_vcpu *vcpu);	/* what userspace answered; start of HVX_RUN */
 void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip);	/* RIP, clears shadow and RF, raises #DB on TF */
 
 #endif

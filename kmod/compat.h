@@ -22,6 +22,30 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 #define wrmsrq_safe(msr, val)	wrmsrl_safe(msr, val)
 #endif
 
+/* 6.3: the flags of a vma are set by function. */
+#include <linux/mm.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#define hvx_vm_flags_set(vma, flags)	vm_flags_set(vma, flags)
+#else
+#define hvx_vm_flags_set(vma, flags)	((vma)->vm_flags |= (flags))
+#endif
+
+/*
+ * 6.6 and some updates of older kernels, up to 6.19: a callback that takes each
+ * CPU out of VMX or SVM operation at a crash or emergency restart. Before, the
+ * kernel looks at the CPU itself; after, it knows of its own users only and
+ * exports nothing for others: a crash dump with guests running may fail there.
+ */
+#include <asm/reboot.h>
+#if defined(HVX_HAVE_EMERGENCY_VIRT) && \
+	(IS_ENABLED(CONFIG_KVM_INTEL) || IS_ENABLED(CONFIG_KVM_AMD))
+#define hvx_register_emergency(fn)	cpu_emergency_register_virt_callback(fn)
+#define hvx_unregister_emergency(fn)	cpu_emergency_unregister_virt_callback(fn)
+#else
+#define hvx_register_emergency(fn)	((void)(fn))
+#define hvx_unregister_emergency(fn)	((void)(fn))
+#endif
+
 /* 6.8: eventfd_signal() lost its count. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 #define hvx_eventfd_signal(ctx)	eventfd_signal(ctx)

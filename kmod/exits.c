@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Exits after the backend has made them neutral. What a guest does most is
- * answered here with preemption off; the rest goes to userspace.
+ * answered here with preemption off; the rest goes to userspace. What is
+ * written to the run page is never relied on afterwards.
  */
-#include <linux/kernel.h>
-#include <linux/percpu.h>
 #include <linux/sched.h>
 #include <asm/debugreg.h>
 
-#include "core.h"
+#include "backend.h"
 #include "irq/lapic.h"
 #include "trace.h"
 
@@ -27,10 +26,55 @@ void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip)
 		hvx_queue_exception(vcpu, 1, false, 0, DR_STEP);
 }
 
-static enum hvx_next to_user(struct hvx_vcpu *vcpu, u32 reason)
+static u64 edx_eax(struct hvx_vcpu *vcpu)
+{
+	return (u32)vcpu->regs[0] | vcpu->regs[2] << 32;
+}
+
+static void set_edx_eax(struct hvx_vcpu *vcpu, u64 val)
+{
+	vcpu->regs[0] = (u32)val;
+	vcpu->regs[2] = val >> 32;
+}
+
+enum hvx_next hvx_exit_to_user(struct hvx_vcpu *vcpu, u32 reason)
 {
 	vcpu->run->exit_reason = reason;
 	return HVX_TO_USER;
+}
+
+/* Userspace's answer ends the instruction: hvx_exit_complete(). */
+static enum hvx_next ask_user(struct hvx_vcpu *vcpu, u32 reason, u64 next_rip)
+{
+	vcpu->complete = reason;
+	vcpu->complete_rip = next_rip;
+	return hvx_exit_to_user(vcpu, reason);
+}
+
+enum hvx_next hvx_exit_debug(struct hvx_vcpu *vcpu, u32 vector, u64 dr6)
+{
+	struct hvx_segment cs;
+
+	hvx_backend->get_segment(vcpu, 1, &cs);
+	vcpu->run->debug = (struct hvx_exit_debug) {
+		.rip = vcpu->rip + cs.base,
+		.dr6 = dr6,
+		.dr7 = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_dr7 : vcpu->dr7,
+		.vector = vector,
+	};
+	return hvx_exit_to_user(vcpu, HVX_EXIT_DEBUG);
+}
+
+enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64 hw_reason,
+			    u64 info0, u64 info1, u64 info2)
+{
+	vcpu->run->fail = (struct hvx_exit_fail) {
+		.hw_reason = hw_reason,
+		.info = { info0, info1, info2, vcpu->rip },
+		.suberror = suberror,
+		.cpu = raw_smp_processor_id(),
+	};
+	return hvx_exit_to_user(vcpu, reason);
 }
 
 enum hvx_next hvx_exit_cpuid(struct hvx_vcpu *vcpu, unsigned int len)
@@ -47,63 +91,50 @@ enum hvx_next hvx_exit_cpuid(struct hvx_vcpu *vcpu, unsigned int len)
 	return HVX_REENTER;
 }
 
-static enum hvx_next msr_to_user(struct hvx_vcpu *vcpu, u32 index, bool write, unsigned int len)
-{
-	struct hvx_exit_msr *m = &vcpu->run->msr;
-
-	memset(m, 0, sizeof(*m));
-	m->index = index;
-	m->is_write = write;
-	if (write)
-		m->data = (u32)vcpu->regs[0] | vcpu->regs[2] << 32;
-	vcpu->complete = write ? HVX_COMPLETE_MSR_WRITE : HVX_COMPLETE_MSR_READ;
-	vcpu->complete_rip = vcpu->rip + len;
-	return to_user(vcpu, HVX_EXIT_MSR);
-}
-
-static enum hvx_next msr_gp(struct hvx_vcpu *vcpu)
+static void msr_gp(struct hvx_vcpu *vcpu)
 {
 	vcpu->stats.msr_refused++;
 	hvx_inject_gp(vcpu);
+}
+
+static __always_inline enum hvx_next do_msr(struct hvx_vcpu *vcpu, unsigned int len, bool write)
+{
+	u32 index = vcpu->regs[1];
+	u64 val = write ? edx_eax(vcpu) : 0;
+	int r = HVX_MSR_TO_USER;
+
+	vcpu->stats.exit_msr++;
+	if (!rcu_access_pointer(vcpu->vm->msr_filter) || !hvx_msr_filtered(vcpu->vm, index, write))
+		r = write ? hvx_set_msr(vcpu, index, val, false) :
+			    hvx_get_msr(vcpu, index, &val, false);
+	if (write)
+		trace_hvx_wrmsr(vcpu, index, val, r);
+	else
+		trace_hvx_rdmsr(vcpu, index, val, r);
+	if (likely(!r)) {
+		if (!write)
+			set_edx_eax(vcpu, val);
+		hvx_skip(vcpu, vcpu->rip + len);
+	} else if (r == HVX_MSR_TO_USER) {
+		vcpu->run->msr = (struct hvx_exit_msr) {
+			.index = index, .is_write = write, .data = val,
+		};
+		vcpu->complete_mov.is_write = write;
+		return ask_user(vcpu, HVX_EXIT_MSR, vcpu->rip + len);
+	} else {
+		msr_gp(vcpu);
+	}
 	return HVX_REENTER;
 }
 
 enum hvx_next hvx_exit_rdmsr(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	u32 index = vcpu->regs[1];
-	u64 val = 0;
-	int r = HVX_MSR_TO_USER;
-
-	vcpu->stats.exit_msr++;
-	if (!rcu_access_pointer(vcpu->vm->msr_filter) || !hvx_msr_filtered(vcpu->vm, index, false))
-		r = hvx_get_msr(vcpu, index, &val, false);
-	trace_hvx_msr(vcpu, false, index, val, r);
-	if (unlikely(r == HVX_MSR_TO_USER))
-		return msr_to_user(vcpu, index, false, len);
-	if (unlikely(r))
-		return msr_gp(vcpu);
-	vcpu->regs[0] = (u32)val;
-	vcpu->regs[2] = val >> 32;
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
+	return do_msr(vcpu, len, false);
 }
 
 enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	u32 index = vcpu->regs[1];
-	u64 val = (u32)vcpu->regs[0] | vcpu->regs[2] << 32;
-	int r = HVX_MSR_TO_USER;
-
-	vcpu->stats.exit_msr++;
-	if (!rcu_access_pointer(vcpu->vm->msr_filter) || !hvx_msr_filtered(vcpu->vm, index, true))
-		r = hvx_set_msr(vcpu, index, val, false);
-	trace_hvx_msr(vcpu, true, index, val, r);
-	if (unlikely(r == HVX_MSR_TO_USER))
-		return msr_to_user(vcpu, index, true, len);
-	if (unlikely(r))
-		return msr_gp(vcpu);
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
+	return do_msr(vcpu, len, true);
 }
 
 /*
@@ -117,23 +148,17 @@ enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len)
 	u64 nr = vcpu->regs[0] & mask, ret;
 	u64 args[4] = { vcpu->regs[3] & mask, vcpu->regs[1] & mask,
 			vcpu->regs[2] & mask, vcpu->regs[6] & mask };
-	struct hvx_exit_hypercall *h;
-	int cpl = hvx_backend->get_cpl(vcpu);
 
 	vcpu->stats.exit_hypercall++;
-	if (cpl) {
+	if (hvx_backend->get_cpl(vcpu)) {
 		ret = -EPERM;
 	} else if (hvx_pv_hypercall(vcpu, nr, args, &ret)) {
 		if (vcpu->vm->flags & HVX_VM_EXIT_HYPERCALL) {
-			h = &vcpu->run->hypercall;
-			h->nr = nr;
-			memcpy(h->args, args, sizeof(args));
-			h->ret = 0;
-			h->longmode = lm;
-			h->cpl = cpl;
-			vcpu->complete = HVX_COMPLETE_HYPERCALL;
-			vcpu->complete_rip = vcpu->rip + len;
-			return to_user(vcpu, HVX_EXIT_HYPERCALL);
+			vcpu->run->hypercall = (struct hvx_exit_hypercall) {
+				.nr = nr, .args = { args[0], args[1], args[2], args[3] },
+				.longmode = lm,
+			};
+			return ask_user(vcpu, HVX_EXIT_HYPERCALL, vcpu->rip + len);
 		}
 		ret = -1000;	/* KVM_ENOSYS of the documented ABI */
 	}
@@ -147,75 +172,25 @@ enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len)
 	vcpu->stats.exit_hlt++;
 	hvx_skip(vcpu, vcpu->rip + len);
 	if (vcpu->vm->flags & HVX_VM_EXIT_HLT)
-		return to_user(vcpu, HVX_EXIT_HALTED);
+		return hvx_exit_to_user(vcpu, HVX_EXIT_HALTED);
 	vcpu->mp_state = HVX_MP_HALTED;
 	return HVX_LEAVE;
 }
 
 enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	u64 val = (u32)vcpu->regs[0] | vcpu->regs[2] << 32;
-
 	vcpu->stats.exit_other++;
-	if (!(hvx_backend->get_cr(vcpu, 4) & X86_CR4_OSXSAVE)) {
+	if (!(hvx_backend->get_cr(vcpu, 4) & X86_CR4_OSXSAVE))
 		hvx_inject_ud(vcpu);
-	} else if (hvx_backend->get_cpl(vcpu) || (u32)vcpu->regs[1] || !hvx_set_xcr0(vcpu, val)) {
+	else if (hvx_backend->get_cpl(vcpu) || (u32)vcpu->regs[1] ||
+		 !hvx_set_xcr0(vcpu, edx_eax(vcpu)))
 		hvx_inject_gp(vcpu);
-	} else {
+	else
 		hvx_skip(vcpu, vcpu->rip + len);
-	}
 	return HVX_REENTER;
 }
 
-enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write, u64 next_rip)
-{
-	struct hvx_exit_pio *p = &vcpu->run->pio;
-	u32 data = 0;
-
-	vcpu->stats.exit_pio++;
-	if (write) {
-		data = vcpu->regs[0] & (size == 4 ? ~0U : (1U << size * 8) - 1);
-		if (rcu_access_pointer(vcpu->vm->ioevents) &&
-		    hvx_ioeventfd_write(vcpu, true, port, size, data)) {
-			hvx_skip(vcpu, next_rip);
-			return HVX_REENTER;
-		}
-		hvx_skip(vcpu, next_rip);
-	} else {
-		vcpu->complete = HVX_COMPLETE_PIO_IN;
-		vcpu->complete_rip = next_rip;
-		vcpu->complete_size = size;
-	}
-	p->port = port;
-	p->size = size;
-	p->is_write = write;
-	p->data = data;
-	return to_user(vcpu, HVX_EXIT_PIO);
-}
-
-static enum hvx_next emulate(struct hvx_vcpu *vcpu, u64 gpa, bool write, bool pio,
-			     const u8 *insn, int insn_len)
-{
-	struct hvx_exit_emulate *e = &vcpu->run->emulate;
-
-	memset(e, 0, sizeof(*e));
-	e->gpa = gpa;
-	e->is_write = write;
-	e->is_pio = pio;
-	if (insn_len > 0) {
-		e->insn_len = min_t(int, insn_len, sizeof(e->insn));
-		memcpy(e->insn, insn, e->insn_len);
-	}
-	return to_user(vcpu, HVX_EXIT_EMULATE);
-}
-
-enum hvx_next hvx_exit_emulate_pio(struct hvx_vcpu *vcpu, bool write)
-{
-	vcpu->stats.exit_pio++;
-	return emulate(vcpu, ~0ULL, write, true, NULL, 0);
-}
-
-/* ------------------------------------------------------------------ MMIO */
+/* ------------------------------------------------------------- port I/O, MMIO */
 
 static u64 size_mask(u8 size)
 {
@@ -232,7 +207,7 @@ static u64 mov_source(struct hvx_vcpu *vcpu, const struct hvx_mov *m)
 	return val & size_mask(m->size);
 }
 
-/* Finish a decoded load: SDM vol. 1 3.4.1.1, 32-bit results clear the upper half. */
+/* Finish a load: SDM vol. 1 3.4.1.1, 32-bit results clear the upper half. */
 static void mov_load(struct hvx_vcpu *vcpu, const struct hvx_mov *m, u64 data)
 {
 	u64 *reg = &vcpu->regs[m->reg];
@@ -246,6 +221,46 @@ static void mov_load(struct hvx_vcpu *vcpu, const struct hvx_mov *m, u64 data)
 		*reg = data & size_mask(m->dst_size);
 	else
 		*reg = (*reg & ~size_mask(m->dst_size)) | (data & size_mask(m->dst_size));
+}
+
+enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write, u64 next_rip)
+{
+	u32 data = 0;
+
+	vcpu->stats.exit_pio++;
+	if (write) {
+		data = vcpu->regs[0] & size_mask(size);
+		hvx_skip(vcpu, next_rip);
+		if (rcu_access_pointer(vcpu->vm->ioevents) &&
+		    hvx_ioeventfd_write(vcpu, true, port, size, data))
+			return HVX_REENTER;
+	}
+	vcpu->run->pio = (struct hvx_exit_pio) {
+		.port = port, .size = size, .is_write = write, .data = data,
+	};
+	if (write)
+		return hvx_exit_to_user(vcpu, HVX_EXIT_PIO);
+	vcpu->complete_mov = (struct hvx_mov) { .size = size, .dst_size = size };
+	return ask_user(vcpu, HVX_EXIT_PIO, next_rip);
+}
+
+static enum hvx_next emulate(struct hvx_vcpu *vcpu, u64 gpa, bool write, bool pio,
+			     const u8 *insn, int insn_len)
+{
+	struct hvx_exit_emulate *e = &vcpu->run->emulate;
+
+	*e = (struct hvx_exit_emulate) {
+		.gpa = gpa, .is_write = write, .is_pio = pio, .insn_len = insn_len,
+	};
+	if (insn_len)
+		memcpy(e->insn, insn, min_t(size_t, insn_len, sizeof(e->insn)));
+	return hvx_exit_to_user(vcpu, HVX_EXIT_EMULATE);
+}
+
+enum hvx_next hvx_exit_emulate_pio(struct hvx_vcpu *vcpu, bool write)
+{
+	vcpu->stats.exit_pio++;
+	return emulate(vcpu, ~0ULL, write, true, NULL, 0);
 }
 
 static enum hvx_next lapic_mmio(struct hvx_vcpu *vcpu, const struct hvx_mov *m, u64 gpa)
@@ -264,116 +279,93 @@ static enum hvx_next lapic_mmio(struct hvx_vcpu *vcpu, const struct hvx_mov *m, 
 	return HVX_REENTER;
 }
 
-static enum hvx_next mmio_mov(struct hvx_vcpu *vcpu, const struct hvx_mov *m, u64 gpa)
-{
-	struct hvx_exit_mmio *e = &vcpu->run->mmio;
-	u64 data = 0;
-
-	if (hvx_lapic_mmio_hit(vcpu, gpa))
-		return lapic_mmio(vcpu, m, gpa);
-	if (m->is_write) {
-		data = mov_source(vcpu, m);
-		if (rcu_access_pointer(vcpu->vm->ioevents) &&
-		    hvx_ioeventfd_write(vcpu, false, gpa, m->size, data)) {
-			hvx_skip(vcpu, vcpu->rip + m->len);
-			return HVX_REENTER;
-		}
-		hvx_skip(vcpu, vcpu->rip + m->len);
-	} else {
-		vcpu->complete = HVX_COMPLETE_MMIO_READ;
-		vcpu->complete_mov = *m;
-		vcpu->complete_rip = vcpu->rip + m->len;
-	}
-	memset(e, 0, sizeof(*e));
-	e->gpa = gpa;
-	e->size = m->size;
-	e->is_write = m->is_write;
-	e->data = data;
-	return to_user(vcpu, HVX_EXIT_MMIO);
-}
-
-static int mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len,
-		bool can_sleep)
+/* Nothing is mapped at gpa, or it cannot be written: a device's, the LAPIC's, an ioeventfd's. */
+static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len)
 {
 	u8 buf[HVX_INSN_MAX];
 	struct hvx_mov m;
+	u64 data = 0;
 
 	/*
 	 * The access was the CPU's own, while it delivered an event (a stack or
 	 * descriptor table in device memory): there is no instruction to emulate.
 	 */
-	if (unlikely(vcpu->ev.exc_injected || vcpu->ev.irq_injected || vcpu->ev.nmi_injected)) {
-		memset(&vcpu->run->fail, 0, sizeof(vcpu->run->fail));
-		vcpu->run->fail.suberror = HVX_INTERNAL_DELIVERY;
-		vcpu->run->fail.info[0] = gpa;
-		vcpu->run->fail.cpu = raw_smp_processor_id();
-		return to_user(vcpu, HVX_EXIT_INTERNAL);
-	}
+	if (unlikely(vcpu->ev.exc_injected || vcpu->ev.irq_injected || vcpu->ev.nmi_injected))
+		return hvx_exit_fail(vcpu, HVX_EXIT_INTERNAL, HVX_INTERNAL_DELIVERY, 0, gpa, 0, 0);
 	vcpu->stats.exit_mmio++;
 	if (!insn_len) {
-		insn_len = hvx_fetch_insn(vcpu, buf, sizeof(buf), can_sleep);
+		insn_len = hvx_fetch_insn(vcpu, buf, sizeof(buf), !vcpu->fpu_loaded);
 		insn = buf;
-		if (!insn_len && !can_sleep)
+		if (!insn_len && vcpu->fpu_loaded)
 			return HVX_SLOW;
 	}
 	if (hvx_decode_mov(insn, insn_len, hvx_vcpu_mode(vcpu), &m) || m.is_write != write ||
 	    (gpa & 0xfff) + m.size > 0x1000)
 		return emulate(vcpu, gpa, write, false, insn, insn_len);
-	return mmio_mov(vcpu, &m, gpa);
+	if (hvx_lapic_mmio_hit(vcpu, gpa))
+		return lapic_mmio(vcpu, &m, gpa);
+	if (write) {
+		data = mov_source(vcpu, &m);
+		hvx_skip(vcpu, vcpu->rip + m.len);
+		if (rcu_access_pointer(vcpu->vm->ioevents) &&
+		    hvx_ioeventfd_write(vcpu, false, gpa, m.size, data))
+			return HVX_REENTER;
+	}
+	vcpu->run->mmio = (struct hvx_exit_mmio) {
+		.gpa = gpa, .data = data, .size = m.size, .is_write = write,
+	};
+	if (write)
+		return hvx_exit_to_user(vcpu, HVX_EXIT_MMIO);
+	vcpu->complete_mov = m;
+	return ask_user(vcpu, HVX_EXIT_MMIO, vcpu->rip + m.len);
 }
 
-int hvx_exit_mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len)
+enum hvx_next hvx_exit_page_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access,
+				  const u8 *insn, int insn_len)
 {
-	return mmio(vcpu, gpa, write, insn, insn_len, true);
-}
+	bool can_sleep = !vcpu->fpu_loaded, write = access == HVX_ACC_WRITE;
+	int r = hvx_mmu_fault(vcpu, gpa, access, can_sleep);
 
-enum hvx_next hvx_exit_mmio_fast(struct hvx_vcpu *vcpu, u64 gpa, bool write,
-				 const u8 *insn, int insn_len)
-{
-	return mmio(vcpu, gpa, write, insn, insn_len, false);
+	trace_hvx_page_fault(vcpu, gpa, access, r);
+	if (r == -EAGAIN && !can_sleep)
+		return HVX_SLOW;
+	vcpu->stats.exit_page_fault++;
+	if (r == HVX_FAULT_MMIO)
+		return mmio(vcpu, gpa, write, insn, insn_len);
+	/* After a signal the run loop sees it. */
+	if (r == HVX_FAULT_OK || r == -EINTR || r == -ERESTARTSYS || r == -EAGAIN)
+		return HVX_REENTER;
+	vcpu->run->memory_fault = (struct hvx_exit_memory_fault) {
+		.gpa = gpa, .is_write = write, .error = -r,
+	};
+	return hvx_exit_to_user(vcpu, HVX_EXIT_MEMORY_FAULT);
 }
-
-/* ---------------------------------------------------------- completion */
 
 /* Start of HVX_RUN: what userspace answered to the last exit. Run page fields are read once. */
-int hvx_exit_complete(struct hvx_vcpu *vcpu)
+void hvx_exit_complete(struct hvx_vcpu *vcpu)
 {
-	struct hvx_run *run = vcpu->run;
-	enum hvx_complete what = vcpu->complete;
-	u64 data;
+	const struct hvx_run *run = vcpu->run;
+	u32 what = vcpu->complete;
+	u64 ret;
 
-	vcpu->complete = HVX_COMPLETE_NONE;
+	vcpu->complete = HVX_EXIT_NONE;
 	switch (what) {
-	case HVX_COMPLETE_NONE:
-		return 0;
-	case HVX_COMPLETE_PIO_IN:
-		data = READ_ONCE(run->pio.data);
-		if (vcpu->complete_size == 4)
-			vcpu->regs[0] = (u32)data;
-		else
-			vcpu->regs[0] = (vcpu->regs[0] & ~size_mask(vcpu->complete_size)) |
-					(data & size_mask(vcpu->complete_size));
+	case HVX_EXIT_PIO:
+		mov_load(vcpu, &vcpu->complete_mov, READ_ONCE(run->pio.data));
 		break;
-	case HVX_COMPLETE_MMIO_READ:
+	case HVX_EXIT_MMIO:
 		mov_load(vcpu, &vcpu->complete_mov, READ_ONCE(run->mmio.data));
 		break;
-	case HVX_COMPLETE_MSR_READ:
-	case HVX_COMPLETE_MSR_WRITE:
-		if (READ_ONCE(run->msr.error)) {
-			msr_gp(vcpu);
-			return 0;
-		}
-		if (what == HVX_COMPLETE_MSR_READ) {
-			data = READ_ONCE(run->msr.data);
-			vcpu->regs[0] = (u32)data;
-			vcpu->regs[2] = data >> 32;
-		}
+	case HVX_EXIT_MSR:
+		if (READ_ONCE(run->msr.error))
+			return msr_gp(vcpu);
+		if (!vcpu->complete_mov.is_write)
+			set_edx_eax(vcpu, READ_ONCE(run->msr.data));
 		break;
-	case HVX_COMPLETE_HYPERCALL:
-		data = READ_ONCE(run->hypercall.ret);
-		vcpu->regs[0] = hvx_vcpu_mode(vcpu) == HVX_MODE_64 ? data : (u32)data;
+	case HVX_EXIT_HYPERCALL:
+		ret = READ_ONCE(run->hypercall.ret);
+		vcpu->regs[0] = hvx_vcpu_mode(vcpu) == HVX_MODE_64 ? ret : (u32)ret;
 		break;
 	}
 	hvx_skip(vcpu, vcpu->complete_rip);
-	return 0;
 }

@@ -3,7 +3,7 @@
  * The core's own types: VM, vCPU, and what each file offers to the others.
  *
  * Locks, outermost first:
- *   hvx_hw_lock     hardware on/off and the list of VMs
+ *   hw_lock         hardware on/off (main.c)
  *   vm->lock        creation of vCPUs, irqfds, ioeventfds, MSR filter (mutex)
  *   vcpu->lock      everything in a vCPU that only its runner touches (mutex)
  *   vm->slots_lock  changes to the slot array (mutex), which also take mmu_lock;
@@ -17,16 +17,18 @@
 #ifndef _HVX_H
 #define _HVX_H
 
-#include <linux/types.h>
+#include <linux/cpumask.h>
+#include <linux/hrtimer.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/rcuwait.h>
+#include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
-#include <linux/refcount.h>
-#include <linux/mmu_notifier.h>
-#include <linux/hrtimer.h>
-#include <linux/rcuwait.h>
+#include <linux/types.h>
 #include <linux/wait.h>
-#include <linux/mm.h>
 #include <uapi/hvx.h>
 
 #include "compat.h"
@@ -42,8 +44,6 @@ struct hvx_lapic;
 struct hvx_irqfd_resample;
 struct hvx_ioevents;
 
-/* ------------------------------------------------------------ requests */
-
 /*
  * Work that a vCPU does before it next enters the guest. Set by any context
  * with hvx_request(); taken by the runner. A request that must be seen before
@@ -56,12 +56,10 @@ enum hvx_req {
 	HVX_REQ_CLOCK,		/* kvmclock page of this vCPU is stale */
 	HVX_REQ_STEAL,		/* steal time page of this vCPU is stale */
 	HVX_REQ_TIMER,		/* LAPIC timer expired */
-	HVX_REQ_MSR_FILTER,	/* permission bitmap is stale */
 	HVX_REQ_PV_EOI,		/* PV EOI word could not be read without sleeping */
 	HVX_REQ_EOI,		/* a level-triggered EOI waits for userspace: HVX_EXIT_EOI */
 	HVX_REQ_TRIPLE,		/* triple fault: HVX_EXIT_SHUTDOWN */
 	HVX_REQ_STEP,		/* the debugger's step ended in an instruction that the module did: HVX_EXIT_DEBUG */
-	HVX_REQ_DEAD,		/* VM is going away or hardware was taken: -EIO */
 };
 
 /* vcpu->mode: where the runner is, so that a kick costs an IPI only when needed. */
@@ -120,15 +118,12 @@ struct hvx_mmu {
 struct hvx_vm {
 	refcount_t refs;		/* VM fd, vCPU fds, irqfds in flight */
 	struct mm_struct *mm;		/* the creator's; mmgrab()ed for life */
-	struct list_head list;		/* hvx_vms, hvx_hw_lock */
 	u32 flags;			/* HVX_VM_*, fixed at creation */
 	u32 id;				/* for debugfs and traces, fixed */
-	bool dead;			/* hardware gone; WRITE_ONCE, checked at each entry */
 
 	struct mutex lock;
-	struct hvx_vcpu *vcpus[HVX_MAX_VCPUS];	/* set once under lock (smp_store_release), cleared at destruction */
+	struct hvx_vcpu *vcpus[HVX_MAX_VCPUS];	/* set once under lock, for the VM's life */
 	unsigned long vcpu_ids;		/* bit set: vcpus[bit] is there; atomic */
-	unsigned int nr_vcpus;		/* under lock */
 
 	/* memory: mmu.c */
 	struct mutex slots_lock;
@@ -136,6 +131,7 @@ struct hvx_vm {
 	struct hvx_memslots __rcu *slots;	/* written under slots_lock and mmu_lock */
 	struct hvx_mmu mmu;
 	spinlock_t mmu_lock;
+	struct cpumask kick_mask;	/* hvx_kick_all_wait(); mmu_lock */
 	struct mmu_notifier mn;
 	struct hvx_stats stats;		/* VM-wide counters; racy adds are fine */
 
@@ -166,16 +162,6 @@ struct hvx_pending {
 	u8 nmi_pending_taken;	/* NMIs taken over from vcpu->nmi_queued, at most 2 */
 	bool nmi_injected;
 	bool nmi_masked;
-};
-
-/* What is left to do in the next HVX_RUN for an exit that userspace completed. */
-enum hvx_complete {
-	HVX_COMPLETE_NONE,
-	HVX_COMPLETE_PIO_IN,
-	HVX_COMPLETE_MMIO_READ,
-	HVX_COMPLETE_MSR_READ,
-	HVX_COMPLETE_MSR_WRITE,
-	HVX_COMPLETE_HYPERCALL,
 };
 
 struct hvx_vcpu {
@@ -246,22 +232,58 @@ struct hvx_vcpu {
 
 	struct hvx_lapic *lapic;	/* irq/lapic.c */
 
-	enum hvx_complete complete;
-	struct hvx_mov complete_mov;
-	u64 complete_rip;		/* RIP to set when completed, where not yet advanced */
-	u8 complete_size;		/* bytes of the port read */
+	/* The last exit, where the instruction ends only with userspace's answer. */
+	u32 complete;			/* HVX_EXIT_*; HVX_EXIT_NONE: nothing is left to do */
+	struct hvx_mov complete_mov;	/* what to do with the data */
+	u64 complete_rip;		/* RIP afterwards */
 
 	struct hvx_stats stats;
 	void *backend;			/* vmx or svm vCPU */
-	struct dentry *debugfs;
 };
+
+/* main.c */
+extern struct dentry *hvx_debugfs;
+DECLARE_PER_CPU(bool, hvx_cpu_on);	/* this CPU's extension is ours; preemption off */
+int hvx_hw_get(void);		/* one per VM */
+void hvx_hw_put(void);
+
+/* ioctl.c */
+extern struct miscdevice hvx_misc;
+
+/* vcpu.c */
+extern struct kmem_cache *hvx_vcpu_cache;
+struct hvx_vcpu *hvx_vcpu_create(struct hvx_vm *vm, u32 id);	/* or ERR_PTR */
+void hvx_vcpu_destroy(struct hvx_vcpu *vcpu);	/* nobody knows of it any more */
+int hvx_vcpu_run(struct hvx_vcpu *vcpu);	/* vcpu->lock held */
+void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any context */
+/* Request on all, return once none is in the guest with it unseen. Under mmu_lock, interrupts on. */
+void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req);
+void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload);
+
+static inline void hvx_inject_gp(struct hvx_vcpu *vcpu)
+{
+	hvx_queue_exception(vcpu, 13, true, 0, 0);
+}
+
+static inline void hvx_inject_ud(struct hvx_vcpu *vcpu)
+{
+	hvx_queue_exception(vcpu, 6, false, 0, 0);
+}
 
 /* hvx_request(): after this, the vCPU's next entry sees the request. Any context. */
 static inline void hvx_request(struct hvx_vcpu *vcpu, enum hvx_req req)
 {
+	/* What it is about before the bit, the bit before the caller looks at vcpu->mode. */
 	smp_mb__before_atomic();
 	set_bit(req, &vcpu->requests);
+	/* As above. */
 	smp_mb__after_atomic();
+}
+
+static inline void hvx_request_kick(struct hvx_vcpu *vcpu, enum hvx_req req)
+{
+	hvx_request(vcpu, req);
+	hvx_kick(vcpu);
 }
 
 static inline bool hvx_take_request(struct hvx_vcpu *vcpu, enum hvx_req req)
@@ -269,19 +291,16 @@ static inline bool hvx_take_request(struct hvx_vcpu *vcpu, enum hvx_req req)
 	return test_bit(req, &vcpu->requests) && test_and_clear_bit(req, &vcpu->requests);
 }
 
-/* vcpu.c */
-void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any context */
-void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req); /* request on all, return once none is in the guest with it unseen; does not sleep, called under mmu_lock too; not under irqs-off */
-void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload);
-static inline void hvx_inject_gp(struct hvx_vcpu *vcpu) { hvx_queue_exception(vcpu, 13, true, 0, 0); }
-static inline void hvx_inject_ud(struct hvx_vcpu *vcpu) { hvx_queue_exception(vcpu, 6, false, 0, 0); }
-struct hvx_vcpu *hvx_get_vcpu(struct hvx_vm *vm, unsigned int id);	/* NULL if none */
-#define hvx_for_each_vcpu(i, v, vm) \
-	for ((i) = 0; (i) < HVX_MAX_VCPUS; (i)++) if (((v) = smp_load_acquire(&(vm)->vcpus[i])))
+/* The vCPU of the lowest id from `id` on, or NULL. */
+static inline struct hvx_vcpu *hvx_vcpu_from(struct hvx_vm *vm, unsigned int id)
+{
+	id = find_next_bit(&vm->vcpu_ids, HVX_MAX_VCPUS, id);
+	/* Pairs with the release in create_vcpu(). */
+	return id < HVX_MAX_VCPUS ? smp_load_acquire(&vm->vcpus[id]) : NULL;
+}
 
-/* vm.c */
-void hvx_vm_get(struct hvx_vm *vm);
-void hvx_vm_put(struct hvx_vm *vm);
+#define hvx_for_each_vcpu(i, v, vm) \
+	for ((i) = 0; ((v) = hvx_vcpu_from(vm, i)); (i) = (v)->id + 1)
 
 /* mmu.c: all return 0 or a negative errno unless said otherwise */
 int hvx_mmu_init(struct hvx_vm *vm);		/* after vm->mm is set; initialises slots_lock, srcu, mmu_lock, registers the notifier */
@@ -326,7 +345,7 @@ void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* power-up values; INIT leaves MSRs 
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz);	/* 0: the host's; -EINVAL */
 bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr);	/* for the widest paging that the guest may use */
 int hvx_msr_list(u32 *out, unsigned int room, unsigned int *count);
-int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_filter *arg);
+int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, unsigned int count);
 bool hvx_msr_filtered(struct hvx_vm *vm, u32 index, bool write);
 void hvx_msr_filter_free(struct hvx_vm *vm);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);		/* now */
@@ -356,8 +375,8 @@ bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val);	/* false: #GP */
 int hvx_lapic_create(struct hvx_vcpu *vcpu);
 void hvx_lapic_destroy(struct hvx_vcpu *vcpu);	/* cancels its timer */
 void hvx_lapic_reset(struct hvx_vcpu *vcpu, bool init);	/* init: INIT, keeps the APIC id and base */
-int hvx_lapic_get(struct hvx_vcpu *vcpu, struct hvx_lapic_state *s);
-int hvx_lapic_set(struct hvx_vcpu *vcpu, const struct hvx_lapic_state *s);	/* -EINVAL */
+void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf);	/* struct hvx_lapic_state */
+int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf);	/* -EINVAL */
 int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host);	/* IA32_APIC_BASE; 1 = #GP */
 bool hvx_lapic_mmio_hit(struct hvx_vcpu *vcpu, u64 gpa);	/* xAPIC page, enabled, not x2APIC */
 int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* 0, 1 = #GP; also TSC_DEADLINE 0x6e0 */
@@ -399,19 +418,13 @@ int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c);	/* also at VM c
 void hvx_pv_reset(struct hvx_vcpu *vcpu);
 
 /* state.c */
-int hvx_state_get(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size);
-int hvx_state_set(struct hvx_vcpu *vcpu, u32 group, const void *buf, u32 size);
+#define HVX_MAX_STATE (sizeof(struct hvx_xsave_hdr) + 16384)	/* of any group, bytes */
+int hvx_state(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size, bool set);	/* -EINVAL */
+/* The groups that the run page can carry. */
+#define HVX_RUN_GROUPS (BIT(HVX_STATE_REGS) | BIT(HVX_STATE_SREGS) | BIT(HVX_STATE_EVENTS))
+void hvx_state_to_run(struct hvx_vcpu *vcpu, u32 mask);		/* groups to the run page */
+int hvx_state_from_run(struct hvx_vcpu *vcpu, u32 mask);	/* groups from the run page; -EINVAL */
 void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init);
 void hvx_vcpu_sipi(struct hvx_vcpu *vcpu, u8 vector);	/* start at vector << 12 */
-void hvx_state_fill_run(struct hvx_vcpu *vcpu, u32 mask);	/* groups to the run page; sets nothing else there */
-int hvx_state_apply_run(struct hvx_vcpu *vcpu, u32 mask);	/* groups from the run page; 0 or -EINVAL */
-
-/* debugfs.c: hvx/<pid>-<vm>/stats and hvx/<pid>-<vm>/vcpuN/stats; failures are of no consequence */
-void hvx_debugfs_init(void);
-void hvx_debugfs_exit(void);
-void hvx_debugfs_add_vm(struct hvx_vm *vm);
-void hvx_debugfs_add_vcpu(struct hvx_vcpu *vcpu);
-void hvx_debugfs_remove_vm(struct hvx_vm *vm);		/* before vm and its vCPUs are freed */
-void hvx_vm_stats(struct hvx_vm *vm, struct hvx_stats *sum);	/* vCPUs' and the VM's own counters summed */
 
 #endif

@@ -3,17 +3,19 @@
  * Loading and unloading, the choice of backend, and who owns the
  * virtualisation extension of each CPU.
  *
- * The extension is on only while a VM exists. CPUs that come and go meanwhile,
- * suspend and reboot are followed here.
+ * The extension is on only while a VM exists, and follows CPUs that come and
+ * go, suspend and reboot. It is turned on and off by each CPU's hotplug thread,
+ * so never under a vCPU that has the CPU: that one has preemption off.
  */
-#include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
+#include <linux/debugfs.h>
+#include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/namei.h>
 #include <linux/reboot.h>
-#include <linux/syscore_ops.h>
+#include <linux/slab.h>
 
-#include "core.h"
+#include "backend.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"
@@ -23,63 +25,56 @@ MODULE_LICENSE("GPL");
 MODULE_VERSION("0.1");
 
 const struct hvx_backend *hvx_backend;
+struct dentry *hvx_debugfs;
 
 /* Backends in the order in which they are tried. */
 static struct hvx_backend *const backends[] = {
 	&hvx_svm,
 };
 
-static DEFINE_MUTEX(hvx_hw_lock);
-static unsigned int hw_users;		/* VMs; hvx_hw_lock */
-static bool hw_shutdown;		/* reboot: never turn on again; hvx_hw_lock */
-static DEFINE_PER_CPU(bool, cpu_on);	/* changed on its own CPU, interrupts off */
-static int cpuhp_state;
+DEFINE_PER_CPU(bool, hvx_cpu_on);	/* changed on its own CPU, interrupts off */
 
-bool hvx_cpu_ready(void)
-{
-	return this_cpu_read(cpu_on);
-}
+static DEFINE_MUTEX(hw_lock);
+static unsigned int hw_users;		/* VMs; hw_lock */
+static bool hw_shutdown;		/* reboot: never turn on again; hw_lock */
+static int hw_state;			/* the hotplug state while the extension is on, else 0; hw_lock */
+static bool hw_emergency;		/* the callback is registered; hw_lock */
+static atomic_t hw_refused;		/* CPUs that could not be turned on */
 
-/* Turn this CPU's extension on. Interrupts off. */
-static int cpu_enable(void)
-{
-	const char *who;
-	int r;
-
-	if (this_cpu_read(cpu_on))
-		return 0;
-	who = hvx_backend->busy();
-	if (who) {
-		hvx_err("CPU %d: %s is in use by another hypervisor\n",
-			raw_smp_processor_id(), who);
-		return -EBUSY;
-	}
-	r = hvx_backend->enable_cpu();
-	if (!r)
-		this_cpu_write(cpu_on, true);
-	return r;
-}
-
-static void cpu_disable(void *unused)
+/*
+ * Never an error: a CPU that comes up later and is refused serves the rest of
+ * the host, and vCPUs that land there get -EIO.
+ */
+static int cpu_up(unsigned int cpu)
 {
 	unsigned long flags;
 
 	local_irq_save(flags);
-	if (this_cpu_read(cpu_on)) {
-		this_cpu_write(cpu_on, false);
+	if (hvx_backend->enable_cpu())
+		atomic_inc(&hw_refused);
+	else
+		this_cpu_write(hvx_cpu_on, true);
+	local_irq_restore(flags);
+	return 0;
+}
+
+static int cpu_down(unsigned int cpu)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	if (this_cpu_read(hvx_cpu_on)) {
+		this_cpu_write(hvx_cpu_on, false);
 		hvx_backend->disable_cpu();
 	}
 	local_irq_restore(flags);
+	return 0;
 }
 
-static void cpu_enable_ipi(void *failed)
+/* Crash and emergency restart, on each CPU, maybe in an NMI: no locks. */
+static void emergency(void)
 {
-	unsigned long flags;
-
-	local_irq_save(flags);
-	if (cpu_enable())
-		atomic_inc(failed);
-	local_irq_restore(flags);
+	cpu_down(0);
 }
 
 /*
@@ -103,81 +98,73 @@ static const char *other_hypervisor(void)
 	return NULL;
 }
 
+static void hw_stop(void)
+{
+	if (hw_emergency)
+		hvx_unregister_emergency(emergency);
+	hw_emergency = false;
+	if (hw_state)
+		cpuhp_remove_state(hw_state);
+	hw_state = 0;
+}
+
+static int hw_start(void)
+{
+	const char *who = other_hypervisor();
+	int r;
+
+	atomic_set(&hw_refused, 0);
+	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/hvx:online", cpu_up, cpu_down);
+	if (r < 0)
+		return r;
+	hw_state = r;
+	if (atomic_read(&hw_refused)) {
+		hw_stop();
+		hvx_err("cannot run guests: the CPU is held by %s; stop its guests or run \"modprobe -r %s\"\n",
+			who ?: "another hypervisor", who ?: "MODULE");
+		return -EBUSY;
+	}
+	/* The kernel has room for one callback, which KVM takes when it is loaded. */
+	hw_emergency = !who;
+	if (hw_emergency)
+		hvx_register_emergency(emergency);
+	return 0;
+}
+
 /* The first VM turns every CPU on. -EBUSY: another hypervisor is there; the log names it. */
 int hvx_hw_get(void)
 {
-	atomic_t failed = ATOMIC_INIT(0);
-	const char *who;
 	int r = 0;
 
-	cpus_read_lock();
-	mutex_lock(&hvx_hw_lock);
-	if (hw_shutdown) {
+	mutex_lock(&hw_lock);
+	if (hw_shutdown)
 		r = -ESHUTDOWN;
-	} else if (!hw_users) {
-		on_each_cpu(cpu_enable_ipi, &failed, 1);
-		if (atomic_read(&failed)) {
-			on_each_cpu(cpu_disable, NULL, 1);
-			r = -EBUSY;
-		}
-	}
+	else if (!hw_users)
+		r = hw_start();
 	if (!r)
 		hw_users++;
-	mutex_unlock(&hvx_hw_lock);
-	cpus_read_unlock();
-	if (r == -EBUSY) {
-		who = other_hypervisor();
-		hvx_err("cannot run guests: the CPU is held by %s; stop its guests or run \"modprobe -r %s\"\n",
-			who ?: "another hypervisor", who ?: "MODULE");
-	}
+	mutex_unlock(&hw_lock);
 	return r;
 }
 
 void hvx_hw_put(void)
 {
-	cpus_read_lock();
-	mutex_lock(&hvx_hw_lock);
+	mutex_lock(&hw_lock);
 	if (!--hw_users)
-		on_each_cpu(cpu_disable, NULL, 1);
-	mutex_unlock(&hvx_hw_lock);
-	cpus_read_unlock();
+		hw_stop();
+	mutex_unlock(&hw_lock);
 }
 
-/*
- * A CPU comes up: runs on it before any user thread can. Where it cannot be
- * turned on it stays usable for the rest of the host; vCPUs that land there
- * get -EIO from the run loop.
- */
-static int hvx_cpu_up(unsigned int cpu)
-{
-	unsigned long flags;
-
-	/* hw_users cannot change: both its writers hold cpus_read_lock(). */
-	if (!hw_users || hw_shutdown)
-		return 0;
-	local_irq_save(flags);
-	cpu_enable();
-	local_irq_restore(flags);
-	return 0;
-}
-
-static int hvx_cpu_down(unsigned int cpu)
-{
-	cpu_disable(NULL);
-	return 0;
-}
-
-/* Suspend and resume see the boot CPU only; the others go through cpu hotplug. */
+/* Suspend and resume see the boot CPU only, no task runs; the others go through hotplug. */
 static int pm_suspend(void)
 {
-	cpu_disable(NULL);
-	return 0;
+	return cpu_down(0);
 }
 
 static void pm_resume(void)
 {
-	if (hw_users && !hw_shutdown)
-		cpu_enable();
+	if (hw_state)
+		cpu_up(0);
 }
 
 HVX_SYSCORE(hvx_syscore, pm_suspend, pm_resume);
@@ -185,70 +172,54 @@ HVX_SYSCORE(hvx_syscore, pm_suspend, pm_resume);
 /* Before a reboot or kexec the CPUs must be as the next kernel expects them. */
 static int reboot_notify(struct notifier_block *nb, unsigned long action, void *data)
 {
-	mutex_lock(&hvx_hw_lock);
+	mutex_lock(&hw_lock);
 	hw_shutdown = true;
-	mutex_unlock(&hvx_hw_lock);
-	on_each_cpu(cpu_disable, NULL, 1);
+	hw_stop();
+	mutex_unlock(&hw_lock);
 	return NOTIFY_OK;
 }
 
 static struct notifier_block reboot_nb = { .notifier_call = reboot_notify };
 
-static int choose_backend(void)
+static int __init hvx_init(void)
 {
 	int i, r = -ENODEV;
 
-	for (i = 0; i < ARRAY_SIZE(backends); i++) {
-		r = backends[i]->setup();
-		if (!r) {
-			hvx_backend = backends[i];
-			return 0;
-		}
+	for (i = 0; r && i < ARRAY_SIZE(backends); i++) {
+		hvx_backend = backends[i];
+		r = hvx_backend->setup();
 	}
-	return r;
-}
-
-static int __init hvx_init(void)
-{
-	int r;
-
-	r = choose_backend();
 	if (r)
 		return r;
 	r = hvx_fpu_setup();
 	if (r)
 		goto err_backend;
-	r = hvx_vcpu_setup();
-	if (r)
+	r = -ENOMEM;
+	hvx_vcpu_cache = KMEM_CACHE(hvx_vcpu, SLAB_ACCOUNT);
+	if (!hvx_vcpu_cache)
 		goto err_backend;
 	r = hvx_irq_init();
 	if (r)
-		goto err_vcpu;
-	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/hvx:online", hvx_cpu_up, hvx_cpu_down);
-	if (r < 0)
-		goto err_irq;
-	cpuhp_state = r;
+		goto err_cache;
 	hvx_register_syscore(&hvx_syscore);
 	r = register_reboot_notifier(&reboot_nb);
 	if (r)
 		goto err_syscore;
-	hvx_debugfs_init();
-	r = hvx_dev_register();
+	hvx_debugfs = debugfs_create_dir("hvx", NULL);
+	r = misc_register(&hvx_misc);
 	if (r)
 		goto err_debugfs;
 	hvx_info("ready, %s\n", hvx_backend->name);
 	return 0;
 
 err_debugfs:
-	hvx_debugfs_exit();
+	debugfs_remove(hvx_debugfs);
 	unregister_reboot_notifier(&reboot_nb);
 err_syscore:
 	hvx_unregister_syscore(&hvx_syscore);
-	cpuhp_remove_state(cpuhp_state);
-err_irq:
 	hvx_irq_exit();
-err_vcpu:
-	hvx_vcpu_teardown();
+err_cache:
+	kmem_cache_destroy(hvx_vcpu_cache);
 err_backend:
 	hvx_backend->teardown();
 	return r;
@@ -256,13 +227,12 @@ err_backend:
 
 static void __exit hvx_exit(void)
 {
-	hvx_dev_unregister();
-	hvx_debugfs_exit();
+	misc_deregister(&hvx_misc);
+	debugfs_remove(hvx_debugfs);
 	unregister_reboot_notifier(&reboot_nb);
 	hvx_unregister_syscore(&hvx_syscore);
-	cpuhp_remove_state(cpuhp_state);
 	hvx_irq_exit();
-	hvx_vcpu_teardown();
+	kmem_cache_destroy(hvx_vcpu_cache);
 	hvx_backend->teardown();
 }
 

@@ -337,11 +337,10 @@ int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 		return 0;
 	}
 	if (nr == KVM_HC_KICK_CPU && has_feature(vcpu, KVM_FEATURE_PV_UNHALT)) {
-		target = args[1] < HVX_MAX_VCPUS ? hvx_get_vcpu(vcpu->vm, args[1]) : NULL;
+		target = args[1] < HVX_MAX_VCPUS ? smp_load_acquire(&vcpu->vm->vcpus[args[1]]) : NULL;
 		if (target) {
 			WRITE_ONCE(target->pv.unhalted, true);
-			hvx_request(target, HVX_REQ_EVENT);
-			hvx_kick(target);
+			hvx_request_kick(target, HVX_REQ_EVENT);
 		}
 		return 0;
 	}

@@ -8,9 +8,9 @@
  * Guest State Area") that one group can be judged by; where two groups do not
  * fit together the entry fails with HVX_EXIT_FAIL_ENTRY.
  */
+#include <linux/nospec.h>
 #include <linux/string.h>
 #include <asm/processor-flags.h>
-#include "hvx.h"
 #include "backend.h"
 
 #define FLAGS_MBZ	(~0x3f7fd7ULL)	/* reserved, but for bit 1, which reads as 1 */
@@ -133,27 +133,25 @@ static int set_sregs(struct hvx_vcpu *vcpu, const void *buf)
 static void get_events(struct hvx_vcpu *vcpu, void *buf)
 {
 	const struct hvx_pending *ev = &vcpu->ev;
-	struct hvx_events *e = buf;
+	bool exc = ev->exc_pending || ev->exc_injected, code = exc && ev->exc_has_code;
 
-	memset(e, 0, sizeof(*e));
-	e->exception_pending = ev->exc_pending;
-	e->exception_injected = ev->exc_injected;
-	if (ev->exc_pending || ev->exc_injected) {
-		e->exception_vector = ev->exc_vector;
-		e->exception_has_code = ev->exc_has_code;
-		e->exception_code = ev->exc_has_code ? ev->exc_code : 0;
-		e->exception_payload = ev->exc_payload;
-	}
-	/* What the 8259 has let go of is on its way in as well. */
-	if (ev->irq_injected || vcpu->extint_vector >= 0) {
-		e->interrupt_injected = 1;
-		e->interrupt_vector = ev->irq_injected ? ev->irq_vector : vcpu->extint_vector;
-	}
-	e->interrupt_shadow = hvx_backend->get_shadow(vcpu);
-	e->nmi_injected = ev->nmi_injected;
-	e->nmi_pending = min(ev->nmi_pending_taken + atomic_read(&vcpu->nmi_queued), 2);
-	e->nmi_masked = ev->nmi_masked;
-	e->sipi_vector = vcpu->sipi_vector;
+	*(struct hvx_events *)buf = (struct hvx_events) {
+		.exception_pending = ev->exc_pending,
+		.exception_injected = ev->exc_injected,
+		.exception_vector = exc ? ev->exc_vector : 0,
+		.exception_has_code = code,
+		.exception_code = code ? ev->exc_code : 0,
+		.exception_payload = exc ? ev->exc_payload : 0,
+		/* What the 8259 has let go of is on its way in as well. */
+		.interrupt_injected = ev->irq_injected || vcpu->extint_vector >= 0,
+		.interrupt_vector = ev->irq_injected ? ev->irq_vector :
+				    max(vcpu->extint_vector, 0),
+		.interrupt_shadow = hvx_backend->get_shadow(vcpu),
+		.nmi_injected = ev->nmi_injected,
+		.nmi_pending = min(ev->nmi_pending_taken + atomic_read(&vcpu->nmi_queued), 2),
+		.nmi_masked = ev->nmi_masked,
+		.sipi_vector = vcpu->sipi_vector,
+	};
 }
 
 static bool events_ok(const struct hvx_events *e)
@@ -202,12 +200,10 @@ static int set_events(struct hvx_vcpu *vcpu, const void *buf)
 
 static void get_debugregs(struct hvx_vcpu *vcpu, void *buf)
 {
-	struct hvx_debugregs *d = buf;
-
-	memset(d, 0, sizeof(*d));
-	memcpy(d->db, vcpu->db, sizeof(d->db));
-	d->dr6 = vcpu->dr6;
-	d->dr7 = vcpu->dr7;
+	*(struct hvx_debugregs *)buf = (struct hvx_debugregs) {
+		.db = { vcpu->db[0], vcpu->db[1], vcpu->db[2], vcpu->db[3] },
+		.dr6 = vcpu->dr6, .dr7 = vcpu->dr7,
+	};
 }
 
 static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
@@ -221,16 +217,6 @@ static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
 	vcpu->dr7 = d->dr7 | DR7_FIXED;
 	hvx_backend->update_debug(vcpu);
 	return 0;
-}
-
-static void get_lapic(struct hvx_vcpu *vcpu, void *buf)
-{
-	hvx_lapic_get(vcpu, buf);
-}
-
-static int set_lapic(struct hvx_vcpu *vcpu, const void *buf)
-{
-	return hvx_lapic_set(vcpu, buf);
 }
 
 static void get_mp(struct hvx_vcpu *vcpu, void *buf)
@@ -271,78 +257,67 @@ static int set_tsc(struct hvx_vcpu *vcpu, const void *buf)
 
 /* --------------------------------------------------------------- dispatch */
 
-static const struct {
-	u32 size;
+static const struct group {
+	u16 size;
+	u16 run;	/* offset in the run page, 0: not there */
 	void (*get)(struct hvx_vcpu *vcpu, void *buf);
 	int (*set)(struct hvx_vcpu *vcpu, const void *buf);	/* 0 or -EINVAL */
 } groups[HVX_STATE_NR] = {
-	[HVX_STATE_REGS] = { sizeof(struct hvx_regs), get_regs, set_regs },
-	[HVX_STATE_SREGS] = { sizeof(struct hvx_sregs), get_sregs, set_sregs },
-	[HVX_STATE_EVENTS] = { sizeof(struct hvx_events), get_events, set_events },
-	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), get_debugregs, set_debugregs },
-	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), hvx_fpu_get, hvx_fpu_set },
-	[HVX_STATE_LAPIC] = { sizeof(struct hvx_lapic_state), get_lapic, set_lapic },
-	[HVX_STATE_MP] = { sizeof(struct hvx_mp_state), get_mp, set_mp },
-	[HVX_STATE_TSC] = { sizeof(struct hvx_tsc_state), get_tsc, set_tsc },
+#define RUN(field) sizeof(struct hvx_##field), offsetof(struct hvx_run, field)
+	[HVX_STATE_REGS] = { RUN(regs), get_regs, set_regs },
+	[HVX_STATE_SREGS] = { RUN(sregs), get_sregs, set_sregs },
+	[HVX_STATE_EVENTS] = { RUN(events), get_events, set_events },
+	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), 0, get_debugregs, set_debugregs },
+	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), 0, hvx_fpu_get, hvx_fpu_set },
+	[HVX_STATE_LAPIC] = { sizeof(struct hvx_lapic_state), 0, hvx_lapic_get, hvx_lapic_set },
+	[HVX_STATE_MP] = { sizeof(struct hvx_mp_state), 0, get_mp, set_mp },
+	[HVX_STATE_TSC] = { sizeof(struct hvx_tsc_state), 0, get_tsc, set_tsc },
 };
 
-static bool size_ok(u32 group, u32 size)
+int hvx_state(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size, bool set)
 {
-	return group < HVX_STATE_NR &&
-	       size == groups[group].size + (group == HVX_STATE_XSAVE ? hvx_xsave_size : 0);
-}
+	const struct group *g;
 
-int hvx_state_get(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size)
-{
-	if (!size_ok(group, size))
+	if (group >= HVX_STATE_NR)
 		return -EINVAL;
-	groups[group].get(vcpu, buf);
+	g = &groups[array_index_nospec(group, HVX_STATE_NR)];
+	if (size != g->size + (group == HVX_STATE_XSAVE ? hvx_xsave_size : 0))
+		return -EINVAL;
+	if (set)
+		return g->set(vcpu, buf);
+	g->get(vcpu, buf);
 	return 0;
 }
 
-int hvx_state_set(struct hvx_vcpu *vcpu, u32 group, const void *buf, u32 size)
+/* The page is shared: nothing that is written there is relied on afterwards. */
+void hvx_state_to_run(struct hvx_vcpu *vcpu, u32 mask)
 {
-	return size_ok(group, size) ? groups[group].set(vcpu, buf) : -EINVAL;
+	unsigned int i;
+
+	for (i = 0; mask >> i; i++)
+		if (mask & BIT(i))
+			groups[i].get(vcpu, (void *)vcpu->run + groups[i].run);
 }
 
-/* The page is shared: nothing that is written here is relied on afterwards. */
-void hvx_state_fill_run(struct hvx_vcpu *vcpu, u32 mask)
+int hvx_state_from_run(struct hvx_vcpu *vcpu, u32 mask)
 {
-	if (mask & BIT(HVX_STATE_REGS))
-		get_regs(vcpu, &vcpu->run->regs);
-	if (mask & BIT(HVX_STATE_SREGS))
-		get_sregs(vcpu, &vcpu->run->sregs);
-	if (mask & BIT(HVX_STATE_EVENTS))
-		get_events(vcpu, &vcpu->run->events);
-}
+	u64 copy[sizeof(struct hvx_sregs) / sizeof(u64)];
+	unsigned int i;
+	int r = 0;
 
-/* The page is shared: copied out first, then judged; the compiler must not go back to it. */
-static const void *fetch(void *to, const void *from, size_t n)
-{
-	memcpy(to, from, n);
-	barrier();
-	return to;
-}
-
-int hvx_state_apply_run(struct hvx_vcpu *vcpu, u32 mask)
-{
-	const struct hvx_run *run = vcpu->run;
-	union {
-		struct hvx_regs regs;
-		struct hvx_sregs sregs;
-		struct hvx_events events;
-	} copy;
-	int ret = 0;
-
-	if (mask & ~(BIT(HVX_STATE_REGS) | BIT(HVX_STATE_SREGS) | BIT(HVX_STATE_EVENTS)))
+	static_assert(sizeof(struct hvx_regs) <= sizeof(copy));
+	static_assert(sizeof(struct hvx_events) <= sizeof(copy));
+	if (mask & ~HVX_RUN_GROUPS)
 		return -EINVAL;
-	if (mask & BIT(HVX_STATE_SREGS))
-		ret = set_sregs(vcpu, fetch(&copy, &run->sregs, sizeof(run->sregs)));
-	if (!ret && mask & BIT(HVX_STATE_REGS))
-		ret = set_regs(vcpu, fetch(&copy, &run->regs, sizeof(run->regs)));
-	if (!ret && mask & BIT(HVX_STATE_EVENTS))
-		ret = set_events(vcpu, fetch(&copy, &run->events, sizeof(run->events)));
-	return ret;
+	for (i = 0; !r && mask >> i; i++) {
+		if (!(mask & BIT(i)))
+			continue;
+		/* Copied out first, then judged; the compiler must not go back to the page. */
+		memcpy(copy, (void *)vcpu->run + groups[i].run, groups[i].size);
+		barrier();
+		r = groups[i].set(vcpu, copy);
+	}
+	return r;
 }
 
 /* --------------------------------------------------- power-up, INIT, SIPI */
@@ -377,7 +352,7 @@ void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	memset(&vcpu->ev, 0, sizeof(vcpu->ev));
 	atomic_set(&vcpu->nmi_queued, 0);
 	vcpu->extint_vector = -1;
-	vcpu->complete = HVX_COMPLETE_NONE;
+	vcpu->complete = HVX_EXIT_NONE;
 
 	hvx_lapic_reset(vcpu, init);
 	hvx_pv_reset(vcpu);

@@ -2,29 +2,23 @@
 /*
  * A vCPU's life and its run loop.
  *
- * hvx_vcpu_run() is the outer loop: everything that may sleep. run_guest() is
- * the inner one: preemption is off, the guest's FPU and MSRs are loaded, and
- * the guest is entered again and again until an exit needs the outer loop.
- * Nothing of the guest's is live in the CPU while preemption is on, so there
- * is nothing to do when the thread is scheduled.
+ * run_loop() is the outer loop: everything that may sleep. run_guest() is the
+ * inner one: preemption is off, the guest's FPU and MSRs are loaded, and the
+ * guest is entered again and again until an exit needs the outer loop. Nothing
+ * of the guest's is live in the CPU while preemption is on, so there is nothing
+ * to do when the thread is scheduled.
  */
-#include <linux/anon_inodes.h>
-#include <linux/cpumask.h>
-#include <linux/file.h>
-#include <linux/fs.h>
 #include <linux/interrupt.h>
-#include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
-#include <linux/uaccess.h>
 #include <asm/debugreg.h>
 
-#include "core.h"
+#include "backend.h"
 #include "irq/lapic.h"
 #include "trace.h"
 
-static struct kmem_cache *vcpu_cache;
+struct kmem_cache *hvx_vcpu_cache;
 
 /* --------------------------------------------------------------- kicking */
 
@@ -46,8 +40,6 @@ static void ack_ipi(void *unused)
 {
 }
 
-static DEFINE_PER_CPU(cpumask_var_t, kick_mask);
-
 /*
  * The interrupt is taken only after the vCPU has left the guest, and a vCPU
  * that is outside looks at its requests before it goes in: so when the wait is
@@ -56,30 +48,18 @@ static DEFINE_PER_CPU(cpumask_var_t, kick_mask);
 void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req)
 {
 	struct hvx_vcpu *vcpu;
-	struct cpumask *mask;
-	int i, cpu, me;
+	int i, cpu;
 
-	me = get_cpu();
-	mask = *this_cpu_ptr(&kick_mask);
-	cpumask_clear(mask);
+	cpumask_clear(&vm->kick_mask);
 	hvx_for_each_vcpu(i, vcpu, vm) {
 		hvx_request(vcpu, req);
-		if (READ_ONCE(vcpu->mode) != HVX_IN_GUEST)
-			continue;
 		cpu = READ_ONCE(vcpu->cpu);
-		if (cpu >= 0 && cpu != me)
-			__cpumask_set_cpu(cpu, mask);
+		if (READ_ONCE(vcpu->mode) == HVX_IN_GUEST && cpu >= 0)
+			__cpumask_set_cpu(cpu, &vm->kick_mask);
 	}
-	if (!cpumask_empty(mask))
-		smp_call_function_many(mask, ack_ipi, NULL, true);
-	put_cpu();
-}
-
-struct hvx_vcpu *hvx_get_vcpu(struct hvx_vm *vm, unsigned int id)
-{
-	if (id >= HVX_MAX_VCPUS)
-		return NULL;
-	return smp_load_acquire(&vm->vcpus[id]);
+	/* It leaves out this CPU, which is not in a guest. */
+	if (!cpumask_empty(&vm->kick_mask))
+		smp_call_function_many(&vm->kick_mask, ack_ipi, NULL, true);
 }
 
 /* ---------------------------------------------------------------- events */
@@ -121,13 +101,12 @@ void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 co
 	ev->exc_payload = payload;
 }
 
-/* An event's delivery was begun or is to be repeated: nothing else may go in. */
-static bool event_in_flight(struct hvx_vcpu *vcpu)
+static bool extint_wanted(struct hvx_vcpu *vcpu)
 {
-	return vcpu->ev.exc_injected || vcpu->ev.irq_injected || vcpu->ev.nmi_injected;
+	return READ_ONCE(vcpu->extint_level) && hvx_lapic_accepts_extint(vcpu);
 }
 
-static void deliver_exception(struct hvx_vcpu *vcpu)
+static void inject_exception(struct hvx_vcpu *vcpu)
 {
 	struct hvx_pending *ev = &vcpu->ev;
 
@@ -141,32 +120,25 @@ static void deliver_exception(struct hvx_vcpu *vcpu)
 	hvx_backend->inject_exception(vcpu);
 }
 
-/* Take over the NMIs that others have queued: one in progress and one latched is all there can be. */
-static void collect_nmis(struct hvx_vcpu *vcpu)
-{
-	int n = atomic_xchg(&vcpu->nmi_queued, 0);
-
-	vcpu->ev.nmi_pending_taken = min(vcpu->ev.nmi_pending_taken + n,
-					 vcpu->ev.nmi_masked ? 1 : 2);
-}
-
-static bool inject_nmi(struct hvx_vcpu *vcpu)
+/* The NMIs that wait, if any can go in; true: one does. */
+static bool inject_nmi(struct hvx_vcpu *vcpu, bool busy)
 {
 	struct hvx_pending *ev = &vcpu->ev;
+	/* One in progress and one latched is all there can be. */
+	int n = ev->nmi_pending_taken + atomic_xchg(&vcpu->nmi_queued, 0);
 
-	if (!hvx_backend->nmi_allowed(vcpu))
-		return false;
-	ev->nmi_pending_taken--;
-	ev->nmi_injected = true;
-	ev->nmi_masked = true;
-	vcpu->stats.inj_nmi++;
-	hvx_backend->inject_nmi(vcpu);
-	return true;
-}
-
-static bool extint_wanted(struct hvx_vcpu *vcpu)
-{
-	return READ_ONCE(vcpu->extint_level) && hvx_lapic_accepts_extint(vcpu);
+	ev->nmi_pending_taken = min(n, ev->nmi_masked ? 1 : 2);
+	if (!busy && hvx_backend->nmi_allowed(vcpu)) {
+		busy = true;
+		ev->nmi_pending_taken--;
+		ev->nmi_injected = true;
+		ev->nmi_masked = true;
+		vcpu->stats.inj_nmi++;
+		hvx_backend->inject_nmi(vcpu);
+	}
+	if (ev->nmi_pending_taken)
+		hvx_backend->request_nmi_window(vcpu);
+	return busy;
 }
 
 /*
@@ -177,51 +149,40 @@ static bool extint_wanted(struct hvx_vcpu *vcpu)
 static bool inject_events(struct hvx_vcpu *vcpu)
 {
 	struct hvx_pending *ev = &vcpu->ev;
-	bool busy = false, allowed;
+	bool busy = true, allowed;
 	int vector;
 
-	if (unlikely(event_in_flight(vcpu))) {
-		if (ev->exc_injected)
-			hvx_backend->inject_exception(vcpu);
-		else if (ev->nmi_injected)
-			hvx_backend->inject_nmi(vcpu);
-		else
-			hvx_backend->inject_irq(vcpu, ev->irq_vector);
-		busy = true;
-	} else if (unlikely(ev->exc_pending)) {
-		deliver_exception(vcpu);
-		busy = true;
-	}
-
-	if (unlikely(atomic_read(&vcpu->nmi_queued)))
-		collect_nmis(vcpu);
-	if (unlikely(ev->nmi_pending_taken)) {
-		if (!busy)
-			busy = inject_nmi(vcpu);
-		if (ev->nmi_pending_taken)
-			hvx_backend->request_nmi_window(vcpu);
-	}
+	if (unlikely(ev->exc_injected))
+		hvx_backend->inject_exception(vcpu);
+	else if (unlikely(ev->nmi_injected))
+		hvx_backend->inject_nmi(vcpu);
+	else if (unlikely(ev->irq_injected))
+		hvx_backend->inject_irq(vcpu, ev->irq_vector);
+	else if (unlikely(ev->exc_pending))
+		inject_exception(vcpu);
+	else
+		busy = false;
+	if (unlikely(ev->nmi_pending_taken || atomic_read(&vcpu->nmi_queued)))
+		busy = inject_nmi(vcpu, busy);
 
 	vector = hvx_apic_pending(&vcpu->lapic->apic);
 	if (likely(vector < 0 && !vcpu->extint_level && vcpu->extint_vector < 0))
 		goto tpr;
 	allowed = !busy && hvx_backend->irq_allowed(vcpu);
-	if (vcpu->extint_vector >= 0) {
-		if (!allowed)
-			goto window;
-		ev->irq_vector = vcpu->extint_vector;
-		vcpu->extint_vector = -1;
-	} else if (vector >= 0) {
-		if (!allowed)
-			goto window;
-		hvx_apic_ack(&vcpu->lapic->apic, vector);
-		ev->irq_vector = vector;
-	} else if (extint_wanted(vcpu)) {
+	if (vcpu->extint_vector < 0 && vector < 0) {
+		if (!extint_wanted(vcpu))
+			goto tpr;
 		if (allowed)
 			return false;
+	}
+	if (!allowed)
 		goto window;
+	if (vcpu->extint_vector >= 0) {
+		ev->irq_vector = vcpu->extint_vector;
+		vcpu->extint_vector = -1;
 	} else {
-		goto tpr;
+		hvx_apic_ack(&vcpu->lapic->apic, vector);
+		ev->irq_vector = vector;
 	}
 	ev->irq_injected = true;
 	vcpu->stats.inj_irq++;
@@ -242,24 +203,25 @@ tpr:
 }
 
 /* Is there anything for a halted vCPU to wake up for? */
-bool hvx_vcpu_has_work(struct hvx_vcpu *vcpu)
+static bool has_work(struct hvx_vcpu *vcpu)
 {
-	if (READ_ONCE(vcpu->requests) & ~(1UL << HVX_REQ_EVENT | 1UL << HVX_REQ_TLB_FLUSH |
-					  1UL << HVX_REQ_CLOCK | 1UL << HVX_REQ_STEAL))
+	const struct hvx_pending *ev = &vcpu->ev;
+
+	if (READ_ONCE(vcpu->requests) & ~(BIT(HVX_REQ_EVENT) | BIT(HVX_REQ_TLB_FLUSH) |
+					  BIT(HVX_REQ_CLOCK) | BIT(HVX_REQ_STEAL)))
 		return true;
 	if (READ_ONCE(vcpu->init_sipi))
 		return true;
 	if (vcpu->mp_state != HVX_MP_HALTED)
 		return vcpu->mp_state == HVX_MP_RUNNABLE;
-	if (atomic_read(&vcpu->nmi_queued) || vcpu->ev.nmi_pending_taken)
-		return !vcpu->ev.nmi_masked;
-	if (vcpu->ev.exc_pending || event_in_flight(vcpu))
+	if (atomic_read(&vcpu->nmi_queued) || ev->nmi_pending_taken)
+		return !ev->nmi_masked;
+	if (ev->exc_pending || ev->exc_injected || ev->irq_injected || ev->nmi_injected ||
+	    READ_ONCE(vcpu->pv.unhalted))
 		return true;
-	if (READ_ONCE(vcpu->pv.unhalted))
-		return true;
-	if (!(vcpu->rflags & X86_EFLAGS_IF))
-		return false;
-	return hvx_apic_pending(&vcpu->lapic->apic) >= 0 || vcpu->extint_vector >= 0 || extint_wanted(vcpu);
+	return vcpu->rflags & X86_EFLAGS_IF &&
+	       (hvx_apic_pending(&vcpu->lapic->apic) >= 0 || vcpu->extint_vector >= 0 ||
+		extint_wanted(vcpu));
 }
 
 /* --------------------------------------------------------------- the loop */
@@ -289,43 +251,35 @@ static bool host_wants(void)
 static int run_guest(struct hvx_vcpu *vcpu)
 {
 	const struct hvx_backend *be = hvx_backend;
-	int next;
+	int next = HVX_LEAVE;
 
 	preempt_disable();
-	if (unlikely(!hvx_cpu_ready())) {
+	if (unlikely(!this_cpu_read(hvx_cpu_on))) {
 		preempt_enable();
 		return -EIO;
 	}
 	hvx_fpu_load(vcpu);
 	vcpu->cpu = smp_processor_id();
 	be->load(vcpu);
-
-	for (;;) {
-		if (vcpu->requests && !serve_fast(vcpu)) {
-			next = HVX_LEAVE;
-			break;
-		}
+	do {
 		local_irq_disable();
 		WRITE_ONCE(vcpu->mode, HVX_IN_GUEST);
-		/* Pairs with hvx_request() before hvx_kick(): either we see the request or they see the mode. */
+		/* Pairs with hvx_request() before hvx_kick(): we see the request, or they the mode. */
 		smp_mb();
 		if (unlikely(READ_ONCE(vcpu->requests) || host_wants())) {
 			WRITE_ONCE(vcpu->mode, HVX_OUTSIDE);
 			local_irq_enable();
-			if (host_wants()) {
-				next = HVX_LEAVE;
-				break;
-			}
+			next = host_wants() || !serve_fast(vcpu) ? HVX_LEAVE : HVX_REENTER;
 			continue;
 		}
 		if (unlikely(!inject_events(vcpu))) {
 			WRITE_ONCE(vcpu->mode, HVX_OUTSIDE);
 			local_irq_enable();
-			vcpu->run->exit_reason = HVX_EXIT_INTR_WINDOW;
-			next = HVX_TO_USER;
+			next = hvx_exit_to_user(vcpu, HVX_EXIT_INTR_WINDOW);
 			break;
 		}
-		trace_hvx_entry(vcpu);
+		if (trace_hvx_entry_enabled())
+			trace_hvx_entry(vcpu, vcpu->rflags, vcpu->cr2, vcpu->cpu);
 		be->enter(vcpu);
 		WRITE_ONCE(vcpu->mode, HVX_OUTSIDE);
 		vcpu->stats.exits++;
@@ -334,62 +288,31 @@ static int run_guest(struct hvx_vcpu *vcpu)
 		if (unlikely(vcpu->pv.eoi_set))
 			hvx_pv_eoi_check(vcpu);
 		next = be->handle_exit(vcpu);
-		if (next != HVX_REENTER)
-			break;
-	}
+	} while (next == HVX_REENTER);
 	be->put(vcpu);
 	hvx_fpu_save(vcpu);
 	preempt_enable();
 	return next;
 }
 
-static int exit_to_user(struct hvx_vcpu *vcpu, u32 reason)
-{
-	vcpu->run->exit_reason = reason;
-	return HVX_TO_USER;
-}
-
-/* A debugger's step over an instruction that the CPU did not do itself. */
-static int step_exit(struct hvx_vcpu *vcpu)
-{
-	struct hvx_exit_debug *d = &vcpu->run->debug;
-	struct hvx_segment cs;
-
-	hvx_backend->get_segment(vcpu, 1, &cs);
-	memset(d, 0, sizeof(*d));
-	d->rip = vcpu->rip + cs.base;
-	d->dr6 = vcpu->dr6 | DR_STEP;
-	d->dr7 = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_dr7 : vcpu->dr7;
-	d->vector = 1;
-	return exit_to_user(vcpu, HVX_EXIT_DEBUG);
-}
-
 /* INIT and SIPI, SDM vol. 3 "MP Initialization". */
 static void serve_init_sipi(struct hvx_vcpu *vcpu)
 {
-	if (test_and_clear_bit(0, &vcpu->init_sipi)) {
+	if (test_and_clear_bit(0, &vcpu->init_sipi))
 		hvx_vcpu_reset(vcpu, true);
-		vcpu->mp_state = vcpu->id ? HVX_MP_WAIT_SIPI : HVX_MP_RUNNABLE;
-	}
-	if (test_and_clear_bit(1, &vcpu->init_sipi) && vcpu->mp_state == HVX_MP_WAIT_SIPI) {
+	if (test_and_clear_bit(1, &vcpu->init_sipi) && vcpu->mp_state == HVX_MP_WAIT_SIPI)
 		hvx_vcpu_sipi(vcpu, READ_ONCE(vcpu->sipi_queued));
-		vcpu->mp_state = HVX_MP_RUNNABLE;
-	}
 }
 
-/* Everything that may sleep before an entry. HVX_REENTER, HVX_TO_USER or -errno. */
+/* Everything that may sleep before an entry. HVX_REENTER or HVX_TO_USER. */
 static int serve_slow(struct hvx_vcpu *vcpu)
 {
 	int vector;
 
-	if (READ_ONCE(vcpu->vm->dead))
-		return -EIO;
 	if (READ_ONCE(vcpu->init_sipi))
 		serve_init_sipi(vcpu);
 	if (serve_fast(vcpu))
 		return HVX_REENTER;
-	if (hvx_take_request(vcpu, HVX_REQ_MSR_FILTER))
-		hvx_backend->update_msr_filter(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_CLOCK))
 		hvx_pv_update_clock(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_STEAL))
@@ -399,21 +322,21 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 	if (hvx_take_request(vcpu, HVX_REQ_EOI)) {
 		vector = hvx_lapic_take_eoi_exit(vcpu);
 		if (vector >= 0) {
-			vcpu->run->eoi.vector = vector;
-			vcpu->run->eoi.pad = 0;
-			return exit_to_user(vcpu, HVX_EXIT_EOI);
+			vcpu->run->eoi = (struct hvx_exit_eoi) { .vector = vector };
+			return hvx_exit_to_user(vcpu, HVX_EXIT_EOI);
 		}
 	}
 	if (hvx_take_request(vcpu, HVX_REQ_TRIPLE))
-		return exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
+		return hvx_exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
+	/* A debugger's step over an instruction that the CPU did not do itself. */
 	if (hvx_take_request(vcpu, HVX_REQ_STEP) && vcpu->debug_flags & HVX_DEBUG_STEP)
-		return step_exit(vcpu);
+		return hvx_exit_debug(vcpu, 1, vcpu->dr6 | DR_STEP);
 	if (hvx_take_request(vcpu, HVX_REQ_KICK))
-		return exit_to_user(vcpu, HVX_EXIT_KICKED);
+		return hvx_exit_to_user(vcpu, HVX_EXIT_KICKED);
 	return HVX_REENTER;
 }
 
-/* Wait in HLT or for SIPI. HVX_REENTER when there is something to look at. */
+/* Wait in HLT or for SIPI until there is something to look at. */
 static void wait_for_work(struct hvx_vcpu *vcpu)
 {
 	u64 start = ktime_get_ns();
@@ -421,7 +344,7 @@ static void wait_for_work(struct hvx_vcpu *vcpu)
 	prepare_to_rcuwait(&vcpu->wait);
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
-		if (hvx_vcpu_has_work(vcpu) || signal_pending(current) || hvx_work_pending())
+		if (has_work(vcpu) || signal_pending(current) || hvx_work_pending())
 			break;
 		schedule();
 	}
@@ -429,13 +352,6 @@ static void wait_for_work(struct hvx_vcpu *vcpu)
 	vcpu->stats.halt_ns += ktime_get_ns() - start;
 	if (vcpu->pv.steal_msr)
 		hvx_request(vcpu, HVX_REQ_STEAL);
-}
-
-/* An event that ends HLT is there. */
-static void wake_up_guest(struct hvx_vcpu *vcpu)
-{
-	WRITE_ONCE(vcpu->pv.unhalted, false);
-	vcpu->mp_state = HVX_MP_RUNNABLE;
 }
 
 /* The outer loop: until userspace is wanted. 0 or -errno. */
@@ -447,473 +363,113 @@ static int run_loop(struct hvx_vcpu *vcpu)
 		r = serve_slow(vcpu);
 		if (r)
 			break;
-		if (signal_pending(current)) {
-			vcpu->run->exit_reason = HVX_EXIT_INTERRUPTED;
+		/* Task work and rseq are done on the way to userspace, and only there. */
+		if (signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME)) {
+			hvx_exit_to_user(vcpu, HVX_EXIT_INTERRUPTED);
 			return -EINTR;
 		}
 		if (hvx_work_pending()) {
 			if (vcpu->pv.steal_msr)
 				hvx_request(vcpu, HVX_REQ_STEAL);
-			/* Task work and rseq are done on the way to userspace, and only there. */
-			if (test_thread_flag(TIF_NOTIFY_RESUME)) {
-				vcpu->run->exit_reason = HVX_EXIT_INTERRUPTED;
-				return -EINTR;
-			}
 			schedule();
 			continue;
 		}
 		if (vcpu->mp_state != HVX_MP_RUNNABLE) {
-			if (!hvx_vcpu_has_work(vcpu))
+			if (!has_work(vcpu)) {
 				wait_for_work(vcpu);
-			else if (!READ_ONCE(vcpu->requests) && vcpu->mp_state == HVX_MP_HALTED)
-				wake_up_guest(vcpu);
+			} else if (!READ_ONCE(vcpu->requests) && vcpu->mp_state == HVX_MP_HALTED) {
+				WRITE_ONCE(vcpu->pv.unhalted, false);
+				vcpu->mp_state = HVX_MP_RUNNABLE;
+			}
 			continue;
 		}
 		r = run_guest(vcpu);
 		if (r == HVX_SLOW)
 			r = hvx_backend->handle_slow(vcpu);
-		if (r == HVX_LEAVE)
-			r = HVX_REENTER;
-		if (r)
+		if (r && r != HVX_LEAVE)
 			break;
 	}
 	return r < 0 ? r : 0;
 }
 
-/* What userspace left in the run page. Each field is read once. */
-static int take_input(struct hvx_vcpu *vcpu)
+/* The run page is shared: each field that userspace left in it is read once. */
+int hvx_vcpu_run(struct hvx_vcpu *vcpu)
 {
 	struct hvx_run *run = vcpu->run;
-	u32 dirty = READ_ONCE(run->dirty);
-	u8 vector;
+	u32 groups = READ_ONCE(run->dirty);
 	int r;
 
-	if (unlikely(dirty)) {
-		r = hvx_state_apply_run(vcpu, dirty);
+	vcpu->launched = true;
+	if (unlikely(groups)) {
+		r = hvx_state_from_run(vcpu, groups);
 		if (r)
 			return r;
 		WRITE_ONCE(run->dirty, 0);
 	}
-	if (vcpu->complete != HVX_COMPLETE_NONE) {
-		r = hvx_exit_complete(vcpu);
-		if (r)
-			return r;
-	}
+	if (vcpu->complete != HVX_EXIT_NONE)
+		hvx_exit_complete(vcpu);
 	if (READ_ONCE(run->extint_valid)) {
-		vector = READ_ONCE(run->extint_vector);
+		vcpu->extint_vector = READ_ONCE(run->extint_vector);
 		WRITE_ONCE(run->extint_valid, 0);
-		vcpu->extint_vector = vector;
 	}
-	return 0;
-}
+	r = 0;
+	if (READ_ONCE(run->immediate_exit))
+		hvx_exit_to_user(vcpu, HVX_EXIT_KICKED);
+	else
+		r = run_loop(vcpu);
+	trace_hvx_user_exit(vcpu, run->exit_reason, r, vcpu->mp_state);
 
-static void give_output(struct hvx_vcpu *vcpu)
-{
-	struct hvx_run *run = vcpu->run;
-	u32 want = READ_ONCE(run->want);
-	u32 valid = want;
-
+	groups = READ_ONCE(run->want) & HVX_RUN_GROUPS;
 	if (run->exit_reason == HVX_EXIT_EMULATE)
-		valid |= 1U << HVX_STATE_REGS | 1U << HVX_STATE_SREGS;
-	valid &= 1U << HVX_STATE_REGS | 1U << HVX_STATE_SREGS | 1U << HVX_STATE_EVENTS;
-	if (valid)
-		hvx_state_fill_run(vcpu, valid);
-	WRITE_ONCE(run->valid, valid);
+		groups |= BIT(HVX_STATE_REGS) | BIT(HVX_STATE_SREGS);
+	if (groups)
+		hvx_state_to_run(vcpu, groups);
+	WRITE_ONCE(run->valid, groups);
 	run->if_flag = !!(vcpu->rflags & X86_EFLAGS_IF);
 	vcpu->stats.exits_user++;
-}
-
-long hvx_vcpu_run(struct hvx_vcpu *vcpu)
-{
-	struct hvx_run *run = vcpu->run;
-	int r;
-
-	vcpu->launched = true;
-	r = take_input(vcpu);
-	if (r)
-		return r;
-	if (READ_ONCE(run->immediate_exit)) {
-		run->exit_reason = HVX_EXIT_KICKED;
-		r = 0;
-	} else {
-		r = run_loop(vcpu);
-	}
-	trace_hvx_user_exit(vcpu, run->exit_reason, r);
-	give_output(vcpu);
 	return r;
 }
 
-/* ----------------------------------------------------------------- ioctls */
-
-static int vcpu_run(void *obj, void *buf, unsigned long arg)
-{
-	return arg ? -EINVAL : hvx_vcpu_run(obj);
-}
-
-#define MAX_STATE (sizeof(struct hvx_xsave_hdr) + 16384)
-
-static int vcpu_state(struct hvx_vcpu *vcpu, struct hvx_state *s, bool set)
-{
-	void *data;
-	int r;
-
-	if (!hvx_all_zero(s->reserved, sizeof(s->reserved)) || s->group >= HVX_STATE_NR ||
-	    !s->size || s->size > MAX_STATE)
-		return -EINVAL;
-	data = kvzalloc(s->size, GFP_KERNEL_ACCOUNT);
-	if (!data)
-		return -ENOMEM;
-	if (set) {
-		r = -EFAULT;
-		if (!copy_from_user(data, u64_to_user_ptr(s->data), s->size))
-			r = hvx_state_set(vcpu, s->group, data, s->size);
-	} else {
-		r = hvx_state_get(vcpu, s->group, data, s->size);
-		if (!r && copy_to_user(u64_to_user_ptr(s->data), data, s->size))
-			r = -EFAULT;
-	}
-	kvfree(data);
-	return r;
-}
-
-static int vcpu_get_state(void *obj, void *buf, unsigned long arg)
-{
-	return vcpu_state(obj, buf, false);
-}
-
-static int vcpu_set_state(void *obj, void *buf, unsigned long arg)
-{
-	return vcpu_state(obj, buf, true);
-}
-
-static int vcpu_msrs(struct hvx_vcpu *vcpu, const struct hvx_msrs *m, bool set)
-{
-	struct hvx_msr_entry *e;
-	unsigned int i;
-	size_t size;
-	int r;
-
-	if (m->pad || m->count > 256)
-		return -EINVAL;
-	if (!m->count)
-		return 0;
-	size = m->count * sizeof(*e);
-	e = kvmalloc(size, GFP_KERNEL_ACCOUNT);
-	if (!e)
-		return -ENOMEM;
-	r = -EFAULT;
-	if (copy_from_user(e, u64_to_user_ptr(m->entries), size))
-		goto out;
-	for (i = 0; i < m->count; i++) {
-		if (e[i].pad)
-			break;
-		if (set ? hvx_set_msr(vcpu, e[i].index, e[i].value, true) :
-			  hvx_get_msr(vcpu, e[i].index, &e[i].value, true))
-			break;
-	}
-	r = i;
-	if (!set && copy_to_user(u64_to_user_ptr(m->entries), e, size))
-		r = -EFAULT;
-out:
-	kvfree(e);
-	return r;
-}
-
-static int vcpu_get_msrs(void *obj, void *buf, unsigned long arg)
-{
-	return vcpu_msrs(obj, buf, false);
-}
-
-static int vcpu_set_msrs(void *obj, void *buf, unsigned long arg)
-{
-	return vcpu_msrs(obj, buf, true);
-}
-
-static int vcpu_set_cpuid(void *obj, void *buf, unsigned long arg)
-{
-	struct hvx_cpuid *c = buf;
-	struct hvx_cpuid_entry *e;
-	int r;
-
-	r = hvx_get_cpuid_table(c, &e);
-	if (r)
-		return r;
-	r = hvx_vcpu_set_cpuid(obj, e, c->nent);
-	if (r)
-		kvfree(e);
-	return r;
-}
-
-static int vcpu_get_cpuid(void *obj, void *buf, unsigned long arg)
-{
-	struct hvx_vcpu *vcpu = obj;
-	struct hvx_cpuid *c = buf;
-	unsigned int room = c->nent;
-
-	if (c->pad)
-		return -EINVAL;
-	c->nent = vcpu->cpuid_count;
-	if (room < vcpu->cpuid_count)
-		return -E2BIG;
-	if (copy_to_user(u64_to_user_ptr(c->entries), vcpu->cpuid,
-			 vcpu->cpuid_count * sizeof(*vcpu->cpuid)))
-		return -EFAULT;
-	return 0;
-}
-
-static int vcpu_set_debug(void *obj, void *buf, unsigned long arg)
-{
-	struct hvx_vcpu *vcpu = obj;
-	const struct hvx_debug *d = buf;
-	int i;
-
-	if (d->pad || !hvx_all_zero(d->reserved, sizeof(d->reserved)) ||
-	    d->flags & ~(HVX_DEBUG_STEP | HVX_DEBUG_HW | HVX_DEBUG_SW))
-		return -EINVAL;
-	if (d->flags & HVX_DEBUG_HW) {
-		/* The upper half must be zero, and general detect is the guest's own business. */
-		if (d->dr7 >> 32 || d->dr7 & (1U << 13))
-			return -EINVAL;
-		for (i = 0; i < 4; i++)
-			if (d->db[i] >= TASK_SIZE_MAX && (s64)d->db[i] >> 47 != -1)
-				return -EINVAL;
-	}
-	vcpu->debug_flags = d->flags;
-	memcpy(vcpu->debug_db, d->db, sizeof(vcpu->debug_db));
-	vcpu->debug_dr7 = d->dr7 | 0x400;
-	hvx_backend->update_debug(vcpu);
-	return 0;
-}
-
-static int vcpu_nmi(void *obj, void *buf, unsigned long arg)
-{
-	struct hvx_vcpu *vcpu = obj;
-
-	if (arg)
-		return -EINVAL;
-	atomic_add_unless(&vcpu->nmi_queued, 1, 2);
-	hvx_request(vcpu, HVX_REQ_EVENT);
-	hvx_kick(vcpu);
-	return 0;
-}
-
-static int vcpu_kick(void *obj, void *buf, unsigned long arg)
-{
-	if (arg)
-		return -EINVAL;
-	hvx_request(obj, HVX_REQ_KICK);
-	hvx_kick(obj);
-	return 0;
-}
-
-static int vcpu_set_extint(void *obj, void *buf, unsigned long arg)
-{
-	struct hvx_vcpu *vcpu = obj;
-
-	if (arg > 1)
-		return -EINVAL;
-	WRITE_ONCE(vcpu->extint_level, arg);
-	if (arg) {
-		hvx_request(vcpu, HVX_REQ_EVENT);
-		hvx_kick(vcpu);
-	}
-	return 0;
-}
-
-static int vcpu_get_stats(void *obj, void *buf, unsigned long arg)
-{
-	struct hvx_vcpu *vcpu = obj;
-
-	memcpy(buf, &vcpu->stats, sizeof(vcpu->stats));
-	return 0;
-}
-
-static const struct hvx_ioctl vcpu_ioctls[] = {
-	{ HVX_RUN, HVX_IOCTL_VCPU_LOCK, vcpu_run },
-	{ HVX_GET_STATE, HVX_IOCTL_VCPU_LOCK, vcpu_get_state },
-	{ HVX_SET_STATE, HVX_IOCTL_VCPU_LOCK, vcpu_set_state },
-	{ HVX_GET_MSRS, HVX_IOCTL_VCPU_LOCK, vcpu_get_msrs },
-	{ HVX_SET_MSRS, HVX_IOCTL_VCPU_LOCK, vcpu_set_msrs },
-	{ HVX_SET_CPUID, HVX_IOCTL_VCPU_LOCK, vcpu_set_cpuid },
-	{ HVX_GET_CPUID, HVX_IOCTL_VCPU_LOCK, vcpu_get_cpuid },
-	{ HVX_SET_DEBUG, HVX_IOCTL_VCPU_LOCK, vcpu_set_debug },
-	{ HVX_NMI, 0, vcpu_nmi },
-	{ HVX_KICK, 0, vcpu_kick },
-	{ HVX_SET_EXTINT, 0, vcpu_set_extint },
-	{ HVX_GET_STATS, 0, vcpu_get_stats },
-};
-
-static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
-{
-	const struct hvx_ioctl *row;
-	struct hvx_vcpu *vcpu = file->private_data;
-
-	row = hvx_find_ioctl(vcpu_ioctls, ARRAY_SIZE(vcpu_ioctls), cmd);
-	if (!row)
-		return -ENOTTY;
-	if (vcpu->vm->mm != current->mm)
-		return -EIO;
-	return hvx_dispatch(row, vcpu, row->flags & HVX_IOCTL_VCPU_LOCK ? &vcpu->lock : NULL, arg);
-}
-
-/* ------------------------------------------------------------- run page, life */
-
-static vm_fault_t run_page_fault(struct vm_fault *vmf)
-{
-	struct hvx_vcpu *vcpu = vmf->vma->vm_file->private_data;
-
-	if (vmf->pgoff)
-		return VM_FAULT_SIGBUS;
-	vmf->page = virt_to_page(vcpu->run);
-	get_page(vmf->page);
-	return 0;
-}
-
-static const struct vm_operations_struct run_page_vm_ops = {
-	.fault = run_page_fault,
-};
-
-static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PAGE_SIZE ||
-	    !(vma->vm_flags & VM_SHARED))
-		return -EINVAL;
-	vma->vm_ops = &run_page_vm_ops;
-	return 0;
-}
-
-static int vcpu_release(struct inode *inode, struct file *file)
-{
-	struct hvx_vcpu *vcpu = file->private_data;
-
-	hvx_vm_put(vcpu->vm);
-	return 0;
-}
-
-static const struct file_operations vcpu_fops = {
-	.owner = THIS_MODULE,
-	.unlocked_ioctl = vcpu_ioctl,
-	.mmap = vcpu_mmap,
-	.release = vcpu_release,
-	.llseek = noop_llseek,
-};
+/* ------------------------------------------------------------------- life */
 
 void hvx_vcpu_destroy(struct hvx_vcpu *vcpu)
 {
-	hvx_backend->vcpu_destroy(vcpu);
+	if (vcpu->backend)
+		hvx_backend->vcpu_destroy(vcpu);
 	hvx_lapic_destroy(vcpu);
 	hvx_fpu_free(vcpu);
 	kvfree(vcpu->cpuid);
-	/* A mapping may outlive the vCPU; it holds its own reference to the page. */
 	free_page((unsigned long)vcpu->run);
-	kmem_cache_free(vcpu_cache, vcpu);
+	kmem_cache_free(hvx_vcpu_cache, vcpu);
 }
 
-static int vcpu_alloc(struct hvx_vm *vm, u32 id, struct hvx_vcpu **out)
+struct hvx_vcpu *hvx_vcpu_create(struct hvx_vm *vm, u32 id)
 {
 	struct hvx_vcpu *vcpu;
 	int r = -ENOMEM;
 
 	BUILD_BUG_ON(sizeof(struct hvx_run) > PAGE_SIZE);
-	vcpu = kmem_cache_zalloc(vcpu_cache, GFP_KERNEL_ACCOUNT);
+	vcpu = kmem_cache_zalloc(hvx_vcpu_cache, GFP_KERNEL_ACCOUNT);
 	if (!vcpu)
-		return -ENOMEM;
+		return ERR_PTR(r);
 	vcpu->vm = vm;
 	vcpu->id = id;
 	vcpu->cpu = -1;
-	vcpu->extint_vector = -1;
 	vcpu->tsc_khz = tsc_khz;
 	mutex_init(&vcpu->lock);
 	rcuwait_init(&vcpu->wait);
 	vcpu->run = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!vcpu->run)
-		goto err_vcpu;
-	r = hvx_fpu_create(vcpu);
-	if (r)
-		goto err_run;
-	r = hvx_lapic_create(vcpu);
-	if (r)
-		goto err_fpu;
-	r = hvx_backend->vcpu_create(vcpu);
-	if (r)
-		goto err_lapic;
+	if (vcpu->run)
+		r = hvx_fpu_create(vcpu);
+	if (!r)
+		r = hvx_lapic_create(vcpu);
+	if (!r)
+		r = hvx_backend->vcpu_create(vcpu);
+	if (r) {
+		hvx_vcpu_destroy(vcpu);
+		return ERR_PTR(r);
+	}
 	hvx_cpuid_init(vcpu);
 	hvx_vcpu_reset(vcpu, false);
-	*out = vcpu;
-	return 0;
-
-err_lapic:
-	hvx_lapic_destroy(vcpu);
-err_fpu:
-	hvx_fpu_free(vcpu);
-err_run:
-	free_page((unsigned long)vcpu->run);
-err_vcpu:
-	kmem_cache_free(vcpu_cache, vcpu);
-	return r;
-}
-
-int hvx_vcpu_create(struct hvx_vm *vm, unsigned long id)
-{
-	struct hvx_vcpu *vcpu;
-	struct file *file;
-	int fd, r;
-
-	if (id >= HVX_MAX_VCPUS)
-		return -EINVAL;
-	if (vm->vcpus[id])
-		return -EEXIST;
-	r = vcpu_alloc(vm, id, &vcpu);
-	if (r)
-		return r;
-	fd = get_unused_fd_flags(O_CLOEXEC);
-	if (fd < 0) {
-		r = fd;
-		goto err_vcpu;
-	}
-	/* The file owns one reference to the VM; the vCPU itself lives as long as the VM. */
-	file = anon_inode_getfile("hvx-vcpu", &vcpu_fops, vcpu, O_RDWR);
-	if (IS_ERR(file)) {
-		r = PTR_ERR(file);
-		goto err_fd;
-	}
-	hvx_vm_get(vm);
-	smp_store_release(&vm->vcpus[id], vcpu);
-	vm->nr_vcpus++;
-	set_bit(id, &vm->vcpu_ids);
-	hvx_debugfs_add_vcpu(vcpu);
-	fd_install(fd, file);
-	return fd;
-
-err_fd:
-	put_unused_fd(fd);
-err_vcpu:
-	hvx_vcpu_destroy(vcpu);
-	return r;
-}
-
-int hvx_vcpu_setup(void)
-{
-	int cpu;
-
-	vcpu_cache = kmem_cache_create("hvx_vcpu", sizeof(struct hvx_vcpu), 0, SLAB_ACCOUNT, NULL);
-	if (!vcpu_cache)
-		return -ENOMEM;
-	for_each_possible_cpu(cpu) {
-		if (!zalloc_cpumask_var_node(per_cpu_ptr(&kick_mask, cpu), GFP_KERNEL,
-					     cpu_to_node(cpu))) {
-			hvx_vcpu_teardown();
-			return -ENOMEM;
-		}
-	}
-	return 0;
-}
-
-void hvx_vcpu_teardown(void)
-{
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		free_cpumask_var(per_cpu(kick_mask, cpu));
-	kmem_cache_destroy(vcpu_cache);
+	return vcpu;
 }

@@ -33,6 +33,7 @@
 #define HVX_MAX_VCPUS		64	/* vCPUs of one VM; ids are 0..HVX_MAX_VCPUS-1 */
 #define HVX_MAX_SLOTS		128	/* memory slots of one VM */
 #define HVX_MAX_CPUID		256	/* CPUID table entries of one vCPU */
+#define HVX_MAX_MSRS		256	/* MSRs of one call */
 #define HVX_MAX_MSR_RANGES	64	/* MSR filter ranges of one VM */
 #define HVX_MAX_IOEVENTFDS	512	/* ioeventfds of one VM */
 #define HVX_MAX_IRQFDS		2048	/* irqfds of one VM */
@@ -79,7 +80,7 @@ struct hvx_cpuid_entry {
 #define HVX_CPUID_SUBLEAF	(1U << 0)	/* subleaf is significant */
 
 /*
- * HVX_GET_SUPPORTED_CPUID (device), HVX_SET_CPUID / HVX_GET_CPUID (vCPU).
+ * HVX_GET_SUPPORTED_CPUID (device), HVX_SET_CPUID (vCPU).
  * In: nent = room (GET) or count (SET) in entries[]. Out (GET): the count.
  * The supported table is what hvx and the host can do together, topology and
  * APIC id left for userspace. SET is allowed until the vCPU has first run,
@@ -95,7 +96,8 @@ struct hvx_cpuid {
 
 /*
  * HVX_GET_MSR_LIST: the MSRs that HVX_GET_MSRS / HVX_SET_MSRS must carry to
- * save and restore a vCPU. In: count = room. Out: the count. E2BIG: too small.
+ * save and restore a vCPU. In: count = room, at most HVX_MAX_MSRS. Out: the
+ * count. E2BIG: too small.
  */
 struct hvx_msr_list {
 	__u32 count;
@@ -367,8 +369,8 @@ struct hvx_xsave_hdr {
  * the next entry. EBUSY never: the calls wait until the vCPU leaves HVX_RUN.
  */
 struct hvx_state {
-	__u32 group;		/* HVX_STATE_* */
 	__u32 size;
+	__u32 group;		/* HVX_STATE_* */
 	__u64 data;
 	__u64 reserved[2];
 };
@@ -384,7 +386,7 @@ struct hvx_msr_entry {
  * is unknown or refused. Returns the number done.
  */
 struct hvx_msrs {
-	__u32 count;		/* at most 256 */
+	__u32 count;		/* at most HVX_MAX_MSRS */
 	__u32 pad;
 	__u64 entries;		/* struct hvx_msr_entry * */
 };
@@ -405,23 +407,29 @@ struct hvx_debug {
 #define HVX_DEBUG_HW		(1U << 1)	/* use db[], dr7 */
 #define HVX_DEBUG_SW		(1U << 2)	/* INT3 exits */
 
-/* HVX_GET_STATS (VM and vCPU fd): counters since creation. VM: sums over its vCPUs plus the VM's own. */
+/*
+ * HVX_GET_STATS (VM and vCPU fd): counters since creation. VM: sums over its
+ * vCPUs plus the VM's own. exits: hardware exits; exits_user: returns of HVX_RUN
+ * to userspace; exit_intr, exit_nmi: host interrupts; exit_page_fault:
+ * second-level faults, MMIO included; halt_ns: time spent waiting in HLT;
+ * pages_mapped_*: leaves made; pages_zapped: leaves removed; table_pages (VM):
+ * second-level table pages now in use; ioeventfd, irqfd: signals taken;
+ * msr_refused: #GP for unknown or refused MSRs.
+ */
+#define HVX_STATS(X)								\
+	X(exits) X(exits_user)							\
+	X(exit_pio) X(exit_mmio) X(exit_msr) X(exit_cpuid) X(exit_hlt)		\
+	X(exit_pause) X(exit_intr) X(exit_nmi) X(exit_page_fault)		\
+	X(exit_hypercall) X(exit_cr) X(exit_window) X(exit_exception)		\
+	X(exit_other) X(inj_irq) X(inj_nmi) X(inj_exception)			\
+	X(ipi_sent) X(timer_fired) X(halt_ns)					\
+	X(pages_mapped_4k) X(pages_mapped_2m) X(pages_mapped_1g)		\
+	X(pages_zapped) X(tlb_flush) X(table_pages)				\
+	X(ioeventfd) X(irqfd) X(msr_refused)
+
+#define HVX_STATS_FIELD(counter) __u64 counter;
 struct hvx_stats {
-	__u64 exits;		/* hardware exits */
-	__u64 exits_user;	/* returns of HVX_RUN to userspace */
-	__u64 exit_pio, exit_mmio, exit_msr, exit_cpuid, exit_hlt, exit_pause;
-	__u64 exit_intr;	/* host interrupt */
-	__u64 exit_nmi;		/* host NMI */
-	__u64 exit_page_fault;	/* second-level faults, MMIO included */
-	__u64 exit_hypercall, exit_cr, exit_window, exit_exception, exit_other;
-	__u64 inj_irq, inj_nmi, inj_exception;
-	__u64 ipi_sent, timer_fired, halt_ns;	/* halt_ns: time spent waiting in HLT */
-	__u64 pages_mapped_4k, pages_mapped_2m, pages_mapped_1g; /* leaves made */
-	__u64 pages_zapped;	/* leaves removed */
-	__u64 tlb_flush;
-	__u64 table_pages;	/* VM: second-level table pages now in use */
-	__u64 ioeventfd, irqfd;	/* signals taken */
-	__u64 msr_refused;	/* #GP for unknown or refused MSRs */
+	HVX_STATS(HVX_STATS_FIELD)
 	__u64 reserved[16];
 };
 
@@ -597,10 +605,9 @@ struct hvx_run {
 #define HVX_GET_MSRS		_IOW(HVX_IOC, 0x43, struct hvx_msrs)
 #define HVX_SET_MSRS		_IOW(HVX_IOC, 0x44, struct hvx_msrs)
 #define HVX_SET_CPUID		_IOW(HVX_IOC, 0x45, struct hvx_cpuid)
-#define HVX_GET_CPUID		_IOWR(HVX_IOC, 0x46, struct hvx_cpuid)
-#define HVX_SET_DEBUG		_IOW(HVX_IOC, 0x47, struct hvx_debug)
-#define HVX_NMI			_IO(HVX_IOC, 0x48)	/* queue an NMI; any thread */
-#define HVX_KICK		_IO(HVX_IOC, 0x49)	/* make HVX_RUN return with HVX_EXIT_KICKED, now or at its next call; any thread */
-#define HVX_SET_EXTINT		_IO(HVX_IOC, 0x4a)	/* arg 0/1: level of the 8259's INTR pin at this vCPU; any thread. While 1, HVX_EXIT_INTR_WINDOW as soon as the guest can take it */
+#define HVX_SET_DEBUG		_IOW(HVX_IOC, 0x46, struct hvx_debug)
+#define HVX_NMI			_IO(HVX_IOC, 0x47)	/* queue an NMI; any thread */
+#define HVX_KICK		_IO(HVX_IOC, 0x48)	/* make HVX_RUN return with HVX_EXIT_KICKED, now or at its next call; any thread */
+#define HVX_SET_EXTINT		_IO(HVX_IOC, 0x49)	/* arg 0/1: level of the 8259's INTR pin at this vCPU; any thread. While 1, HVX_EXIT_INTR_WINDOW as soon as the guest can take it */
 
 #endif

@@ -329,8 +329,9 @@ void hvx_lapic_reset(struct hvx_vcpu *vcpu, bool init)
  * The PV EOI word goes with guest memory, that the module has set it does not:
  * settle it, so that it is clear wherever the state is loaded.
  */
-int hvx_lapic_get(struct hvx_vcpu *vcpu, struct hvx_lapic_state *s)
+void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf)
 {
+	struct hvx_lapic_state *s = buf;
 	struct hvx_lapic *l = vcpu->lapic;
 	u64 now = ktime_get_ns();
 
@@ -343,11 +344,11 @@ int hvx_lapic_get(struct hvx_vcpu *vcpu, struct hvx_lapic_state *s)
 	s->pending_init = test_bit(0, &vcpu->init_sipi);
 	s->pending_sipi = test_bit(1, &vcpu->init_sipi);
 	s->sipi_vector = READ_ONCE(vcpu->sipi_queued);
-	return 0;
 }
 
-int hvx_lapic_set(struct hvx_vcpu *vcpu, const struct hvx_lapic_state *s)
+int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 {
+	const struct hvx_lapic_state *s = buf;
 	struct hvx_lapic *l = vcpu->lapic;
 	u64 longest = (u64)s->regs[AREG_TMICT * 4] << divide_shift(s->regs[AREG_TDCR * 4]);
 	unsigned long init_sipi;

@@ -12,13 +12,12 @@
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
 
-#include "core.h"
 #include "trace.h"
 #include "svm/svm.h"
 
 typedef enum hvx_next (*svm_handler)(struct hvx_vcpu *vcpu);
 
-enum hvx_cpu_mode hvx_vcpu_mode(struct hvx_vcpu *vcpu)
+enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu)
 {
 	const struct vmcb_save *v = &to_svm(vcpu)->vmcb->save;
 
@@ -51,7 +50,7 @@ static unsigned int insn_len(struct hvx_vcpu *vcpu, const u8 *opcode, int opcode
 	if (n == opcode_len && !memcmp(insn, opcode, opcode_len))
 		return opcode_len;
 	n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
-	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), opcode, opcode_len, NULL);
+	return hvx_insn_len(insn, n, svm_get_mode(vcpu), opcode, opcode_len, NULL);
 }
 
 /*
@@ -182,19 +181,6 @@ static enum hvx_next on_iret(struct hvx_vcpu *vcpu)
 
 /* ------------------------------------------------------------- exceptions */
 
-static enum hvx_next debug_to_user(struct hvx_vcpu *vcpu, u32 vector, u64 dr6)
-{
-	struct hvx_exit_debug *d = &vcpu->run->debug;
-
-	memset(d, 0, sizeof(*d));
-	d->rip = vcpu->rip + to_svm(vcpu)->vmcb->save.cs.base;
-	d->dr6 = dr6;
-	d->dr7 = to_svm(vcpu)->vmcb->save.dr7;
-	d->vector = vector;
-	vcpu->run->exit_reason = HVX_EXIT_DEBUG;
-	return HVX_TO_USER;
-}
-
 static enum hvx_next on_db(struct hvx_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
@@ -214,7 +200,7 @@ static enum hvx_next on_db(struct hvx_vcpu *vcpu)
 	if (vcpu->debug_flags & (HVX_DEBUG_STEP | HVX_DEBUG_HW)) {
 		svm->vmcb->save.dr6 = vcpu->dr6 = dr6 & ~(u64)(DR_STEP | DR_TRAP_BITS);
 		mark_dirty(svm, CLEAN_DR);
-		return debug_to_user(vcpu, 1, dr6);
+		return hvx_exit_debug(vcpu, 1, dr6);
 	}
 	/*
 	 * The CPU has set DR6 already. Intercepted only so that a guest cannot
@@ -227,7 +213,7 @@ static enum hvx_next on_db(struct hvx_vcpu *vcpu)
 static enum hvx_next on_bp(struct hvx_vcpu *vcpu)
 {
 	vcpu->stats.exit_exception++;
-	return debug_to_user(vcpu, 3, 0);
+	return hvx_exit_debug(vcpu, 3, 0);
 }
 
 static enum hvx_next on_ac(struct hvx_vcpu *vcpu)
@@ -252,14 +238,14 @@ static int fetch_mov_special(struct hvx_vcpu *vcpu, const u8 opcode[2], struct h
 {
 	u8 insn[HVX_INSN_MAX];
 	int n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
-	int len = hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), opcode, 2, m);
+	int len = hvx_insn_len(insn, n, svm_get_mode(vcpu), opcode, 2, m);
 
 	return len ?: -1;
 }
 
 static u64 gpr(struct hvx_vcpu *vcpu, int reg)
 {
-	return hvx_vcpu_mode(vcpu) == HVX_MODE_64 ? vcpu->regs[reg] : (u32)vcpu->regs[reg];
+	return svm_get_mode(vcpu) == HVX_MODE_64 ? vcpu->regs[reg] : (u32)vcpu->regs[reg];
 }
 
 /* APM vol. 3 "MOV CRn": #GP for reserved bits and for clearing PAE in long mode. */
@@ -357,7 +343,7 @@ static enum hvx_next on_dr(struct hvx_vcpu *vcpu)
 		return HVX_REENTER;
 	}
 	if (!write)
-		vcpu->regs[m.rm] = hvx_vcpu_mode(vcpu) == HVX_MODE_64 ? val : (u32)val;
+		vcpu->regs[m.rm] = svm_get_mode(vcpu) == HVX_MODE_64 ? val : (u32)val;
 	hvx_skip(vcpu, vcpu->rip + len);
 	return HVX_REENTER;
 }
@@ -382,40 +368,12 @@ static u32 npf_access(u64 info)
 	return info & NPF_FETCH ? HVX_ACC_EXEC : HVX_ACC_READ;
 }
 
-static enum hvx_next npf_mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, bool can_sleep)
+static enum hvx_next on_npf(struct hvx_vcpu *vcpu)
 {
 	const struct vmcb_ctl *c = &to_svm(vcpu)->vmcb->ctl;
 	int n = svm_features & SVM_FEAT_DECODE ? c->insn_len & 15 : 0;
 
-	return can_sleep ? hvx_exit_mmio(vcpu, gpa, write, c->insn, n) :
-			   hvx_exit_mmio_fast(vcpu, gpa, write, c->insn, n);
-}
-
-static enum hvx_next on_npf(struct hvx_vcpu *vcpu)
-{
-	const struct vmcb_ctl *c = &to_svm(vcpu)->vmcb->ctl;
-	u32 access = npf_access(c->exit_info1);
-	bool write = access == HVX_ACC_WRITE, can_sleep = !vcpu->fpu_loaded;
-	u64 gpa = c->exit_info2;
-	int r;
-
-	r = hvx_mmu_fault(vcpu, gpa, access, can_sleep);
-	trace_hvx_page_fault(vcpu, gpa, access, r);
-	if (r == -EAGAIN && !can_sleep)
-		return HVX_SLOW;
-	vcpu->stats.exit_page_fault++;
-	if (r == HVX_FAULT_OK)
-		return HVX_REENTER;
-	if (r == HVX_FAULT_MMIO)
-		return npf_mmio(vcpu, gpa, write, can_sleep);
-	if (r == -EINTR || r == -ERESTARTSYS || r == -EAGAIN)
-		return HVX_REENTER;	/* the run loop sees the signal */
-	memset(&vcpu->run->memory_fault, 0, sizeof(vcpu->run->memory_fault));
-	vcpu->run->memory_fault.gpa = gpa;
-	vcpu->run->memory_fault.is_write = write;
-	vcpu->run->memory_fault.error = -r;
-	vcpu->run->exit_reason = HVX_EXIT_MEMORY_FAULT;
-	return HVX_TO_USER;
+	return hvx_exit_page_fault(vcpu, c->exit_info2, npf_access(c->exit_info1), c->insn, n);
 }
 
 /* ------------------------------------------------------------- the end */
@@ -429,25 +387,7 @@ static enum hvx_next on_shutdown(struct hvx_vcpu *vcpu)
 	if (vcpu->fpu_loaded)
 		return HVX_SLOW;
 	hvx_vcpu_reset(vcpu, true);
-	vcpu->run->exit_reason = HVX_EXIT_SHUTDOWN;
-	return HVX_TO_USER;
-}
-
-static enum hvx_next fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror)
-{
-	const struct vmcb_ctl *c = &to_svm(vcpu)->vmcb->ctl;
-	struct hvx_exit_fail *f = &vcpu->run->fail;
-
-	memset(f, 0, sizeof(*f));
-	f->hw_reason = c->exit_code;
-	f->info[0] = c->exit_info1;
-	f->info[1] = c->exit_info2;
-	f->info[2] = c->exit_int_info;
-	f->info[3] = vcpu->rip;
-	f->suberror = suberror;
-	f->cpu = raw_smp_processor_id();
-	vcpu->run->exit_reason = reason;
-	return HVX_TO_USER;
+	return hvx_exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
 }
 
 static const svm_handler handlers[] = {
@@ -497,8 +437,10 @@ static enum hvx_next dispatch(struct hvx_vcpu *vcpu)
 			return handlers[code](vcpu);
 	}
 	if ((u32)code == (u32)SVMEXIT_INVALID)
-		return fail(vcpu, HVX_EXIT_FAIL_ENTRY, 0);
-	return fail(vcpu, HVX_EXIT_INTERNAL, HVX_INTERNAL_UNHANDLED);
+		return hvx_exit_fail(vcpu, HVX_EXIT_FAIL_ENTRY, 0, c->exit_code, c->exit_info1,
+				     c->exit_info2, c->exit_int_info);
+	return hvx_exit_fail(vcpu, HVX_EXIT_INTERNAL, HVX_INTERNAL_UNHANDLED, c->exit_code,
+			     c->exit_info1, c->exit_info2, c->exit_int_info);
 }
 
 enum hvx_next svm_handle_exit(struct hvx_vcpu *vcpu)

@@ -3,7 +3,6 @@
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
 
-#include "core.h"
 #include "svm/svm.h"
 
 /* ------------------------------------------------ nested page table entries */

@@ -6,7 +6,6 @@
 #include <asm/debugreg.h>
 #include <asm/processor.h>
 
-#include "core.h"
 #include "svm/svm.h"
 
 #define MSR_AMD_TSC_RATIO	0xc0000104
@@ -103,20 +102,14 @@ static int svm_setup(void)
 	return svm_alloc_cpus();
 }
 
-static const char *svm_busy(void)
-{
-	u64 efer;
-
-	rdmsrq(MSR_EFER, efer);
-	return efer & EFER_SVME ? "AMD-V (EFER.SVME)" : NULL;
-}
-
 static int svm_enable_cpu(void)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 	u64 efer;
 
 	rdmsrq(MSR_EFER, efer);
+	if (efer & EFER_SVME)
+		return -EBUSY;
 	wrmsrq(MSR_EFER, efer | EFER_SVME);
 	wrmsrq(MSR_AMD_HSAVE_PA, __sme_set(page_to_phys(sc->save_area)));
 	/* Whatever the TLB holds from before is nobody's: begin a new generation. */
@@ -162,18 +155,6 @@ static const u32 passthrough[] = {
 	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE, MSR_FS_BASE,
 	MSR_GS_BASE, MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
 };
-
-static void svm_update_msr_filter(struct hvx_vcpu *vcpu)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-	int i;
-
-	/* Switched MSRs cannot be filtered (UAPI), so the map depends on nothing else. */
-	memset(svm->msrpm, 0xff, PAGE_SIZE << MSRPM_ORDER);
-	for (i = 0; i < ARRAY_SIZE(passthrough); i++)
-		msrpm_allow(svm->msrpm, passthrough[i]);
-	mark_dirty(svm, CLEAN_IOPM);
-}
 
 static void svm_update_cpuid(struct hvx_vcpu *vcpu)
 {
@@ -225,6 +206,7 @@ static void vmcb_set_controls(struct hvx_vcpu *vcpu)
 static int svm_vcpu_create(struct hvx_vcpu *vcpu)
 {
 	struct svm_vcpu *svm;
+	int i;
 
 	svm = kzalloc(sizeof(*svm), GFP_KERNEL_ACCOUNT);
 	if (!svm)
@@ -237,9 +219,12 @@ static int svm_vcpu_create(struct hvx_vcpu *vcpu)
 		goto err_vmcb;
 	svm->vmcb_pa = __sme_set(__pa(svm->vmcb));
 	svm->asid_cpu = -1;
+	/* Switched MSRs cannot be filtered (UAPI): the map stays as it is. */
+	memset(svm->msrpm, 0xff, PAGE_SIZE << MSRPM_ORDER);
+	for (i = 0; i < ARRAY_SIZE(passthrough); i++)
+		msrpm_allow(svm->msrpm, passthrough[i]);
 	vcpu->backend = svm;
 	vmcb_set_controls(vcpu);
-	svm_update_msr_filter(vcpu);
 	return 0;
 
 err_vmcb:
@@ -543,7 +528,6 @@ struct hvx_backend hvx_svm = {
 	.pte = &svm_pte,
 	.setup = svm_setup,
 	.teardown = svm_free_cpus,
-	.busy = svm_busy,
 	.enable_cpu = svm_enable_cpu,
 	.disable_cpu = svm_disable_cpu,
 	.vcpu_create = svm_vcpu_create,
@@ -571,11 +555,11 @@ struct hvx_backend hvx_svm = {
 	.set_cr4 = svm_set_cr4,
 	.get_segment = svm_get_segment,
 	.get_cpl = svm_get_cpl,
+	.get_mode = svm_get_mode,
 	.get_msr = svm_get_msr,
 	.set_msr = svm_set_msr,
 	.get_shadow = svm_get_shadow,
 	.set_shadow = svm_set_shadow,
-	.update_msr_filter = svm_update_msr_filter,
 	.update_debug = svm_update_debug,
 	.update_tsc = svm_update_tsc,
 	.update_cpuid = svm_update_cpuid,

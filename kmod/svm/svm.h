@@ -64,6 +64,7 @@ static inline void mark_dirty(struct svm_vcpu *svm, u32 bits)
 void svm_vmrun(u64 vmcb_pa, u64 *regs, u64 host_pa);
 
 /* exits.c */
+enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu);
 enum hvx_next svm_handle_exit(struct hvx_vcpu *vcpu);
 int svm_handle_slow(struct hvx_vcpu *vcpu);
 void svm_complete_events(struct hvx_vcpu *vcpu);

@@ -532,33 +532,23 @@ static bool range_ok(const struct hvx_msr_range *r)
 	return true;
 }
 
-/* vm->lock held. */
-int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_filter *arg)
+/* vm->lock held. Whoever looks an MSR up after this sees the new table. */
+int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, unsigned int count)
 {
 	struct hvx_msr_filter_tbl *new = NULL, *old;
 	unsigned int i;
-	int ret = 0;
 
-	if (arg->count > HVX_MAX_MSR_RANGES || arg->pad)
-		return -EINVAL;
-	if (arg->count) {
-		new = kmalloc(struct_size(new, range, arg->count), GFP_KERNEL_ACCOUNT);
+	for (i = 0; i < count; i++)
+		if (!range_ok(&range[i]))
+			return -EINVAL;
+	if (count) {
+		new = kmalloc(struct_size(new, range, count), GFP_KERNEL_ACCOUNT);
 		if (!new)
 			return -ENOMEM;
-		new->count = arg->count;
-		if (copy_from_user(new->range, u64_to_user_ptr(arg->ranges),
-				   arg->count * sizeof(new->range[0])))
-			ret = -EFAULT;
-		for (i = 0; !ret && i < new->count; i++)
-			if (!range_ok(&new->range[i]))
-				ret = -EINVAL;
-		if (ret) {
-			kfree(new);
-			return ret;
-		}
+		new->count = count;
+		memcpy(new->range, range, count * sizeof(*range));
 	}
 	old = rcu_replace_pointer(vm->msr_filter, new, lockdep_is_held(&vm->lock));
-	hvx_kick_all_wait(vm, HVX_REQ_MSR_FILTER);
 	kfree_rcu(old, rcu);	/* NULL is fine */
 	return 0;
 }

@@ -50,7 +50,6 @@ static const struct call {
 	{ "GET_MSRS", HVX_GET_MSRS, VCPU, sizeof(struct hvx_msrs), { AT(struct hvx_msrs, pad) } },
 	{ "SET_MSRS", HVX_SET_MSRS, VCPU, sizeof(struct hvx_msrs), { AT(struct hvx_msrs, pad) } },
 	{ "SET_CPUID", HVX_SET_CPUID, VCPU, sizeof(struct hvx_cpuid), { AT(struct hvx_cpuid, pad) } },
-	{ "GET_CPUID", HVX_GET_CPUID, VCPU, sizeof(struct hvx_cpuid), { AT(struct hvx_cpuid, pad) } },
 	{ "SET_DEBUG", HVX_SET_DEBUG, VCPU, sizeof(struct hvx_debug),
 	  { AT(struct hvx_debug, pad), AT(struct hvx_debug, reserved) } },
 	{ "NMI", HVX_NMI, VCPU, 0, { { 0, 0 } } },
@@ -168,7 +167,7 @@ static void bad_inner_pointers(void)
 {
 	struct hvx_state s = { .group = HVX_STATE_REGS, .size = sizeof(struct hvx_regs), .data = 8 };
 	struct hvx_cpuid c = { .nent = HVX_MAX_CPUID, .entries = 0xffff888000000000 };
-	struct hvx_msr_list l = { .count = 512, .indices = 8 };
+	struct hvx_msr_list l = { .count = HVX_MAX_MSRS, .indices = 8 };
 	struct hvx_msrs m = { .count = 2, .entries = 8 };
 	struct tg g;
 
@@ -181,9 +180,6 @@ static void bad_inner_pointers(void)
 	CHECK_ERR(ioctl(g.dev, HVX_GET_MSR_LIST, &l), EFAULT);
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_GET_MSRS, &m), EFAULT);
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_MSRS, &m), EFAULT);
-	tg_set_cpuid_supported(&g, 0);
-	c = (struct hvx_cpuid) { .nent = HVX_MAX_CPUID, .entries = 8 };
-	CHECK_ERR(ioctl(g.v[0].fd, HVX_GET_CPUID, &c), EFAULT);
 	tg_free(&g);
 }
 
@@ -194,7 +190,7 @@ static void sizes_and_counts(void)
 	static uint32_t idx[512];
 	struct hvx_cpuid c = { .nent = 0, .entries = (uintptr_t)e };
 	struct hvx_msr_list l = { .count = 0, .indices = (uintptr_t)idx };
-	struct hvx_msrs m = { .count = 257, .entries = (uintptr_t)me };
+	struct hvx_msrs m = { .count = HVX_MAX_MSRS + 1, .entries = (uintptr_t)me };
 	uint32_t need, group, size;
 	static uint8_t buf[65536];
 	struct tg g;
@@ -217,6 +213,8 @@ static void sizes_and_counts(void)
 	CHECK(need > 10 && need < 512);
 	CHECK(!ioctl(g.dev, HVX_GET_MSR_LIST, &l));
 	CHECK_EQ(idx[need], 0);
+	l.count = HVX_MAX_MSRS + 1;
+	CHECK_ERR(ioctl(g.dev, HVX_GET_MSR_LIST, &l), EINVAL);
 
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_GET_MSRS, &m), EINVAL);
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_MSRS, &m), EINVAL);
