@@ -31,6 +31,7 @@ l1_write_job() {
 		printf 'l1_release=%q\n' "$release"
 		printf 'l1_moddir=%q\n' "$moddir"
 		printf 'l1_shell=%q\n' "${shell:-}"
+		printf 'l1_cpus=%q\n' "${l1_cpus:-}"
 		printf 'l1_term=%q\n' "${TERM:-dumb}"
 		[ -z "${shell:-}" ] || printf 'l1_size=%q\n' "$(stty size 2>/dev/null)"
 		printf 'l1_rw=('
