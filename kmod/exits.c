@@ -79,14 +79,8 @@ enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64
 
 enum hvx_next hvx_exit_cpuid(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	u32 eax = vcpu->regs[0], ecx = vcpu->regs[1], ebx, edx;
-
 	vcpu->stats.exit_cpuid++;
-	hvx_cpuid(vcpu, &eax, &ebx, &ecx, &edx);
-	vcpu->regs[0] = eax;
-	vcpu->regs[3] = ebx;
-	vcpu->regs[1] = ecx;
-	vcpu->regs[2] = edx;
+	hvx_cpuid(vcpu);
 	hvx_skip(vcpu, vcpu->rip + len);
 	return HVX_REENTER;
 }

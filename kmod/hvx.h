@@ -144,7 +144,7 @@ struct hvx_vm {
 	/* clock: pv.c */
 	s64 clock_offset;		/* guest kvmclock ns = host TSC in ns + offset; READ_ONCE */
 
-	struct hvx_msr_filter_tbl __rcu *msr_filter;	/* x86/msr.c */
+	struct hvx_msr_range __rcu *msr_filter;	/* x86/msr.c; ends with flags 0 */
 	void *backend;			/* the backend's VM part */
 	struct dentry *debugfs;
 };
@@ -205,14 +205,13 @@ struct hvx_vcpu {
 	/* CPUID and MSRs: x86/ */
 	struct hvx_cpuid_entry *cpuid;	/* sorted; kvfree() */
 	unsigned int cpuid_count;
-	u16 cpuid_basic[32];		/* leaf -> index; bit 15: not a plain leaf; 0xffff: none */
-	u16 cpuid_ext[40];		/* the same from 0x80000000 */
-	u64 cr4_allowed;		/* from CPUID */
+	u16 cpuid_index[32 + 40];	/* of leaves 0.., 0x80000000..; bit 15: not a plain leaf; 0xffff: none */
+	u64 caps;			/* from CPUID: HVX_CAP_*, low half 0x40000001 EAX */
+	u64 cr4_allowed;
 	u64 efer_allowed;
 	u64 xcr0_allowed;
 	u64 tsc_aux;
 	u64 pat;
-	u64 kept[48];			/* x86/msr.c: MTRRs and others that are kept without effect */
 	u64 tsc_offset;
 	u64 tsc_adjust;
 	u32 tsc_khz;
@@ -220,9 +219,8 @@ struct hvx_vcpu {
 	unsigned int phys_bits;		/* guest's MAXPHYADDR */
 
 	/* paravirtual: pv.c */
-	u32 pv_features;		/* CPUID 0x40000001 EAX */
 	struct hvx_pv {
-		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr, poll_control;
+		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr;
 		u32 clock_version;
 		bool eoi_set;		/* PV EOI flag is set in guest memory */
 		bool wall_pending;	/* the wall clock is to be written with HVX_REQ_CLOCK */
@@ -331,35 +329,38 @@ int hvx_write_guest_atomic(struct hvx_vm *vm, u64 gpa, const void *buf, size_t l
 int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep);
 
 /* x86/cpuid.c */
-int hvx_supported_cpuid(struct hvx_cpuid_entry *out, unsigned int room, unsigned int *count);
+/* vcpu->caps: features of the guest that mean something to more than the CPU. */
+#define HVX_CAP_X2APIC	BIT_ULL(32)
+#define HVX_CAP_RDTSCP	BIT_ULL(33)
+#define HVX_CAP_RDPID	BIT_ULL(34)
+#define HVX_CAP_INVPCID	BIT_ULL(35)
+void hvx_cpuid_limits(const struct hvx_vcpu *vcpu, u64 *cr4, u64 *efer, u64 *caps);	/* NULL: for any guest */
 int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigned int count); /* e: kvmalloc()ed, taken over on success; -EINVAL, -EBUSY */
 void hvx_cpuid_init(struct hvx_vcpu *vcpu);	/* no table yet: leaves read zero, every feature that hvx offers is allowed */
-void hvx_cpuid(struct hvx_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
-const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf);
+void hvx_cpuid(struct hvx_vcpu *vcpu);		/* EAX, ECX -> EAX..EDX */
+const struct hvx_cpuid_entry *hvx_cpuid_find(const struct hvx_vcpu *vcpu, u32 leaf);	/* subleaf 0; NULL: none */
 
 /* x86/msr.c: 0 done; 1 = #GP; HVX_MSR_TO_USER */
 #define HVX_MSR_TO_USER 2
 int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host);	/* host: ioctl, not guest */
 int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);
-void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* power-up values; INIT leaves MSRs alone */
+void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* once, for a new vCPU; INIT leaves MSRs alone */
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz);	/* 0: the host's; -EINVAL */
 bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr);	/* for the widest paging that the guest may use */
-int hvx_msr_list(u32 *out, unsigned int room, unsigned int *count);
 int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, unsigned int count);
 bool hvx_msr_filtered(struct hvx_vm *vm, u32 index, bool write);
 void hvx_msr_filter_free(struct hvx_vm *vm);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);		/* now */
 u64 hvx_guest_tsc(struct hvx_vcpu *vcpu, u64 host_tsc);
+u64 hvx_scale_tsc(const struct hvx_vcpu *vcpu, u64 host_tsc);	/* its rate, without its offset */
 void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val);
 
 /* x86/fpu.c */
 extern u64 hvx_xcr0_mask;	/* XCR0 bits that guests may have */
 extern u32 hvx_xsave_size;
 int hvx_fpu_setup(void);	/* module load */
-u32 hvx_xsave_area_size(u64 xcr0, bool compacted);	/* bytes, legacy area and header included */
-int hvx_fpu_create(struct hvx_vcpu *vcpu);
+int hvx_fpu_create(struct hvx_vcpu *vcpu);	/* in its power-up state */
 void hvx_fpu_free(struct hvx_vcpu *vcpu);
-void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init);
 /*
  * Preemption off until hvx_fpu_save(). From 6.16 on softirqs are off as well:
  * the run loop leaves when local_softirq_pending(). Interrupts on at both.
@@ -405,17 +406,15 @@ bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64
 bool hvx_irqfd_eoi(struct hvx_vcpu *vcpu, int vector);	/* true: a resample irqfd took the EOI */
 
 /* pv.c */
-int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* 0, 1; never sleeps */
-int hvx_pv_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val);
+int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* a row of x86/msr.c; never sleeps */
 int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret);	/* 0 done; 1 unknown; never sleeps */
 void hvx_pv_update_clock(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_update_steal(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_eoi_set(struct hvx_vcpu *vcpu);	/* before entry, preemption off */
-void hvx_pv_eoi_check(struct hvx_vcpu *vcpu);	/* after exit, preemption off */
+void hvx_pv_eoi_check(struct hvx_vcpu *vcpu);	/* after exit, pv.eoi_set, preemption off */
 void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu);	/* HVX_REQ_PV_EOI; may sleep; before events are looked at */
 int hvx_get_clock(struct hvx_vm *vm, struct hvx_clock *c);
 int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c);	/* also at VM creation, with zeroes */
-void hvx_pv_reset(struct hvx_vcpu *vcpu);
 
 /* state.c */
 #define HVX_MAX_STATE (sizeof(struct hvx_xsave_hdr) + 16384)	/* of any group, bytes */

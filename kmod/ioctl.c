@@ -232,10 +232,6 @@ static const struct row rows[] = {
 	{ HVX_CREATE_VM, BIT(DEV),
 	  .zero = ZERO(hvx_create_vm, pad) | ZERO(hvx_create_vm, reserved) },
 	{ HVX_GET_INFO, BIT(DEV) },
-	{ HVX_GET_SUPPORTED_CPUID, BIT(DEV), DEV, ARRAY_OUT, sizeof(struct hvx_cpuid_entry),
-	  HVX_MAX_CPUID, ZERO(hvx_cpuid, pad) },
-	{ HVX_GET_MSR_LIST, BIT(DEV), DEV, ARRAY_OUT, sizeof(u32),
-	  HVX_MAX_MSRS, ZERO(hvx_msr_list, pad) },
 };
 
 /* One ioctl in progress. */
@@ -249,7 +245,6 @@ struct call {
 		struct { u32 count, pad; u64 ptr; } list;	/* all that point to an array */
 		struct hvx_info info;
 		struct hvx_cpuid cpuid;
-		struct hvx_msr_list msr_list;
 		struct hvx_create_vm create_vm;
 		struct hvx_slot slot;
 		struct hvx_dirty dirty;
@@ -267,16 +262,19 @@ struct call {
 
 static void get_info(struct hvx_info *info)
 {
+	u64 caps;
+
 	info->api_version = HVX_API_VERSION;
 	info->run_size = PAGE_SIZE;
-	info->features = hvx_backend->features | HVX_FEAT_DIRTY_RANGE | HVX_FEAT_SINGLE_STEP |
-			 HVX_FEAT_XSAVE;
+	info->features = hvx_backend->features | HVX_FEAT_DIRTY_RANGE | HVX_FEAT_SINGLE_STEP;
 	info->max_vcpus = HVX_MAX_VCPUS;
 	info->max_slots = HVX_MAX_SLOTS;
 	info->tsc_khz = tsc_khz;
 	info->phys_bits = hvx_mmu_phys_bits();
 	info->xcr0 = hvx_xcr0_mask;
 	info->xsave_size = hvx_xsave_size;
+	hvx_cpuid_limits(NULL, &info->cr4, &info->efer, &caps);
+	info->pv_features = (u32)caps;
 	strscpy(info->backend, hvx_backend->name, sizeof(info->backend));
 }
 
@@ -329,10 +327,6 @@ static long do_call(struct call *c, unsigned int cmd)
 	case HVX_GET_INFO:
 		get_info(&c->info);
 		return 0;
-	case HVX_GET_SUPPORTED_CPUID:
-		return hvx_supported_cpuid(c->array, c->cpuid.nent, &c->cpuid.nent);
-	case HVX_GET_MSR_LIST:
-		return hvx_msr_list(c->array, c->msr_list.count, &c->msr_list.count);
 	case HVX_CREATE_VM:
 		return create_vm(&c->create_vm);
 	case HVX_CREATE_VCPU:

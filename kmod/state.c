@@ -337,7 +337,7 @@ static const struct hvx_sregs reset_sregs = {
 void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 {
 	const u64 cache = X86_CR0_CD | X86_CR0_NW;
-	const struct hvx_cpuid_entry *sig = hvx_cpuid_find(vcpu, 1, 0);
+	const struct hvx_cpuid_entry *sig = hvx_cpuid_find(vcpu, 1);
 	struct hvx_sregs s = reset_sregs;
 
 	s.cr0 |= init ? hvx_backend->get_cr(vcpu, 0) & cache : cache;
@@ -355,8 +355,7 @@ void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	vcpu->complete = HVX_EXIT_NONE;
 
 	hvx_lapic_reset(vcpu, init);
-	hvx_pv_reset(vcpu);
-	hvx_fpu_reset(vcpu, init);
+	memset(&vcpu->pv, 0, sizeof(vcpu->pv));
 	hvx_backend->vcpu_reset(vcpu, init);
 	hvx_backend->set_sregs(vcpu, &s);
 	hvx_backend->set_shadow(vcpu, 0);
