@@ -203,9 +203,8 @@ struct hvx_vcpu {
 	bool fpu_loaded;		/* between hvx_fpu_load() and hvx_fpu_save() */
 
 	/* CPUID and MSRs: x86/ */
-	struct hvx_cpuid_entry *cpuid;	/* sorted; kvfree() */
+	struct hvx_cpuid_entry *cpuid;	/* ascending by leaf, subleaf; kvfree() */
 	unsigned int cpuid_count;
-	u16 cpuid_index[32 + 40];	/* of leaves 0.., 0x80000000..; bit 15: not a plain leaf; 0xffff: none */
 	u64 caps;			/* from CPUID: HVX_CAP_*, low half 0x40000001 EAX */
 	u64 cr4_allowed;
 	u64 efer_allowed;

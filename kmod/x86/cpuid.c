@@ -13,7 +13,7 @@
 #include "hvx.h"
 #include "backend.h"
 
-enum { EAX, EBX, ECX, EDX };
+enum { EAX, ECX, EDX, EBX };	/* as in vcpu->regs[] */
 
 #define F(name)		BIT(X86_FEATURE_##name & 31)
 
@@ -60,49 +60,45 @@ static const struct control {
 
 /* ------------------------------------------------------------------- lookup */
 
-#define IDX_NONE	0xffff		/* past every table's end */
-#define IDX_SLOW	0x8000		/* has subleaves, or bits that change */
-
-/* Index of a leaf's first entry, in the form of vcpu->cpuid_index[]. */
-static u16 find_leaf(const struct hvx_vcpu *vcpu, u32 leaf)
+/* The entry for a leaf and subleaf, or the one before where it would stand; NULL: of no such leaf. */
+static const struct hvx_cpuid_entry *find_near(const struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf)
 {
-	unsigned int i;
+	const struct hvx_cpuid_entry *e = vcpu->cpuid;
+	unsigned int lo = 0, hi = vcpu->cpuid_count;
 
-	for (i = 0; i < vcpu->cpuid_count && vcpu->cpuid[i].leaf < leaf; i++)
-		;
-	if (i == vcpu->cpuid_count || vcpu->cpuid[i].leaf != leaf)
-		return IDX_NONE;
-	if ((vcpu->cpuid[i].flags & HVX_CPUID_SUBLEAF) || leaf == 1 || leaf == 7 || leaf == 0xd)
-		return i | IDX_SLOW;
-	return i;
+	while (lo < hi) {
+		unsigned int mid = (lo + hi) / 2;
+
+		if (e[mid].leaf < leaf || (e[mid].leaf == leaf && e[mid].subleaf <= subleaf))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo && e[lo - 1].leaf == leaf ? &e[lo - 1] : NULL;
 }
 
-static const struct hvx_cpuid_entry *find_subleaf(const struct hvx_vcpu *vcpu, u16 idx, u32 leaf,
-						  u32 subleaf)
+static bool answers(const struct hvx_cpuid_entry *e, u32 subleaf)
 {
-	unsigned int i = idx & ~IDX_SLOW;
-
-	for (; i < vcpu->cpuid_count && vcpu->cpuid[i].leaf == leaf; i++)
-		if (!(vcpu->cpuid[i].flags & HVX_CPUID_SUBLEAF) ||
-		    vcpu->cpuid[i].subleaf == subleaf)
-			return &vcpu->cpuid[i];
-	return NULL;
+	return e && (e->subleaf == subleaf || !(e->flags & HVX_CPUID_SUBLEAF));
 }
 
 const struct hvx_cpuid_entry *hvx_cpuid_find(const struct hvx_vcpu *vcpu, u32 leaf)
 {
-	return find_subleaf(vcpu, find_leaf(vcpu, leaf), leaf, 0);
+	const struct hvx_cpuid_entry *e = find_near(vcpu, leaf, 0);
+
+	return answers(e, 0) ? e : NULL;
 }
 
 /* Bytes of an XSAVE area for XCR0 as it is, by the table's component subleaves (SDM vol. 1 13.4). */
-static u32 xsave_size(struct hvx_vcpu *vcpu, const struct hvx_cpuid_entry *e, bool compacted)
+static u32 xsave_size(struct hvx_vcpu *vcpu, bool compacted)
 {
-	const struct hvx_cpuid_entry *end = vcpu->cpuid + vcpu->cpuid_count;
 	u64 xcr0 = hvx_guest_xcr0(vcpu);
-	u32 size = 512 + 64;
+	u32 i, size = 512 + 64;
 
-	for (; e < end && e->leaf == 0xd; e++) {
-		if (e->subleaf < 2 || e->subleaf > 63 || !(xcr0 & BIT_ULL(e->subleaf)))
+	for (i = 2; i < 64; i++) {
+		const struct hvx_cpuid_entry *e = find_near(vcpu, 0xd, i);
+
+		if (!(xcr0 & BIT_ULL(i)) || !answers(e, i))
 			continue;
 		if (!compacted)
 			size = max(size, e->ebx + e->eax);
@@ -112,65 +108,47 @@ static u32 xsave_size(struct hvx_vcpu *vcpu, const struct hvx_cpuid_entry *e, bo
 	return size;
 }
 
-static void set_regs(struct hvx_vcpu *vcpu, const struct hvx_cpuid_entry *e)
+/* The bits that change. Apart from hvx_cpuid(), so that the plain leaves pay nothing. */
+static noinline void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub)
 {
-	vcpu->regs[0] = e->eax;
-	vcpu->regs[1] = e->ecx;
-	vcpu->regs[2] = e->edx;
-	vcpu->regs[3] = e->ebx;
-}
+	u64 cr4 = hvx_backend->get_cr(vcpu, 4), *r = vcpu->regs;
 
-/* Apart from hvx_cpuid() so that its copy costs the plain leaves nothing. */
-static noinline void cpuid_slow(struct hvx_vcpu *vcpu, u16 idx)
-{
-	u32 leaf = vcpu->regs[0], sub = vcpu->regs[1];
-	const struct hvx_cpuid_entry *found = find_subleaf(vcpu, idx, leaf, sub);
-	struct hvx_cpuid_entry e = {};
-	u64 cr4;
-
-	if (found) {
-		e = *found;
-		cr4 = hvx_backend->get_cr(vcpu, 4);
-		if (leaf == 1) {
-			e.ecx &= ~F(OSXSAVE);
-			e.ecx |= cr4 & X86_CR4_OSXSAVE ? F(OSXSAVE) : 0;
-			if (!(vcpu->apic_base & BIT(11)))
-				e.edx &= ~F(APIC);
-		} else if (leaf == 7 && sub == 0) {
-			e.ecx &= ~F(OSPKE);
-			e.ecx |= cr4 & X86_CR4_PKE ? F(OSPKE) : 0;
-		} else if (leaf == 0xd && sub == 0) {
-			e.ebx = xsave_size(vcpu, found, false);
-		} else if (leaf == 0xd && sub == 1) {
-			/* Of the compacted format: without XSAVEC there is none. */
-			e.ebx = e.eax & BIT(1) ? xsave_size(vcpu, found, true) : 0;
-		}
-	} else if ((leaf == 0xb || leaf == 0x1f) && idx != IDX_NONE) {
-		/* Past the last level: the level asked for, and still the x2APIC id. */
-		e.ecx = sub & 0xff;
-		e.edx = vcpu->cpuid[idx & ~IDX_SLOW].edx;
+	if (leaf == 1) {
+		r[ECX] &= ~(u64)F(OSXSAVE);
+		r[ECX] |= cr4 & X86_CR4_OSXSAVE ? F(OSXSAVE) : 0;
+		if (!(vcpu->apic_base & BIT(11)))
+			r[EDX] &= ~(u64)F(APIC);
+	} else if (leaf == 7 && sub == 0) {
+		r[ECX] &= ~(u64)F(OSPKE);
+		r[ECX] |= cr4 & X86_CR4_PKE ? F(OSPKE) : 0;
+	} else if (leaf == 0xd && sub == 0) {
+		r[EBX] = xsave_size(vcpu, false);
+	} else if (leaf == 0xd && sub == 1) {
+		/* Of the compacted format: without XSAVEC there is none. */
+		r[EBX] = r[EAX] & BIT(1) ? xsave_size(vcpu, true) : 0;
 	}
-	set_regs(vcpu, &e);
 }
-
-#define EXT_AT	32		/* where leaves from 0x80000000 on begin in cpuid_index[] */
 
 void hvx_cpuid(struct hvx_vcpu *vcpu)
 {
-	u32 leaf = vcpu->regs[0];
-	u16 idx;
+	u32 leaf = vcpu->regs[EAX], sub = vcpu->regs[ECX];
+	const struct hvx_cpuid_entry *e = find_near(vcpu, leaf, sub);
 
-	if (leaf < EXT_AT)
-		idx = vcpu->cpuid_index[leaf];
-	else if (leaf - 0x80000000 < ARRAY_SIZE(vcpu->cpuid_index) - EXT_AT)
-		idx = vcpu->cpuid_index[EXT_AT + leaf - 0x80000000];
-	else
-		idx = find_leaf(vcpu, leaf);
-
-	if (likely(idx < IDX_SLOW))
-		set_regs(vcpu, &vcpu->cpuid[idx]);
-	else
-		cpuid_slow(vcpu, idx);
+	if (likely(answers(e, sub))) {
+		vcpu->regs[EAX] = e->eax;
+		vcpu->regs[ECX] = e->ecx;
+		vcpu->regs[EDX] = e->edx;
+		vcpu->regs[EBX] = e->ebx;
+		if (leaf == 1 || leaf == 7 || leaf == 0xd)
+			dynamic_bits(vcpu, leaf, sub);
+		return;
+	}
+	vcpu->regs[EAX] = vcpu->regs[ECX] = vcpu->regs[EDX] = vcpu->regs[EBX] = 0;
+	if (e && (leaf == 0xb || leaf == 0x1f)) {
+		/* Past the last level: the level asked for, and still the x2APIC id. */
+		vcpu->regs[ECX] = sub & 0xff;
+		vcpu->regs[EDX] = e->edx;
+	}
 }
 
 /* -------------------------------------------------------------- a new table */
@@ -224,10 +202,7 @@ void hvx_cpuid_limits(const struct hvx_vcpu *vcpu, u64 *cr4, u64 *efer, u64 *cap
 void hvx_cpuid_init(struct hvx_vcpu *vcpu)
 {
 	const struct hvx_cpuid_entry *e;
-	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(vcpu->cpuid_index); i++)
-		vcpu->cpuid_index[i] = find_leaf(vcpu, i < EXT_AT ? i : 0x80000000 + i - EXT_AT);
 	hvx_cpuid_limits(vcpu, &vcpu->cr4_allowed, &vcpu->efer_allowed, &vcpu->caps);
 	vcpu->xcr0_allowed = vcpu->cr4_allowed & X86_CR4_OSXSAVE ? hvx_xcr0_mask : 0;
 	vcpu->phys_bits = hvx_mmu_phys_bits();

@@ -13,33 +13,14 @@
 #include <linux/slab.h>
 #include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
+#include <asm/fpu/types.h>
 #include <asm/fpu/xcr.h>
 #include <asm/pkru.h>
 #include "hvx.h"
 
-#define FCW_RESET	0x40		/* SDM vol. 3 table 9-1 */
-#define MXCSR_INIT	0x1f80
-
-#define X_FP		BIT_ULL(0)
-#define X_SSE		BIT_ULL(1)
-#define X_YMM		BIT_ULL(2)
-#define X_AVX512	(BIT_ULL(5) | BIT_ULL(6) | BIT_ULL(7))
-#define X_PKRU		BIT_ULL(9)
 /* No MPX (gone from Linux), no AMX (XFD and its faults would have to be switched). */
-#define X_GUEST		(X_FP | X_SSE | X_YMM | X_AVX512 | X_PKRU)
-
-/* Offsets in the area: FXSAVE image, then the XSAVE header. */
-struct xarea {
-	u16 fcw, fsw;
-	u8  ftw, pad0;
-	u16 fop;
-	u64 fip, fdp;
-	u32 mxcsr, mxcsr_mask;
-	u8  regs[480];
-	u64 xstate_bv, xcomp_bv;
-	u64 hdr_reserved[6];
-};
-static_assert(sizeof(struct xarea) == 512 + 64);
+#define X_GUEST		(XFEATURE_MASK_FPSSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512 | \
+			 XFEATURE_MASK_PKRU)
 
 u64 hvx_xcr0_mask __ro_after_init;
 u32 hvx_xsave_size __ro_after_init;
@@ -51,7 +32,7 @@ static bool xcr0_unseen __ro_after_init;
 
 int hvx_fpu_setup(void)
 {
-	static struct xarea probe __aligned(16);
+	static struct fxregs_state probe __aligned(16);
 	u32 eax, ebx, ecx, edx;
 	int i;
 
@@ -68,15 +49,15 @@ int hvx_fpu_setup(void)
 
 	host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 	hvx_xcr0_mask = host_xcr0 & X_GUEST;
-	if ((hvx_xcr0_mask & X_AVX512) != X_AVX512)
-		hvx_xcr0_mask &= ~X_AVX512;
+	if ((hvx_xcr0_mask & XFEATURE_MASK_AVX512) != XFEATURE_MASK_AVX512)
+		hvx_xcr0_mask &= ~XFEATURE_MASK_AVX512;
 	cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
 	if (!(ecx & BIT(4)))
-		hvx_xcr0_mask &= ~X_PKRU;
+		hvx_xcr0_mask &= ~XFEATURE_MASK_PKRU;
 	xcr0_unseen = boot_cpu_has(X86_FEATURE_HYPERVISOR);
 
 	/* SDM vol. 1 13.4: a component's size and, in the standard format, its offset. */
-	hvx_xsave_size = sizeof(struct xarea);
+	hvx_xsave_size = sizeof(struct xregs_state);
 	for (i = 2; i < 64; i++) {
 		if (!(hvx_xcr0_mask & BIT_ULL(i)))
 			continue;
@@ -94,17 +75,17 @@ int hvx_fpu_setup(void)
 int hvx_fpu_create(struct hvx_vcpu *vcpu)
 {
 	/* A power of two: kmalloc() aligns it naturally, XSAVE wants 64. */
-	struct xarea *a = kzalloc(roundup_pow_of_two(hvx_xsave_size), GFP_KERNEL_ACCOUNT);
+	struct xregs_state *a = kzalloc(roundup_pow_of_two(hvx_xsave_size), GFP_KERNEL_ACCOUNT);
 
 	if (!a)
 		return -ENOMEM;
-	a->fcw = FCW_RESET;
-	a->mxcsr = MXCSR_INIT;
+	a->i387.cwd = 0x40;
+	a->i387.mxcsr = MXCSR_DEFAULT;
 	/* All tags "valid", all registers +0. */
-	a->ftw = 0xff;
-	a->xstate_bv = X_FP | X_SSE;
+	a->i387.twd = 0xff;
+	a->header.xfeatures = XFEATURE_MASK_FPSSE;
 	vcpu->xsave = a;
-	vcpu->xcr0 = X_FP;
+	vcpu->xcr0 = XFEATURE_MASK_FP;
 	return 0;
 }
 
@@ -115,7 +96,7 @@ void hvx_fpu_free(struct hvx_vcpu *vcpu)
 
 /* One of the save and restore instructions, with the mask of components. */
 #define XSAVE_OP(insn, area)								\
-	asm volatile(insn " %0" : "+m" (*(struct xarea *)(area))			\
+	asm volatile(insn " %0" : "+m" (*(struct xregs_state *)(area))			\
 		     : "a" ((u32)hvx_xcr0_mask), "d" ((u32)(hvx_xcr0_mask >> 32)) : "memory")
 
 u64 hvx_guest_xcr0(struct hvx_vcpu *vcpu)
@@ -130,7 +111,7 @@ void hvx_fpu_load(struct hvx_vcpu *vcpu)
 	/* No FNINIT, no LDMXCSR: all of it is loaded below. */
 	kernel_fpu_begin_mask(0);
 	/* The kernel switches PKRU with the task, not with the FPU: it is ours to keep. */
-	if (hvx_xcr0_mask & X_PKRU)
+	if (hvx_xcr0_mask & XFEATURE_MASK_PKRU)
 		vcpu->host_pkru = rdpkru();
 	XSAVE_OP("xrstor64", vcpu->xsave);
 	if (vcpu->xcr0 != host_xcr0)
@@ -160,7 +141,7 @@ void hvx_fpu_save(struct hvx_vcpu *vcpu)
 		XSAVE_OP("xsaveopt64", vcpu->xsave);
 	else
 		XSAVE_OP("xsave64", vcpu->xsave);
-	if (hvx_xcr0_mask & X_PKRU)
+	if (hvx_xcr0_mask & XFEATURE_MASK_PKRU)
 		wrpkru(vcpu->host_pkru);
 	kernel_fpu_end();
 }
@@ -168,12 +149,12 @@ void hvx_fpu_save(struct hvx_vcpu *vcpu)
 /* SDM vol. 1 13.3: which combinations XSETBV takes. */
 static bool xcr0_ok(u64 val, u64 allowed)
 {
-	if (!(val & X_FP) || (val & ~allowed))
+	if (!(val & XFEATURE_MASK_FP) || (val & ~allowed))
 		return false;
-	if ((val & X_YMM) && !(val & X_SSE))
+	if ((val & XFEATURE_MASK_YMM) && !(val & XFEATURE_MASK_SSE))
 		return false;
-	if (val & X_AVX512)
-		return (val & X_AVX512) == X_AVX512 && (val & X_YMM);
+	if (val & XFEATURE_MASK_AVX512)
+		return (val & XFEATURE_MASK_AVX512) == XFEATURE_MASK_AVX512 && (val & XFEATURE_MASK_YMM);
 	return true;
 }
 
@@ -205,7 +186,7 @@ void hvx_fpu_get(struct hvx_vcpu *vcpu, void *buf)
 int hvx_fpu_set(struct hvx_vcpu *vcpu, const void *buf)
 {
 	const struct hvx_xsave_hdr *hdr = buf;
-	const struct xarea *a = (void *)(hdr + 1);
+	const struct xregs_state *a = (void *)(hdr + 1);
 
 	if (hdr->size != hvx_xsave_size || hdr->pad ||
 	    memchr_inv(hdr->reserved, 0, sizeof(hdr->reserved)))
@@ -213,8 +194,8 @@ int hvx_fpu_set(struct hvx_vcpu *vcpu, const void *buf)
 	/* Not xcr0_allowed: state may be restored before the CPUID table. */
 	if (!xcr0_ok(hdr->xcr0, hvx_xcr0_mask))
 		return -EINVAL;
-	if ((a->xstate_bv & ~hvx_xcr0_mask) || a->xcomp_bv || (a->mxcsr & ~mxcsr_valid) ||
-	    memchr_inv(a->hdr_reserved, 0, sizeof(a->hdr_reserved)))
+	if ((a->header.xfeatures & ~hvx_xcr0_mask) || a->header.xcomp_bv || (a->i387.mxcsr & ~mxcsr_valid) ||
+	    memchr_inv(a->header.reserved, 0, sizeof(a->header.reserved)))
 		return -EINVAL;
 
 	memcpy(vcpu->xsave, a, hvx_xsave_size);
