@@ -62,12 +62,6 @@ enum hvx_req {
 	HVX_REQ_STEP,		/* the debugger's step ended in an instruction that the module did: HVX_EXIT_DEBUG */
 };
 
-/* vcpu->mode: where the runner is, so that a kick costs an IPI only when needed. */
-enum hvx_mode {
-	HVX_OUTSIDE,		/* in userspace, sleeping, or handling an exit */
-	HVX_IN_GUEST,		/* between "interrupts off, requests checked" and VM exit */
-};
-
 /* ----------------------------------------------------------------- memory */
 
 /* One memory slot. Immutable once published, but for the bitmap's bits. */
@@ -169,7 +163,7 @@ struct hvx_vcpu {
 	struct mutex lock;
 	u32 id;				/* = APIC id at reset */
 	int cpu;			/* CPU last run on, -1 never */
-	enum hvx_mode mode;
+	bool in_guest;			/* from "interrupts off, requests checked" to VM exit: a kick needs an IPI */
 	unsigned long requests;		/* bits of enum hvx_req, atomic */
 	struct rcuwait wait;		/* runner sleeping in HLT */
 	struct hvx_run *run;		/* shared page(s): every read is hostile */
@@ -177,8 +171,10 @@ struct hvx_vcpu {
 
 	/* General registers. RSP, RIP, RFLAGS live here too while outside; the
 	 * backend loads them at entry and stores them at exit. */
-	u64 regs[16];
-	u64 rip, rflags;
+	union {
+		struct hvx_regs gpr;
+		struct { u64 regs[16], rip, rflags; };
+	};
 
 	u64 cr2, cr8;
 	u64 xcr0;
@@ -195,7 +191,10 @@ struct hvx_vcpu {
 	/* debugger */
 	u32 debug_flags;
 	u64 debug_db[4], debug_dr7;
-	u64 db[4], dr6, dr7;		/* the guest's own */
+	union {				/* the guest's own */
+		struct hvx_debugregs dr;
+		struct { u64 db[4], dr6, dr7; };
+	};
 
 	/* FPU: x86/fpu.c */
 	void *xsave;			/* XSAVE area, 64-byte aligned */
@@ -257,24 +256,13 @@ void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any c
 void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req);
 void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload);
 
-static inline void hvx_inject_gp(struct hvx_vcpu *vcpu)
-{
-	hvx_queue_exception(vcpu, 13, true, 0, 0);
-}
+#define hvx_inject_gp(vcpu)	hvx_queue_exception(vcpu, 13, true, 0, 0)
+#define hvx_inject_ud(vcpu)	hvx_queue_exception(vcpu, 6, false, 0, 0)
 
-static inline void hvx_inject_ud(struct hvx_vcpu *vcpu)
-{
-	hvx_queue_exception(vcpu, 6, false, 0, 0);
-}
-
-/* hvx_request(): after this, the vCPU's next entry sees the request. Any context. */
+/* After this, the vCPU's next entry sees the request. Any context; a full barrier, as set_bit() is. */
 static inline void hvx_request(struct hvx_vcpu *vcpu, enum hvx_req req)
 {
-	/* What it is about before the bit, the bit before the caller looks at vcpu->mode. */
-	smp_mb__before_atomic();
 	set_bit(req, &vcpu->requests);
-	/* As above. */
-	smp_mb__after_atomic();
 }
 
 static inline void hvx_request_kick(struct hvx_vcpu *vcpu, enum hvx_req req)
