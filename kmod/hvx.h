@@ -35,7 +35,6 @@
 #include "decode.h"
 
 #define hvx_err(fmt, ...)  pr_err("hvx: " fmt, ##__VA_ARGS__)
-#define hvx_warn(fmt, ...) pr_warn("hvx: " fmt, ##__VA_ARGS__)
 #define hvx_info(fmt, ...) pr_info("hvx: " fmt, ##__VA_ARGS__)
 
 struct hvx_vm;
@@ -139,7 +138,6 @@ struct hvx_vm {
 	s64 clock_offset;		/* guest kvmclock ns = host TSC in ns + offset; READ_ONCE */
 
 	struct hvx_msr_range __rcu *msr_filter;	/* x86/msr.c; ends with flags 0 */
-	void *backend;			/* the backend's VM part */
 	struct dentry *debugfs;
 };
 
@@ -169,16 +167,12 @@ struct hvx_vcpu {
 	struct hvx_run *run;		/* shared page(s): every read is hostile */
 	bool launched;			/* has run once: CPUID is frozen */
 
-	/* General registers. RSP, RIP, RFLAGS live here too while outside; the
-	 * backend loads them at entry and stores them at exit. */
-	union {
+	union {				/* the backend loads them at entry and stores them at exit */
 		struct hvx_regs gpr;
 		struct { u64 regs[16], rip, rflags; };
 	};
 
-	u64 cr2, cr8;
-	u64 xcr0;
-	u64 apic_base;
+	u64 cr2, xcr0, apic_base;
 	u32 mp_state;			/* HVX_MP_* */
 	u8 sipi_vector;
 	struct hvx_pending ev;

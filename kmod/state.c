@@ -243,10 +243,12 @@ static const struct group {
 	void (*get)(struct hvx_vcpu *vcpu, void *buf);
 	int (*set)(struct hvx_vcpu *vcpu, const void *buf);	/* 0 or -EINVAL */
 } groups[HVX_STATE_NR] = {
-#define RUN(field) sizeof(struct hvx_##field), offsetof(struct hvx_run, field)
-	[HVX_STATE_REGS] = { RUN(regs), get_regs, set_regs },
-	[HVX_STATE_SREGS] = { RUN(sregs), get_sregs, set_sregs },
-	[HVX_STATE_EVENTS] = { RUN(events), get_events, set_events },
+	[HVX_STATE_REGS] = { sizeof(struct hvx_regs), offsetof(struct hvx_run, regs),
+			     get_regs, set_regs },
+	[HVX_STATE_SREGS] = { sizeof(struct hvx_sregs), offsetof(struct hvx_run, sregs),
+			      get_sregs, set_sregs },
+	[HVX_STATE_EVENTS] = { sizeof(struct hvx_events), offsetof(struct hvx_run, events),
+			       get_events, set_events },
 	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), 0, get_debugregs, set_debugregs },
 	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), 0, hvx_fpu_get, hvx_fpu_set },
 	[HVX_STATE_LAPIC] = { sizeof(struct hvx_lapic_state), 0, hvx_lapic_get, hvx_lapic_set },

@@ -82,7 +82,8 @@ void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 co
 		    (first == 14 && (CONTRIBUTORY | BIT(14)) & BIT(vector))) {
 			vector = 8;
 			has_code = true;
-			code = payload = 0;
+			code = 0;
+			payload = 0;
 		}
 		ev->exc_injected = false;
 	}

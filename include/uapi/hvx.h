@@ -430,19 +430,19 @@ struct hvx_debug {
  * msr_refused: #GP for unknown or refused MSRs.
  */
 #define HVX_STATS(X)								\
-	X(exits) X(exits_user)							\
-	X(exit_pio) X(exit_mmio) X(exit_msr) X(exit_cpuid) X(exit_hlt)		\
-	X(exit_pause) X(exit_intr) X(exit_nmi) X(exit_page_fault)		\
-	X(exit_hypercall) X(exit_cr) X(exit_window) X(exit_exception)		\
-	X(exit_other) X(inj_irq) X(inj_nmi) X(inj_exception)			\
-	X(ipi_sent) X(timer_fired) X(halt_ns)					\
-	X(pages_mapped_4k) X(pages_mapped_2m) X(pages_mapped_1g)		\
-	X(pages_zapped) X(tlb_flush) X(table_pages)				\
-	X(ioeventfd) X(irqfd) X(msr_refused)
+	X(exits), X(exits_user),						\
+	X(exit_pio), X(exit_mmio), X(exit_msr), X(exit_cpuid), X(exit_hlt),	\
+	X(exit_pause), X(exit_intr), X(exit_nmi), X(exit_page_fault),		\
+	X(exit_hypercall), X(exit_cr), X(exit_window), X(exit_exception),	\
+	X(exit_other), X(inj_irq), X(inj_nmi), X(inj_exception),		\
+	X(ipi_sent), X(timer_fired), X(halt_ns),				\
+	X(pages_mapped_4k), X(pages_mapped_2m), X(pages_mapped_1g),		\
+	X(pages_zapped), X(tlb_flush), X(table_pages),				\
+	X(ioeventfd), X(irqfd), X(msr_refused)
 
-#define HVX_STATS_FIELD(counter) __u64 counter;
+#define HVX_STATS_FIELD(counter) counter
 struct hvx_stats {
-	HVX_STATS(HVX_STATS_FIELD)
+	__u64 HVX_STATS(HVX_STATS_FIELD);
 	__u64 reserved[16];
 };
 
