@@ -110,6 +110,7 @@ static void inject_exception(struct hvx_vcpu *vcpu)
 	else if (ev->exc_vector == 1)
 		vcpu->dr6 |= ev->exc_payload;
 	vcpu->stats.inj_exception++;
+	trace_hvx_inject(vcpu, 2, ev->exc_vector, ev->exc_code);
 	hvx_backend->inject_exception(vcpu);
 }
 
@@ -127,6 +128,7 @@ static bool inject_nmi(struct hvx_vcpu *vcpu, bool busy)
 		ev->nmi_injected = true;
 		ev->nmi_masked = true;
 		vcpu->stats.inj_nmi++;
+		trace_hvx_inject(vcpu, 1, 2, 0);
 		hvx_backend->inject_nmi(vcpu);
 	}
 	if (ev->nmi_pending_taken)
@@ -207,8 +209,8 @@ static bool has_work(struct hvx_vcpu *vcpu)
 		return true;
 	if (vcpu->mp_state != HVX_MP_HALTED)
 		return vcpu->mp_state == HVX_MP_RUNNABLE;
-	if (atomic_read(&vcpu->nmi_queued) || ev->nmi_pending_taken)
-		return !ev->nmi_masked;
+	if ((atomic_read(&vcpu->nmi_queued) || ev->nmi_pending_taken) && !ev->nmi_masked)
+		return true;
 	if (ev->exc_pending || ev->exc_injected || ev->irq_injected || ev->nmi_injected ||
 	    READ_ONCE(vcpu->pv.unhalted))
 		return true;
