@@ -393,8 +393,7 @@ static long array_call(struct call *c, const struct row *row)
 		return -ENOMEM;
 	if (!(row->array & ARRAY_IN) || !copy_from_user(c->array, ptr, room * row->elem))
 		r = locked_call(c, row);
-	if (r >= 0 && row->array & ARRAY_OUT &&
-	    copy_to_user(ptr, c->array, min(room, c->list.count) * row->elem))
+	if (r >= 0 && row->array & ARRAY_OUT && copy_to_user(ptr, c->array, room * row->elem))
 		r = -EFAULT;
 	kvfree(c->array);
 	return r;
@@ -428,9 +427,7 @@ static long hvx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		if (row->zero & BIT(i) && c.words[i])
 			return -EINVAL;
 	r = row->array ? array_call(&c, row) : locked_call(&c, row);
-	/* E2BIG tells the caller how much room it needs. */
-	if (_IOC_DIR(cmd) & _IOC_READ && (r >= 0 || r == -E2BIG) &&
-	    copy_to_user((void __user *)arg, c.words, size))
+	if (_IOC_DIR(cmd) & _IOC_READ && r >= 0 && copy_to_user((void __user *)arg, c.words, size))
 		return -EFAULT;
 	return r;
 }
