@@ -265,5 +265,5 @@ say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)' && )
 
 .DELETE_ON_ERROR:
 
--include $(patsubst %.o,%.d,$(call obj,$(vmm_src) $(cli_src) $(helper_src) $(uapi_src)))
+-include $(patsubst %.o,%.d,$(call obj,$(vmm_src) $(cli_src) $(helper_src) $(uapi_src) tests/uapi/tg.c))
 -include $(shell [ ! -d $(B)/san ] || find $(B)/san -name '*.d')

@@ -45,6 +45,11 @@ struct hvx_backend {
 	 */
 	int (*enable_cpu)(void);
 	void (*disable_cpu)(void);
+	/*
+	 * Another hypervisor's module is there, or not any more: before CPUs are
+	 * turned on, and whenever that changes. May be NULL. May sleep.
+	 */
+	void (*share)(bool other);
 
 	int (*vcpu_create)(struct hvx_vcpu *vcpu);	/* sets vcpu->backend when it succeeds */
 	void (*vcpu_destroy)(struct hvx_vcpu *vcpu);
@@ -92,7 +97,7 @@ struct hvx_backend {
 };
 
 extern const struct hvx_backend *hvx_backend;	/* chosen at load, constant after */
-extern struct hvx_backend hvx_svm;
+extern struct hvx_backend hvx_svm, hvx_vmx;
 
 static inline enum hvx_cpu_mode hvx_vcpu_mode(struct hvx_vcpu *vcpu)
 {

@@ -24,7 +24,7 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 
 /* 6.3: the flags of a vma are set by function. */
 #include <linux/mm.h>
-#if KERNEL_VERSION(6, 3, 0) <= LINUX_VERSION_CODE
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
 #define hvx_vm_flags_set(vma, flags)	vm_flags_set(vma, flags)
 #else
 #define hvx_vm_flags_set(vma, flags)	((vma)->vm_flags |= (flags))
@@ -47,14 +47,14 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 #endif
 
 /* 6.8: eventfd_signal() lost its count. */
-#if KERNEL_VERSION(6, 8, 0) <= LINUX_VERSION_CODE
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 #define hvx_eventfd_signal(ctx)	eventfd_signal(ctx)
 #else
 #define hvx_eventfd_signal(ctx)	eventfd_signal(ctx, 1)
 #endif
 
 /* 6.13: hrtimer_setup(), which also takes the function; 6.15 made the field private. */
-#if KERNEL_VERSION(6, 13, 0) <= LINUX_VERSION_CODE
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
 #define hvx_hrtimer_setup(t, fn, clock, mode)	hrtimer_setup(t, fn, clock, mode)
 #else
 #define hvx_hrtimer_setup(t, fn, clock, mode) \
@@ -90,9 +90,9 @@ static struct syscore_ops name = { .suspend = suspend_fn, .resume = resume_fn }
  * 6.2: a page fault-in can be made to end at any signal; before, only at a
  * fatal one. 6.6: honouring NUMA hinting faults is asked for; before, implied.
  */
-#if KERNEL_VERSION(6, 6, 0) <= LINUX_VERSION_CODE
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 #define HVX_FOLL_FAULT (FOLL_INTERRUPTIBLE | FOLL_HONOR_NUMA_FAULT)
-#elif KERNEL_VERSION(6, 2, 0) <= LINUX_VERSION_CODE
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
 #define HVX_FOLL_FAULT FOLL_INTERRUPTIBLE
 #else
 #define HVX_FOLL_FAULT 0
@@ -111,6 +111,42 @@ static inline void hvx_host_machine_check(void)
 #endif
 	asm volatile("int $18");
 }
+
+/*
+ * All up to now: hand on an NMI that ended the guest. It leaves NMIs blocked
+ * and is lost, so unblock them with IRET and send another in its place: that
+ * way in is right for IDT and FRED kernels alike.
+ */
+#include <asm/apic.h>
+#include <asm/sync_core.h>
+static inline void hvx_host_nmi(void)
+{
+	iret_to_self();
+	apic->send_IPI(smp_processor_id(), NMI_VECTOR);
+}
+
+/*
+ * CR4.VMXE with the kernel's shadow of CR4, and word to the Intel PT driver.
+ * Some release after 6.12 keeps both functions for KVM alone.
+ */
+#include <asm/perf_event.h>
+#include <asm/tlbflush.h>
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define HVX_CAN_OWN_VMX	true
+static inline void hvx_vmxe(bool on)
+{
+	if (on)
+		intel_pt_handle_vmx(1);
+	cr4_update_irqsoff(on ? X86_CR4_VMXE : 0, on ? 0 : X86_CR4_VMXE);
+	if (!on)
+		intel_pt_handle_vmx(0);
+}
+#else
+#define HVX_CAN_OWN_VMX	false
+static inline void hvx_vmxe(bool on)
+{
+}
+#endif
 
 /* 6.4: smp_send_reschedule() is a macro around a tracepoint. */
 #include <linux/smp.h>

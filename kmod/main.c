@@ -29,6 +29,7 @@ struct dentry *hvx_debugfs;
 
 /* Backends in the order in which they are tried. */
 static struct hvx_backend *const backends[] = {
+	&hvx_vmx,
 	&hvx_svm,
 };
 
@@ -77,32 +78,40 @@ static void emergency(void)
 	cpu_down(0);
 }
 
+static const char *const others[] = { "kvm_amd", "kvm_intel", "vboxdrv", "vmmon" };
+
 /*
- * Which other hypervisor's module is loaded? Only to name it in a message: the
- * decision rests on what the CPU says.
+ * Which other hypervisor's module is loaded? For messages, and for what is best
+ * avoided beside it: whether it can be done rests on what the CPU says.
  */
 static const char *other_hypervisor(void)
 {
-	static const char *const names[] = { "kvm_amd", "kvm_intel", "vboxdrv", "vmmon" };
 	char path[32];
 	struct path p;
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		snprintf(path, sizeof(path), "/sys/module/%s", names[i]);
+	for (i = 0; i < ARRAY_SIZE(others); i++) {
+		snprintf(path, sizeof(path), "/sys/module/%s", others[i]);
 		if (!kern_path(path, 0, &p)) {
 			path_put(&p);
-			return names[i];
+			return others[i];
 		}
 	}
 	return NULL;
 }
 
+static void set_emergency(bool on)
+{
+	if (on && !hw_emergency)
+		hvx_register_emergency(emergency);
+	else if (!on && hw_emergency)
+		hvx_unregister_emergency(emergency);
+	hw_emergency = on;
+}
+
 static void hw_stop(void)
 {
-	if (hw_emergency)
-		hvx_unregister_emergency(emergency);
-	hw_emergency = false;
+	set_emergency(false);
 	if (hw_state)
 		cpuhp_remove_state(hw_state);
 	hw_state = 0;
@@ -113,6 +122,8 @@ static int hw_start(void)
 	const char *who = other_hypervisor();
 	int r;
 
+	if (hvx_backend->share)
+		hvx_backend->share(who);
 	atomic_set(&hw_refused, 0);
 	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/hvx:online", cpu_up, cpu_down);
 	if (r < 0)
@@ -125,9 +136,7 @@ static int hw_start(void)
 		return -EBUSY;
 	}
 	/* The kernel has room for one callback, which KVM takes when it is loaded. */
-	hw_emergency = !who;
-	if (hw_emergency)
-		hvx_register_emergency(emergency);
+	set_emergency(!who);
 	return 0;
 }
 
@@ -154,6 +163,25 @@ void hvx_hw_put(void)
 		hw_stop();
 	mutex_unlock(&hw_lock);
 }
+
+/* Another hypervisor's module comes or goes: what it needs for itself is out of its way before it starts. */
+static int module_event(struct notifier_block *nb, unsigned long event, void *data)
+{
+	const struct module *mod = data;
+
+	if ((event != MODULE_STATE_COMING && event != MODULE_STATE_GOING) ||
+	    match_string(others, ARRAY_SIZE(others), mod->name) < 0)
+		return NOTIFY_DONE;
+	mutex_lock(&hw_lock);
+	if (event == MODULE_STATE_COMING)
+		set_emergency(false);
+	if (hvx_backend->share)
+		hvx_backend->share(event == MODULE_STATE_COMING);
+	mutex_unlock(&hw_lock);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block module_nb = { .notifier_call = module_event };
 
 /* Suspend and resume see the boot CPU only, no task runs; the others go through hotplug. */
 static int pm_suspend(void)
@@ -189,6 +217,8 @@ static int __init hvx_init(void)
 		hvx_backend = backends[i];
 		r = hvx_backend->setup();
 	}
+	if (r == -ENODEV)
+		hvx_err("no usable VT-x or AMD-V: this CPU has none, or the firmware has switched it off\n");
 	if (r)
 		return r;
 	r = hvx_fpu_setup();
@@ -202,6 +232,7 @@ static int __init hvx_init(void)
 	if (r)
 		goto err_cache;
 	hvx_register_syscore(&hvx_syscore);
+	register_module_notifier(&module_nb);	/* cannot fail */
 	r = register_reboot_notifier(&reboot_nb);
 	if (r)
 		goto err_syscore;
@@ -216,6 +247,7 @@ err_debugfs:
 	debugfs_remove(hvx_debugfs);
 	unregister_reboot_notifier(&reboot_nb);
 err_syscore:
+	unregister_module_notifier(&module_nb);
 	hvx_unregister_syscore(&hvx_syscore);
 	hvx_irq_exit();
 err_cache:
@@ -230,6 +262,7 @@ static void __exit hvx_exit(void)
 	misc_deregister(&hvx_misc);
 	debugfs_remove(hvx_debugfs);
 	unregister_reboot_notifier(&reboot_nb);
+	unregister_module_notifier(&module_nb);
 	hvx_unregister_syscore(&hvx_syscore);
 	hvx_irq_exit();
 	kmem_cache_destroy(hvx_vcpu_cache);

@@ -72,10 +72,8 @@ static int svm_setup(void)
 	u32 eax, ebx, ecx, edx;
 	u64 vm_cr;
 
-	if (!boot_cpu_has(X86_FEATURE_SVM)) {
-		hvx_err("this CPU has no AMD-V (CPUID Fn8000_0001 ECX.SVM)\n");
+	if (!boot_cpu_has(X86_FEATURE_SVM))
 		return -ENODEV;
-	}
 	if (!rdmsrq_safe(MSR_AMD_VM_CR, &vm_cr) && vm_cr & VM_CR_SVMDIS) {
 		hvx_err("AMD-V is switched off by the firmware: enable \"SVM\" in its setup\n");
 		return -ENODEV;
@@ -159,13 +157,16 @@ static const u32 passthrough[] = {
 static void svm_update_cpuid(struct hvx_vcpu *vcpu)
 {
 	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
+	const struct hvx_cpuid_entry *e;
 
 	/* An instruction that the guest's CPUID does not show must not exist for it. */
-	if (vcpu->caps & HVX_CAP_RDTSCP)
+	e = hvx_cpuid_find(vcpu, 0x80000001, 0);
+	if (e && e->edx & BIT(27))
 		vmcb->ctl.icpt4 &= ~ICPT4_RDTSCP;
 	else
 		vmcb->ctl.icpt4 |= ICPT4_RDTSCP;
-	if (vcpu->caps & HVX_CAP_INVPCID)
+	e = hvx_cpuid_find(vcpu, 7, 0);
+	if (e && e->ebx & BIT(10))
 		vmcb->ctl.icpt5 &= ~ICPT5_INVPCID;
 	else
 		vmcb->ctl.icpt5 |= ICPT5_INVPCID;

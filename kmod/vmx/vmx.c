@@ -1,0 +1,620 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* VT-x: the backend's table, a vCPU's life, and the steps of the run loop. SDM vol. 3, part "VMX". */
+#include <linux/gfp.h>
+#include <linux/idr.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <asm/cpu_entry_area.h>
+#include <asm/debugreg.h>
+#include <asm/desc.h>
+#include <asm/mmu_context.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/processor.h>
+#include <asm/segment.h>
+
+#include "vmx/vmx.h"
+
+#define VAPIC_TPR	0x80
+#define PENDING_DBG_BS	BIT(14)
+#define PLE_GAP_TICKS	128
+#define PLE_WINDOW_TICKS	4096
+
+static bool has_rdtscp, has_debugctl;
+static u64 host_efer, host_star, host_lstar, host_sfmask;	/* the same on all CPUs */
+static DEFINE_IDA(vpids);
+
+/* ----------------------------------------------------------------- module */
+
+static int vmx_setup(void)
+{
+	int r = vmx_setup_caps();
+	u64 val;
+
+	if (r)
+		return r;
+	has_rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP) &&
+		     vmx_supports_proc2(SECONDARY_EXEC_ENABLE_RDTSCP);
+	has_debugctl = !rdmsrq_safe(MSR_IA32_DEBUGCTLMSR, &val);
+	rdmsrq(MSR_EFER, host_efer);
+	rdmsrq(MSR_STAR, host_star);
+	rdmsrq(MSR_LSTAR, host_lstar);
+	rdmsrq(MSR_SYSCALL_MASK, host_sfmask);
+	hvx_vmx.max_leaf_level = vmx_caps.ept & VMX_EPT_1GB_PAGE_BIT ? 3 :
+				 vmx_caps.ept & VMX_EPT_2MB_PAGE_BIT ? 2 : 1;
+	hvx_vmx.table_levels = vmx_caps.ept & VMX_EPT_PAGE_WALK_5_BIT &&
+			       boot_cpu_data.x86_phys_bits > 48 ? 5 : 4;
+	hvx_vmx.features = HVX_FEAT_NRIPS |
+			   (hvx_vmx.max_leaf_level == 3 ? HVX_FEAT_NPT_1G : 0) |
+			   (vmx_caps.proc2 & SECONDARY_EXEC_TSC_SCALING ? HVX_FEAT_TSC_SCALING : 0);
+	return vmx_alloc_cpus();
+}
+
+/* ------------------------------------------------------------------ vCPU */
+
+/* SDM vol. 3 "MSR-Bitmap Address": reads of low and high MSRs, then writes; set = exit. */
+#define BITMAP_HIGH	0x400
+#define BITMAP_WRITE	0x800
+
+static void bitmap_allow(u8 *map, u32 msr, bool write)
+{
+	u32 at = msr >= 0xc0000000 ? BITMAP_HIGH : 0, bit = msr & 0x1fff;
+
+	map[at + bit / 8] &= ~(1U << bit % 8);
+	if (write)
+		map[at + BITMAP_WRITE + bit / 8] &= ~(1U << bit % 8);
+}
+
+/*
+ * MSRs that are switched belong to the guest while it runs. Those that are
+ * written once in a guest's life exit then, and need not be read back.
+ */
+static void fill_msr_bitmap(u8 *map)
+{
+	static const struct {
+		u32 msr;
+		bool write;
+	} passthrough[] = {
+		{ MSR_FS_BASE, true }, { MSR_GS_BASE, true }, { MSR_KERNEL_GS_BASE, true },
+		{ MSR_IA32_SYSENTER_CS, true }, { MSR_IA32_SYSENTER_ESP, true },
+		{ MSR_IA32_SYSENTER_EIP, true },
+		{ MSR_STAR, false }, { MSR_LSTAR, false }, { MSR_SYSCALL_MASK, false },
+	};
+	int i;
+
+	/* Switched MSRs cannot be filtered (UAPI), so the map depends on nothing else. */
+	memset(map, 0xff, PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(passthrough); i++)
+		bitmap_allow(map, passthrough[i].msr, passthrough[i].write);
+}
+
+/* An instruction that the guest's CPUID does not show must not exist for it. */
+static void vmx_update_cpuid(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	const struct hvx_cpuid_entry *ext = hvx_cpuid_find(vcpu, 0x80000001, 0);
+	const struct hvx_cpuid_entry *e = hvx_cpuid_find(vcpu, 7, 0);
+	u64 proc2 = vmx_caps.proc2;
+
+	if (has_rdtscp && ((ext && ext->edx & BIT(27)) || (e && e->ecx & BIT(22))))
+		proc2 |= SECONDARY_EXEC_ENABLE_RDTSCP;
+	if (e && e->ebx & BIT(10) && vmx_supports_proc2(SECONDARY_EXEC_ENABLE_INVPCID))
+		proc2 |= SECONDARY_EXEC_ENABLE_INVPCID;
+	vmx_set(v, F_PROC2, proc2);
+	/* Which CR4 bits are the guest's own depends on CPUID as well. */
+	vmx_set_cr4(vcpu, vmx_get_cr(vcpu, 4));
+}
+
+static void vmx_update_tsc(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	vmx_set(v, F_TSC_OFFSET, vcpu->tsc_offset);
+	/* 16.48 fixed point, SDM vol. 3 "TSC-multiplier" */
+	if (vmx_caps.proc2 & SECONDARY_EXEC_TSC_SCALING)
+		vmx_set(v, F_TSC_MULT, vcpu->tsc_ratio ? vcpu->tsc_ratio << 16 : BIT_ULL(48));
+}
+
+static int vmx_set_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
+{
+	return vmx_caps.proc2 & SECONDARY_EXEC_TSC_SCALING && khz / tsc_khz < 65536 ? 0 : -EINVAL;
+}
+
+static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v;
+	int vpid;
+
+	v = kzalloc(sizeof(*v), GFP_KERNEL_ACCOUNT);
+	if (!v)
+		return -ENOMEM;
+	v->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	v->vapic = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	v->msr_bitmap = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	/* KVM gives out VPIDs from 1 upwards: come from the other end. */
+	vpid = ida_alloc_range(&vpids, 1, 0x7fff, GFP_KERNEL);
+	if (!v->vmcs || !v->vapic || !v->msr_bitmap || vpid < 0) {
+		if (vpid >= 0)
+			ida_free(&vpids, vpid);
+		free_page((unsigned long)v->msr_bitmap);
+		free_page((unsigned long)v->vapic);
+		free_page((unsigned long)v->vmcs);
+		kfree(v);
+		return -ENOMEM;
+	}
+	*(u32 *)v->vmcs = vmx_caps.revision;
+	v->vmcs_pa = __pa(v->vmcs);
+	v->vpid = 0x10000 - vpid;
+	v->eptp = __pa(vcpu->vm->mmu.root) | VMX_EPTP_MT_WB | (vcpu->vm->mmu.levels - 1) << 3 |
+		  (vmx_caps.ept_ad ? VMX_EPTP_AD_ENABLE_BIT : 0);
+	v->cpu = v->host_cpu = -1;
+	INIT_LIST_HEAD(&v->active);
+	/* A VMCS begins with no defined contents. */
+	v->valid = v->dirty = GENMASK_ULL(F_NR - 1, 0);
+	if (!(vmx_caps.proc2 & SECONDARY_EXEC_TSC_SCALING))
+		v->dirty &= ~BIT_ULL(F_TSC_MULT);
+	v->val[F_PROC] = vmx_caps.proc;
+	v->val[F_PROC2] = vmx_caps.proc2;
+	v->val[F_ENTRY] = vmx_caps.entry;
+	fill_msr_bitmap(v->msr_bitmap);
+	vcpu->backend = v;
+	return 0;
+}
+
+static void vmx_vcpu_destroy(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	vmcs_release(v);
+	ida_free(&vpids, 0x10000 - v->vpid);
+	free_page((unsigned long)v->msr_bitmap);
+	free_page((unsigned long)v->vapic);
+	free_page((unsigned long)v->vmcs);
+	kfree(v);
+}
+
+/* Registers come from the core's state.c; here only what is the backend's own. */
+static void vmx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	v->inject = 0;
+	vmx_set(v, F_PROC, vmx_caps.proc);
+	vmx_set(v, F_INT_STATE, 0);
+	vmx_set(v, F_PENDING_DBG, 0);
+	if (!init) {
+		v->star = v->lstar = v->cstar = v->sfmask = v->kernel_gs_base = 0;
+		vmx_set(v, F_SYSENTER_CS, 0);
+		vmx_set(v, F_SYSENTER_ESP, 0);
+		vmx_set(v, F_SYSENTER_EIP, 0);
+	}
+	vmx_update_debug(vcpu);
+}
+
+/* ------------------------------------------------------------ load and put */
+
+static void load_debug(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	const u64 *db = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_db : vcpu->db;
+	unsigned long val;
+
+	get_debugreg(val, 0);
+	v->host_dr[0] = val;
+	get_debugreg(val, 1);
+	v->host_dr[1] = val;
+	get_debugreg(val, 2);
+	v->host_dr[2] = val;
+	get_debugreg(val, 3);
+	v->host_dr[3] = val;
+	set_debugreg(db[0], 0);
+	set_debugreg(db[1], 1);
+	set_debugreg(db[2], 2);
+	set_debugreg(db[3], 3);
+	v->dr_loaded = true;
+}
+
+static void put_debug(struct vmx_vcpu *v)
+{
+	set_debugreg(v->host_dr[0], 0);
+	set_debugreg(v->host_dr[1], 1);
+	set_debugreg(v->host_dr[2], 2);
+	set_debugreg(v->host_dr[3], 3);
+	v->dr_loaded = false;
+}
+
+/*
+ * What VM exits do not restore as it was is noted here: they leave null
+ * selectors, as the host-state area takes none of a user's (RPL must be 0).
+ */
+static void vmx_load(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	vmcs_migrate(v);
+	if (unlikely(v->pdpte_stale))
+		vmx_load_pdptes(vcpu, false);
+	savesegment(ds, v->host_ds);
+	savesegment(es, v->host_es);
+	savesegment(fs, v->host_fs);
+	savesegment(gs, v->host_gs);
+	asm volatile("sldt %0" : "=rm" (v->host_ldt));
+	rdmsrq(MSR_FS_BASE, v->fs_base);
+	rdmsrq(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
+	if (has_debugctl)
+		rdmsrq(MSR_IA32_DEBUGCTLMSR, v->host_debugctl);
+	wrmsrq(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
+	wrmsrq(MSR_STAR, v->star);
+	wrmsrq(MSR_LSTAR, v->lstar);
+	wrmsrq(MSR_SYSCALL_MASK, v->sfmask);
+	if (v->val[F_DR7] & 0xff)
+		load_debug(vcpu);
+	if (has_rdtscp) {
+		rdmsrq(MSR_TSC_AUX, v->host_tsc_aux);
+		if (v->host_tsc_aux != vcpu->tsc_aux)
+			wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
+	}
+	v->loaded = true;
+}
+
+static void put_segments(struct vmx_vcpu *v)
+{
+	if (unlikely(v->host_ldt))
+		asm volatile("lldt %0" : : "rm" (v->host_ldt));
+	if (unlikely(v->host_ds))
+		loadsegment(ds, v->host_ds);
+	if (unlikely(v->host_es))
+		loadsegment(es, v->host_es);
+	if (unlikely(v->host_fs)) {
+		loadsegment(fs, v->host_fs);
+		wrmsrq(MSR_FS_BASE, v->fs_base);
+	}
+	/* This sets what will be the user's GS base: before the MSR is. */
+	if (unlikely(v->host_gs))
+		load_gs_index(v->host_gs);
+	/* VM exits set the limits of GDT and TSS to fixed values. */
+	load_fixmap_gdt(smp_processor_id());
+	invalidate_tss_limit();
+}
+
+static void vmx_put(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	v->loaded = false;
+	rdmsrq(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
+	put_segments(v);
+	wrmsrq(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
+	wrmsrq(MSR_STAR, host_star);
+	wrmsrq(MSR_LSTAR, host_lstar);
+	wrmsrq(MSR_SYSCALL_MASK, host_sfmask);
+	/* VM exits clear DEBUGCTL, and leave DR7 with everything off. */
+	if (unlikely(v->host_debugctl))
+		wrmsrq(MSR_IA32_DEBUGCTLMSR, v->host_debugctl);
+	if (v->dr_loaded)
+		put_debug(v);
+	if (unlikely(hw_breakpoint_active()))
+		set_debugreg(__this_cpu_read(cpu_dr7), 7);
+	if (has_rdtscp && v->host_tsc_aux != vcpu->tsc_aux)
+		wrmsrq(MSR_TSC_AUX, v->host_tsc_aux);
+}
+
+/* ---------------------------------------------------------------- events */
+
+static void vmx_flush_tlb(struct hvx_vcpu *vcpu)
+{
+	to_vmx(vcpu)->flush_ept = true;
+}
+
+static bool vmx_irq_allowed(struct hvx_vcpu *vcpu)
+{
+	return vcpu->rflags & X86_EFLAGS_IF && !vmx_get_shadow(vcpu);
+}
+
+static bool vmx_nmi_allowed(struct hvx_vcpu *vcpu)
+{
+	return !vcpu->ev.nmi_masked && !vmx_get_shadow(vcpu);
+}
+
+static void vmx_inject_irq(struct hvx_vcpu *vcpu, u8 vector)
+{
+	to_vmx(vcpu)->inject = vector | INTR_TYPE_EXT_INTR | INTR_INFO_VALID_MASK;
+}
+
+static void vmx_inject_nmi(struct hvx_vcpu *vcpu)
+{
+	to_vmx(vcpu)->inject = 2 | INTR_TYPE_NMI_INTR | INTR_INFO_VALID_MASK;
+}
+
+static void vmx_inject_exception(struct hvx_vcpu *vcpu)
+{
+	/* Those with an error code; VM entry insists, outside real mode (SDM vol. 3 "VM-Entry Control Fields"). */
+	const u32 with_code = BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17);
+	struct hvx_pending *ev = &vcpu->ev;
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	v->inject = ev->exc_vector | INTR_TYPE_HARD_EXCEPTION | INTR_INFO_VALID_MASK;
+	if (with_code & BIT(ev->exc_vector) && vmx_get_cr(vcpu, 0) & X86_CR0_PE) {
+		v->inject |= INTR_INFO_DELIVER_CODE_MASK;
+		v->inject_code = ev->exc_has_code ? ev->exc_code : 0;
+	}
+	if (ev->exc_vector == 1) {
+		/* Injection does not do what the exception's own microcode would. */
+		vcpu->dr7 &= ~(u64)BIT(13);
+		vmx_update_debug(vcpu);
+	}
+}
+
+static void vmx_request_irq_window(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	vmx_set(v, F_PROC, v->val[F_PROC] | CPU_BASED_INTR_WINDOW_EXITING);
+}
+
+static void vmx_request_nmi_window(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	vmx_set(v, F_PROC, v->val[F_PROC] | CPU_BASED_NMI_WINDOW_EXITING);
+}
+
+/* An exit when the guest lowers its TPR below the class of a waiting vector; never above what it is now. */
+static void vmx_set_tpr_threshold(struct hvx_vcpu *vcpu, int vector)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	u8 tpr = hvx_lapic_get_cr8(vcpu);
+
+	*(u32 *)(v->vapic + VAPIC_TPR) = tpr << 4;
+	vmx_set(v, F_TPR_THRESHOLD, vector >= 0 && vector >> 4 <= tpr ? vector >> 4 : 0);
+}
+
+/* ----------------------------------------------------------------- entry */
+
+/* What is the same for every entry of this vCPU. */
+static void write_constants(struct vmx_vcpu *v)
+{
+	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
+	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
+	vmcs_write(VM_EXIT_CONTROLS, vmx_caps.exit);
+	vmcs_write(VIRTUAL_PROCESSOR_ID, v->vpid);
+	vmcs_write(EPT_POINTER, v->eptp);
+	vmcs_write(MSR_BITMAP, __pa(v->msr_bitmap));
+	vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(v->vapic));
+	vmcs_write(CR0_GUEST_HOST_MASK, VMX_CR0_MASK);
+	/* No page fault exits. */
+	vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, 0);
+	vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, 0);
+	vmcs_write(CR3_TARGET_COUNT, 0);
+	vmcs_write(VM_EXIT_MSR_STORE_COUNT, 0);
+	vmcs_write(VM_EXIT_MSR_LOAD_COUNT, 0);
+	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
+	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
+	vmcs_write(GUEST_IA32_DEBUGCTL, 0);
+	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
+	if (vmx_caps.proc2 & SECONDARY_EXEC_ENCLS_EXITING)
+		vmcs_write(ENCLS_EXITING_BITMAP, ~0ULL);
+	if (vmx_caps.proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {
+		vmcs_write(PLE_GAP, PLE_GAP_TICKS);
+		vmcs_write(PLE_WINDOW, PLE_WINDOW_TICKS);
+	}
+	vmcs_write(HOST_CS_SELECTOR, __KERNEL_CS);
+	vmcs_write(HOST_SS_SELECTOR, __KERNEL_DS);
+	vmcs_write(HOST_DS_SELECTOR, 0);
+	vmcs_write(HOST_ES_SELECTOR, 0);
+	vmcs_write(HOST_FS_SELECTOR, 0);
+	vmcs_write(HOST_GS_SELECTOR, 0);
+	vmcs_write(HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8);
+	vmcs_write(HOST_RIP, (unsigned long)vmx_exit_point);
+	vmcs_write(HOST_IA32_EFER, host_efer);
+}
+
+/* What belongs to this CPU. */
+static void write_host_cpu(struct vmx_vcpu *v, int cpu)
+{
+	struct desc_ptr idt;
+	u64 val;
+
+	store_idt(&idt);
+	vmcs_write(HOST_IDTR_BASE, idt.address);
+	vmcs_write(HOST_GDTR_BASE, (unsigned long)get_cpu_gdt_ro(cpu));
+	vmcs_write(HOST_TR_BASE, (unsigned long)&get_cpu_entry_area(cpu)->tss.x86_tss);
+	vmcs_write(HOST_CR0, read_cr0());
+	rdmsrq(MSR_GS_BASE, val);
+	vmcs_write(HOST_GS_BASE, val);
+	rdmsrq(MSR_IA32_SYSENTER_CS, val);
+	vmcs_write(HOST_IA32_SYSENTER_CS, val);
+	rdmsrq(MSR_IA32_SYSENTER_ESP, val);
+	vmcs_write(HOST_IA32_SYSENTER_ESP, val);
+	rdmsrq(MSR_IA32_SYSENTER_EIP, val);
+	vmcs_write(HOST_IA32_SYSENTER_EIP, val);
+	v->host_cr3 = v->host_cr4 = v->host_fs_base = ~0ULL;
+}
+
+/* In a window: the host-state area as an exit must find it. */
+static void write_host(struct vmx_vcpu *v)
+{
+	int cpu = smp_processor_id();
+	u64 cr3 = __read_cr3(), cr4 = __read_cr4();
+
+	if (unlikely(v->host_cpu != cpu)) {
+		if (v->host_cpu < 0)
+			write_constants(v);
+		write_host_cpu(v, cpu);
+		v->host_cpu = cpu;
+		/* What this CPU kept of the guest's translations may be from long ago. */
+		v->flush_ept = true;
+	}
+	if (unlikely(v->host_fs_base != v->fs_base))
+		vmcs_write(HOST_FS_BASE, v->host_fs_base = v->fs_base);
+	/* Both can change with each interrupt. */
+	if (unlikely(v->host_cr3 != cr3))
+		vmcs_write(HOST_CR3, v->host_cr3 = cr3);
+	if (unlikely(v->host_cr4 != cr4))
+		vmcs_write(HOST_CR4, v->host_cr4 = cr4);
+}
+
+/* Before the window: what of the guest's state the entry checks want to fit together. */
+static void prepare_guest(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	u64 state = vmx_get(v, F_INT_STATE) & 3;
+
+	/* An event ends the shadow; and STI's is none without IF. */
+	if (v->inject & INTR_INFO_VALID_MASK || !(vcpu->rflags & X86_EFLAGS_IF))
+		state &= v->inject & INTR_INFO_VALID_MASK ? 0 : GUEST_INTR_STATE_MOV_SS;
+	if (state)	/* a trap is pending exactly when TF is set */
+		vmx_set(v, F_PENDING_DBG, (vmx_get(v, F_PENDING_DBG) & ~(u64)PENDING_DBG_BS) |
+			(vcpu->rflags & X86_EFLAGS_TF ? PENDING_DBG_BS : 0));
+	/* An NMI that is injected blocks the next one by itself. */
+	if (vcpu->ev.nmi_masked && !vcpu->ev.nmi_injected)
+		state |= GUEST_INTR_STATE_NMI;
+	vmx_set(v, F_INT_STATE, state);
+	vmx_set(v, F_RSP, vcpu->regs[4]);
+	vmx_set(v, F_RIP, vcpu->rip);
+	vmx_set(v, F_RFLAGS, vcpu->rflags);
+}
+
+static u64 read_field(struct vmx_vcpu *v, enum vmx_field f)
+{
+	v->valid |= BIT_ULL(f);
+	return v->val[f] = vmcs_read(vmx_encoding[f]);
+}
+
+/* In the window, after an exit or an entry that failed on the guest's state. */
+static void collect_exit(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	v->valid &= ~GENMASK_ULL(F_OURS - 1, 0);
+	v->reason = vmcs_read(VM_EXIT_REASON);
+	v->qual = vmcs_read(EXIT_QUALIFICATION);
+	v->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
+	v->intr_info = v->idt_info = 0;
+	vcpu->regs[4] = read_field(v, F_RSP);
+	vcpu->rip = read_field(v, F_RIP);
+	vcpu->rflags = read_field(v, F_RFLAGS);
+	read_field(v, F_INT_STATE);
+	if (unlikely(v->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
+		/* Nothing was delivered: the core injects it again. */
+		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
+		return;
+	}
+	v->idt_info = vmcs_read(IDT_VECTORING_INFO_FIELD);
+	if (unlikely(v->idt_info & VECTORING_INFO_DELIVER_CODE_MASK))
+		v->idt_code = vmcs_read(IDT_VECTORING_ERROR_CODE);
+	if (v->reason == EXIT_REASON_EXCEPTION_NMI) {
+		v->intr_info = vmcs_read(VM_EXIT_INTR_INFO);
+		v->intr_code = vmcs_read(VM_EXIT_INTR_ERROR_CODE);
+	} else if (v->reason == EXIT_REASON_EPT_VIOLATION || v->reason == EXIT_REASON_EPT_MISCONFIG) {
+		v->gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS);
+	}
+	vmx_complete_events(vcpu);
+}
+
+static bool is_event(const struct vmx_vcpu *v, u32 type, u8 vector)
+{
+	return (v->intr_info & (INTR_INFO_VALID_MASK | INTR_INFO_INTR_TYPE_MASK |
+				INTR_INFO_VECTOR_MASK)) == (INTR_INFO_VALID_MASK | type | vector);
+}
+
+/* In the window. */
+static void run_vmcs(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	write_host(v);
+	vmcs_flush_tlb(v);
+	vmcs_write_dirty(v);
+	if (v->inject) {
+		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, v->inject);
+		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, v->inject_code);
+		v->inject = 0;
+	}
+	if (native_read_cr2() != vcpu->cr2)
+		native_write_cr2(vcpu->cr2);
+
+	if (unlikely(vmx_run(vcpu->regs, v->launched, this_cpu_read(x86_spec_ctrl_current)))) {
+		v->error = vmcs_read(VM_INSTRUCTION_ERROR);
+		v->reason = EXIT_VMFAIL;
+		vmcs_explain(v);
+		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
+		return;
+	}
+	vcpu->cr2 = native_read_cr2();
+	collect_exit(vcpu);
+	/* An entry that failed on the guest's state has not launched the VMCS. */
+	if (!(v->reason & VMX_EXIT_REASONS_FAILED_VMENTRY))
+		v->launched = true;
+}
+
+static void vmx_enter(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	u8 tpr;
+
+	v->intr_info = v->idt_info = 0;
+	v->reason = EXIT_PDPTE;
+	if (unlikely(v->pdpte_stale))
+		return;
+	prepare_guest(vcpu);
+	v->reason = EXIT_LOST;
+	if (unlikely(vmcs_open(v)))
+		return;
+	run_vmcs(vcpu);
+	vmcs_close(v);
+
+	/* The host's own: NMIs are blocked until it has been handed on. */
+	if (unlikely(is_event(v, INTR_TYPE_NMI_INTR, 2)))
+		hvx_host_nmi();
+	else if (unlikely(is_event(v, INTR_TYPE_HARD_EXCEPTION, 18) ||
+			  (u16)v->reason == EXIT_REASON_MCE_DURING_VMENTRY))
+		hvx_host_machine_check();
+	tpr = *(u32 *)(v->vapic + VAPIC_TPR) >> 4 & 0xf;
+	if (tpr != hvx_lapic_get_cr8(vcpu))
+		hvx_lapic_set_cr8(vcpu, tpr);
+}
+
+struct hvx_backend hvx_vmx = {
+	.name = "vmx",
+	.pte = &vmx_pte,
+	.setup = vmx_setup,
+	.teardown = vmx_free_cpus,
+	.enable_cpu = vmx_enable_cpu,
+	.disable_cpu = vmx_disable_cpu,
+	.share = vmx_share,
+	.vcpu_create = vmx_vcpu_create,
+	.vcpu_destroy = vmx_vcpu_destroy,
+	.vcpu_reset = vmx_vcpu_reset,
+	.load = vmx_load,
+	.put = vmx_put,
+	.flush_tlb = vmx_flush_tlb,
+	.irq_allowed = vmx_irq_allowed,
+	.nmi_allowed = vmx_nmi_allowed,
+	.inject_irq = vmx_inject_irq,
+	.inject_nmi = vmx_inject_nmi,
+	.inject_exception = vmx_inject_exception,
+	.request_irq_window = vmx_request_irq_window,
+	.request_nmi_window = vmx_request_nmi_window,
+	.set_tpr_threshold = vmx_set_tpr_threshold,
+	.enter = vmx_enter,
+	.handle_exit = vmx_handle_exit,
+	.handle_slow = vmx_handle_slow,
+		.get_sregs = vmx_get_sregs,
+	.set_sregs = vmx_set_sregs,
+	.get_cr = vmx_get_cr,
+	.get_efer = vmx_get_efer,
+	.set_efer = vmx_set_efer,
+	.set_cr4 = vmx_set_cr4,
+	.get_segment = vmx_get_segment,
+	.get_cpl = vmx_get_cpl,
+	.get_mode = vmx_get_mode,
+	.get_msr = vmx_get_msr,
+	.set_msr = vmx_set_msr,
+	.get_shadow = vmx_get_shadow,
+	.set_shadow = vmx_set_shadow,
+	.update_debug = vmx_update_debug,
+	.update_tsc = vmx_update_tsc,
+	.update_cpuid = vmx_update_cpuid,
+	.set_tsc_khz = vmx_set_tsc_khz,
+};

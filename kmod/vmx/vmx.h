@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The VT-x backend's own types. Intel SDM vol. 3, part "VMX".
+ *
+ * VMCS fields that hold guest state or controls are reached through a cache,
+ * vmx_get() and vmx_set(): the VMCS is the CPU's current one only in windows
+ * with interrupts off (vmcs.c), and what is set is written at the next entry.
+ */
+#ifndef _HVX_VMX_H
+#define _HVX_VMX_H
+
+#include <linux/list.h>
+#include <asm/processor-flags.h>
+#include <asm/vmx.h>
+#include "backend.h"
+
+/* Cached fields. Segments come first, four fields for each of HVX's 0..7. */
+enum vmx_field {
+	F_SELECTOR, F_LIMIT, F_RIGHTS, F_BASE,	/* + 4 * segment */
+	F_SEG_END = 32,
+	F_GDTR_BASE = F_SEG_END, F_GDTR_LIMIT, F_IDTR_BASE, F_IDTR_LIMIT,
+	F_CR0, F_CR3, F_CR4,
+	F_SYSENTER_CS, F_SYSENTER_ESP, F_SYSENTER_EIP,
+	F_PDPTE0, F_PDPTE1, F_PDPTE2, F_PDPTE3,
+	F_RSP, F_RIP, F_RFLAGS, F_INT_STATE, F_PENDING_DBG,
+	/* The CPU never changes those from here on: the cache always has them. */
+	F_OURS,
+	F_CR0_SHADOW = F_OURS, F_CR4_SHADOW, F_CR4_MASK, F_EFER, F_DR7,
+	F_PROC, F_PROC2, F_ENTRY, F_EXCEPTIONS, F_TSC_OFFSET, F_TSC_MULT, F_TPR_THRESHOLD,
+	F_NR
+};
+static_assert(F_NR <= 64);
+
+/* CR0 bits that exist. */
+#define VMX_CR0_BITS	((u64)(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET |	\
+			       X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD |	\
+			       X86_CR0_PG))
+/* CR0 bits that a guest does not change without an exit, see state.c. */
+#define VMX_CR0_MASK	((u64)(X86_CR0_CD | X86_CR0_NW | X86_CR0_NE | X86_CR0_PG))
+
+/* Segment access rights as in the VMCS. */
+#define VMX_AR_L		BIT(13)
+#define VMX_AR_DB		BIT(14)
+#define VMX_AR_UNUSABLE		BIT(16)
+
+/* Exit reasons of our own, beyond the CPU's. */
+#define EXIT_LOST	0x10000		/* VMX operation is gone from this CPU */
+#define EXIT_VMFAIL	0x10001		/* the entry failed with a VM-instruction error */
+#define EXIT_PDPTE	0x10002		/* the PAE root must be read first */
+
+struct vmx_vcpu {
+	void *vmcs;
+	u64 vmcs_pa;
+	void *vapic;			/* virtual-APIC page: the TPR only */
+	u8 *msr_bitmap;
+	u64 eptp;
+	u16 vpid;
+
+	int cpu;			/* where the VMCS is active, -1 nowhere; list's CPU */
+	struct list_head active;
+	bool launched;
+	int host_cpu;			/* whose values the host-state area holds, -1 none */
+	u64 host_cr3, host_cr4, host_fs_base;	/* in the host-state area */
+
+	u64 valid, dirty;		/* bits by enum vmx_field */
+	u64 val[F_NR];
+
+	bool flush_ept, flush_vpid;	/* at the next entry */
+	bool pdpte_stale;		/* CR3 was set without the CPU's loading the PDPTEs */
+	u32 inject, inject_code;	/* VM-entry interruption information */
+
+	/* The last exit. */
+	u32 reason, insn_len;
+	u32 intr_info, intr_code;
+	u32 idt_info, idt_code;
+	u64 qual, gpa;
+	u32 error;			/* VM-instruction error */
+
+	/* Guest MSRs that VM entry does not switch; host values while loaded. */
+	bool loaded;
+	u64 star, lstar, cstar, sfmask, kernel_gs_base;
+	u64 fs_base, host_kernel_gs_base, host_debugctl, host_tsc_aux;
+	u16 host_ds, host_es, host_fs, host_gs, host_ldt;
+	bool dr_loaded;
+	u64 host_dr[4];
+};
+
+/* What this CPU can do: control MSRs, settled at load. */
+struct vmx_caps {
+	u32 revision;
+	u32 pin, proc, proc2, exit, entry;	/* values for every guest */
+	u64 ept;				/* IA32_VMX_EPT_VPID_CAP */
+	u64 cr0_fixed0;				/* CR0 bits that must be 1 while a guest runs */
+	bool ept_ad;
+};
+
+extern struct vmx_caps vmx_caps;
+bool vmx_supports_proc2(u32 bit);	/* a secondary control that only some guests have set */
+
+static inline struct vmx_vcpu *to_vmx(struct hvx_vcpu *vcpu)
+{
+	return vcpu->backend;
+}
+
+/* VMREAD and VMWRITE: inside a window only. */
+static inline u64 vmcs_read(u32 field)
+{
+	u64 val;
+
+	asm volatile("vmread %1, %0" : "=rm" (val) : "r" ((u64)field) : "cc");
+	return val;
+}
+
+static inline bool vmcs_write(u32 field, u64 val)
+{
+	bool failed;
+
+	asm volatile("vmwrite %2, %1" : "=@ccbe" (failed) : "r" ((u64)field), "rm" (val));
+	return !failed;
+}
+
+/* vmcs.c */
+int vmx_setup_caps(void);		/* -ENODEV, and the log says what is missing */
+int vmx_alloc_cpus(void);
+void vmx_free_cpus(void);
+int vmx_enable_cpu(void);
+void vmx_disable_cpu(void);
+void vmx_share(bool other);
+int vmcs_open(struct vmx_vcpu *v);	/* interrupts off from open to close; -EIO: VMX is gone */
+void vmcs_close(struct vmx_vcpu *v);
+void vmcs_migrate(struct vmx_vcpu *v);	/* preemption off, interrupts on: from the CPU where it was */
+void vmcs_release(struct vmx_vcpu *v);	/* active nowhere; may sleep */
+void vmcs_flush_tlb(struct vmx_vcpu *v);	/* in a window: what flush_ept and flush_vpid ask for */
+void vmcs_write_dirty(struct vmx_vcpu *v);	/* in a window */
+void vmcs_explain(struct vmx_vcpu *v);		/* in a window, after a failed entry: log why */
+void vmcs_fetch(struct vmx_vcpu *v, enum vmx_field f);
+extern const u16 vmx_encoding[F_NR];
+
+static inline u64 vmx_get(struct vmx_vcpu *v, enum vmx_field f)
+{
+	if (unlikely(!(v->valid & BIT_ULL(f))))
+		vmcs_fetch(v, f);
+	return v->val[f];
+}
+
+static inline void vmx_set(struct vmx_vcpu *v, enum vmx_field f, u64 val)
+{
+	if (v->valid & BIT_ULL(f) && v->val[f] == val)
+		return;
+	v->val[f] = val;
+	v->valid |= BIT_ULL(f);
+	v->dirty |= BIT_ULL(f);
+}
+
+/* enter.S: 0 after an exit, 1 when VMLAUNCH or VMRESUME itself failed. */
+u32 vmx_run(u64 *regs, bool resume, u64 spec_ctrl);
+extern const char vmx_exit_point[];
+
+/* exits.c */
+enum hvx_cpu_mode vmx_get_mode(struct hvx_vcpu *vcpu);
+enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu);
+int vmx_handle_slow(struct hvx_vcpu *vcpu);
+void vmx_complete_events(struct hvx_vcpu *vcpu);
+
+/* state.c */
+extern const struct hvx_pte_ops vmx_pte;
+void vmx_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s);
+void vmx_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);
+u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr);
+void vmx_set_cr0(struct hvx_vcpu *vcpu, u64 val);
+void vmx_set_cr4(struct hvx_vcpu *vcpu, u64 val);
+u64 vmx_get_efer(struct hvx_vcpu *vcpu);
+void vmx_set_efer(struct hvx_vcpu *vcpu, u64 val);
+bool vmx_load_pdptes(struct hvx_vcpu *vcpu, bool can_sleep);
+void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
+int vmx_get_cpl(struct hvx_vcpu *vcpu);
+int vmx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val);
+int vmx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val);
+u8 vmx_get_shadow(struct hvx_vcpu *vcpu);
+void vmx_set_shadow(struct hvx_vcpu *vcpu, u8 shadow);
+void vmx_update_debug(struct hvx_vcpu *vcpu);
+
+#endif
