@@ -24,7 +24,7 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 
 /* 6.3: the flags of a vma are set by function. */
 #include <linux/mm.h>
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#if KERNEL_VERSION(6, 3, 0) <= LINUX_VERSION_CODE
 #define hvx_vm_flags_set(vma, flags)	vm_flags_set(vma, flags)
 #else
 #define hvx_vm_flags_set(vma, flags)	((vma)->vm_flags |= (flags))
@@ -47,14 +47,14 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 #endif
 
 /* 6.8: eventfd_signal() lost its count. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#if KERNEL_VERSION(6, 8, 0) <= LINUX_VERSION_CODE
 #define hvx_eventfd_signal(ctx)	eventfd_signal(ctx)
 #else
 #define hvx_eventfd_signal(ctx)	eventfd_signal(ctx, 1)
 #endif
 
 /* 6.13: hrtimer_setup(), which also takes the function; 6.15 made the field private. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#if KERNEL_VERSION(6, 13, 0) <= LINUX_VERSION_CODE
 #define hvx_hrtimer_setup(t, fn, clock, mode)	hrtimer_setup(t, fn, clock, mode)
 #else
 #define hvx_hrtimer_setup(t, fn, clock, mode) \
@@ -90,9 +90,9 @@ static struct syscore_ops name = { .suspend = suspend_fn, .resume = resume_fn }
  * 6.2: a page fault-in can be made to end at any signal; before, only at a
  * fatal one. 6.6: honouring NUMA hinting faults is asked for; before, implied.
  */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#if KERNEL_VERSION(6, 6, 0) <= LINUX_VERSION_CODE
 #define HVX_FOLL_FAULT (FOLL_INTERRUPTIBLE | FOLL_HONOR_NUMA_FAULT)
-#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#elif KERNEL_VERSION(6, 2, 0) <= LINUX_VERSION_CODE
 #define HVX_FOLL_FAULT FOLL_INTERRUPTIBLE
 #else
 #define HVX_FOLL_FAULT 0

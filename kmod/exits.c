@@ -79,22 +79,17 @@ enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64
 
 enum hvx_next hvx_exit_cpuid(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	u32 eax = vcpu->regs[0], ecx = vcpu->regs[1], ebx, edx;
-
 	vcpu->stats.exit_cpuid++;
-	hvx_cpuid(vcpu, &eax, &ebx, &ecx, &edx);
-	vcpu->regs[0] = eax;
-	vcpu->regs[3] = ebx;
-	vcpu->regs[1] = ecx;
-	vcpu->regs[2] = edx;
+	hvx_cpuid(vcpu);
 	hvx_skip(vcpu, vcpu->rip + len);
 	return HVX_REENTER;
 }
 
-static void msr_gp(struct hvx_vcpu *vcpu)
+static enum hvx_next msr_gp(struct hvx_vcpu *vcpu)
 {
 	vcpu->stats.msr_refused++;
 	hvx_inject_gp(vcpu);
+	return HVX_REENTER;
 }
 
 static __always_inline enum hvx_next do_msr(struct hvx_vcpu *vcpu, unsigned int len, bool write)
@@ -111,19 +106,18 @@ static __always_inline enum hvx_next do_msr(struct hvx_vcpu *vcpu, unsigned int 
 		trace_hvx_wrmsr(vcpu, index, val, r);
 	else
 		trace_hvx_rdmsr(vcpu, index, val, r);
-	if (likely(!r)) {
-		if (!write)
-			set_edx_eax(vcpu, val);
-		hvx_skip(vcpu, vcpu->rip + len);
-	} else if (r == HVX_MSR_TO_USER) {
+	if (unlikely(r == HVX_MSR_TO_USER)) {
 		vcpu->run->msr = (struct hvx_exit_msr) {
 			.index = index, .is_write = write, .data = val,
 		};
 		vcpu->complete_mov.is_write = write;
 		return ask_user(vcpu, HVX_EXIT_MSR, vcpu->rip + len);
-	} else {
-		msr_gp(vcpu);
 	}
+	if (unlikely(r))
+		return msr_gp(vcpu);
+	if (!write)
+		set_edx_eax(vcpu, val);
+	hvx_skip(vcpu, vcpu->rip + len);
 	return HVX_REENTER;
 }
 
@@ -357,8 +351,10 @@ void hvx_exit_complete(struct hvx_vcpu *vcpu)
 		mov_load(vcpu, &vcpu->complete_mov, READ_ONCE(run->mmio.data));
 		break;
 	case HVX_EXIT_MSR:
-		if (READ_ONCE(run->msr.error))
-			return msr_gp(vcpu);
+		if (READ_ONCE(run->msr.error)) {
+			msr_gp(vcpu);
+			return;
+		}
 		if (!vcpu->complete_mov.is_write)
 			set_edx_eax(vcpu, READ_ONCE(run->msr.data));
 		break;

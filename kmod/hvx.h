@@ -35,7 +35,6 @@
 #include "decode.h"
 
 #define hvx_err(fmt, ...)  pr_err("hvx: " fmt, ##__VA_ARGS__)
-#define hvx_warn(fmt, ...) pr_warn("hvx: " fmt, ##__VA_ARGS__)
 #define hvx_info(fmt, ...) pr_info("hvx: " fmt, ##__VA_ARGS__)
 
 struct hvx_vm;
@@ -60,12 +59,6 @@ enum hvx_req {
 	HVX_REQ_EOI,		/* a level-triggered EOI waits for userspace: HVX_EXIT_EOI */
 	HVX_REQ_TRIPLE,		/* triple fault: HVX_EXIT_SHUTDOWN */
 	HVX_REQ_STEP,		/* the debugger's step ended in an instruction that the module did: HVX_EXIT_DEBUG */
-};
-
-/* vcpu->mode: where the runner is, so that a kick costs an IPI only when needed. */
-enum hvx_mode {
-	HVX_OUTSIDE,		/* in userspace, sleeping, or handling an exit */
-	HVX_IN_GUEST,		/* between "interrupts off, requests checked" and VM exit */
 };
 
 /* ----------------------------------------------------------------- memory */
@@ -144,8 +137,7 @@ struct hvx_vm {
 	/* clock: pv.c */
 	s64 clock_offset;		/* guest kvmclock ns = host TSC in ns + offset; READ_ONCE */
 
-	struct hvx_msr_filter_tbl __rcu *msr_filter;	/* x86/msr.c */
-	void *backend;			/* the backend's VM part */
+	struct hvx_msr_range __rcu *msr_filter;	/* x86/msr.c; ends with flags 0 */
 	struct dentry *debugfs;
 };
 
@@ -169,20 +161,18 @@ struct hvx_vcpu {
 	struct mutex lock;
 	u32 id;				/* = APIC id at reset */
 	int cpu;			/* CPU last run on, -1 never */
-	enum hvx_mode mode;
+	bool in_guest;			/* from "interrupts off, requests checked" to VM exit: a kick needs an IPI */
 	unsigned long requests;		/* bits of enum hvx_req, atomic */
 	struct rcuwait wait;		/* runner sleeping in HLT */
 	struct hvx_run *run;		/* shared page(s): every read is hostile */
 	bool launched;			/* has run once: CPUID is frozen */
 
-	/* General registers. RSP, RIP, RFLAGS live here too while outside; the
-	 * backend loads them at entry and stores them at exit. */
-	u64 regs[16];
-	u64 rip, rflags;
+	union {				/* the backend loads them at entry and stores them at exit */
+		struct hvx_regs gpr;
+		struct { u64 regs[16], rip, rflags; };
+	};
 
-	u64 cr2, cr8;
-	u64 xcr0;
-	u64 apic_base;
+	u64 cr2, xcr0, apic_base;
 	u32 mp_state;			/* HVX_MP_* */
 	u8 sipi_vector;
 	struct hvx_pending ev;
@@ -195,7 +185,10 @@ struct hvx_vcpu {
 	/* debugger */
 	u32 debug_flags;
 	u64 debug_db[4], debug_dr7;
-	u64 db[4], dr6, dr7;		/* the guest's own */
+	union {				/* the guest's own */
+		struct hvx_debugregs dr;
+		struct { u64 db[4], dr6, dr7; };
+	};
 
 	/* FPU: x86/fpu.c */
 	void *xsave;			/* XSAVE area, 64-byte aligned */
@@ -203,16 +196,14 @@ struct hvx_vcpu {
 	bool fpu_loaded;		/* between hvx_fpu_load() and hvx_fpu_save() */
 
 	/* CPUID and MSRs: x86/ */
-	struct hvx_cpuid_entry *cpuid;	/* sorted; kvfree() */
+	struct hvx_cpuid_entry *cpuid;	/* ascending by leaf, subleaf; kvfree() */
 	unsigned int cpuid_count;
-	u16 cpuid_basic[32];		/* leaf -> index; bit 15: not a plain leaf; 0xffff: none */
-	u16 cpuid_ext[40];		/* the same from 0x80000000 */
-	u64 cr4_allowed;		/* from CPUID */
+	u64 caps;			/* from CPUID: HVX_CAP_*, low half 0x40000001 EAX */
+	u64 cr4_allowed;
 	u64 efer_allowed;
 	u64 xcr0_allowed;
 	u64 tsc_aux;
 	u64 pat;
-	u64 kept[48];			/* x86/msr.c: MTRRs and others that are kept without effect */
 	u64 tsc_offset;
 	u64 tsc_adjust;
 	u32 tsc_khz;
@@ -220,9 +211,8 @@ struct hvx_vcpu {
 	unsigned int phys_bits;		/* guest's MAXPHYADDR */
 
 	/* paravirtual: pv.c */
-	u32 pv_features;		/* CPUID 0x40000001 EAX */
 	struct hvx_pv {
-		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr, poll_control;
+		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr;
 		u32 clock_version;
 		bool eoi_set;		/* PV EOI flag is set in guest memory */
 		bool wall_pending;	/* the wall clock is to be written with HVX_REQ_CLOCK */
@@ -260,24 +250,13 @@ void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any c
 void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req);
 void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload);
 
-static inline void hvx_inject_gp(struct hvx_vcpu *vcpu)
-{
-	hvx_queue_exception(vcpu, 13, true, 0, 0);
-}
+#define hvx_inject_gp(vcpu)	hvx_queue_exception(vcpu, 13, true, 0, 0)
+#define hvx_inject_ud(vcpu)	hvx_queue_exception(vcpu, 6, false, 0, 0)
 
-static inline void hvx_inject_ud(struct hvx_vcpu *vcpu)
-{
-	hvx_queue_exception(vcpu, 6, false, 0, 0);
-}
-
-/* hvx_request(): after this, the vCPU's next entry sees the request. Any context. */
+/* After this, the vCPU's next entry sees the request. Any context; a full barrier, as set_bit() is. */
 static inline void hvx_request(struct hvx_vcpu *vcpu, enum hvx_req req)
 {
-	/* What it is about before the bit, the bit before the caller looks at vcpu->mode. */
-	smp_mb__before_atomic();
 	set_bit(req, &vcpu->requests);
-	/* As above. */
-	smp_mb__after_atomic();
 }
 
 static inline void hvx_request_kick(struct hvx_vcpu *vcpu, enum hvx_req req)
@@ -331,35 +310,38 @@ int hvx_write_guest_atomic(struct hvx_vm *vm, u64 gpa, const void *buf, size_t l
 int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep);
 
 /* x86/cpuid.c */
-int hvx_supported_cpuid(struct hvx_cpuid_entry *out, unsigned int room, unsigned int *count);
+/* vcpu->caps: features of the guest that mean something to more than the CPU. */
+#define HVX_CAP_X2APIC	BIT_ULL(32)
+#define HVX_CAP_RDTSCP	BIT_ULL(33)
+#define HVX_CAP_RDPID	BIT_ULL(34)
+#define HVX_CAP_INVPCID	BIT_ULL(35)
+void hvx_cpuid_limits(const struct hvx_vcpu *vcpu, u64 *cr4, u64 *efer, u64 *caps);	/* NULL: for any guest */
 int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigned int count); /* e: kvmalloc()ed, taken over on success; -EINVAL, -EBUSY */
 void hvx_cpuid_init(struct hvx_vcpu *vcpu);	/* no table yet: leaves read zero, every feature that hvx offers is allowed */
-void hvx_cpuid(struct hvx_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
-const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf);
+void hvx_cpuid(struct hvx_vcpu *vcpu);		/* EAX, ECX -> EAX..EDX */
+const struct hvx_cpuid_entry *hvx_cpuid_find(const struct hvx_vcpu *vcpu, u32 leaf);	/* subleaf 0; NULL: none */
 
 /* x86/msr.c: 0 done; 1 = #GP; HVX_MSR_TO_USER */
 #define HVX_MSR_TO_USER 2
 int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host);	/* host: ioctl, not guest */
 int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);
-void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* power-up values; INIT leaves MSRs alone */
+void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* once, for a new vCPU; INIT leaves MSRs alone */
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz);	/* 0: the host's; -EINVAL */
 bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr);	/* for the widest paging that the guest may use */
-int hvx_msr_list(u32 *out, unsigned int room, unsigned int *count);
 int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, unsigned int count);
 bool hvx_msr_filtered(struct hvx_vm *vm, u32 index, bool write);
 void hvx_msr_filter_free(struct hvx_vm *vm);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);		/* now */
 u64 hvx_guest_tsc(struct hvx_vcpu *vcpu, u64 host_tsc);
+u64 hvx_scale_tsc(const struct hvx_vcpu *vcpu, u64 host_tsc);	/* its rate, without its offset */
 void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val);
 
 /* x86/fpu.c */
 extern u64 hvx_xcr0_mask;	/* XCR0 bits that guests may have */
 extern u32 hvx_xsave_size;
 int hvx_fpu_setup(void);	/* module load */
-u32 hvx_xsave_area_size(u64 xcr0, bool compacted);	/* bytes, legacy area and header included */
-int hvx_fpu_create(struct hvx_vcpu *vcpu);
+int hvx_fpu_create(struct hvx_vcpu *vcpu);	/* in its power-up state */
 void hvx_fpu_free(struct hvx_vcpu *vcpu);
-void hvx_fpu_reset(struct hvx_vcpu *vcpu, bool init);
 /*
  * Preemption off until hvx_fpu_save(). From 6.16 on softirqs are off as well:
  * the run loop leaves when local_softirq_pending(). Interrupts on at both.
@@ -405,17 +387,15 @@ bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64
 bool hvx_irqfd_eoi(struct hvx_vcpu *vcpu, int vector);	/* true: a resample irqfd took the EOI */
 
 /* pv.c */
-int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* 0, 1; never sleeps */
-int hvx_pv_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val);
+int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* a row of x86/msr.c; never sleeps */
 int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret);	/* 0 done; 1 unknown; never sleeps */
 void hvx_pv_update_clock(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_update_steal(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_eoi_set(struct hvx_vcpu *vcpu);	/* before entry, preemption off */
-void hvx_pv_eoi_check(struct hvx_vcpu *vcpu);	/* after exit, preemption off */
+void hvx_pv_eoi_check(struct hvx_vcpu *vcpu);	/* after exit, pv.eoi_set, preemption off */
 void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu);	/* HVX_REQ_PV_EOI; may sleep; before events are looked at */
 int hvx_get_clock(struct hvx_vm *vm, struct hvx_clock *c);
 int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c);	/* also at VM creation, with zeroes */
-void hvx_pv_reset(struct hvx_vcpu *vcpu);
 
 /* state.c */
 #define HVX_MAX_STATE (sizeof(struct hvx_xsave_hdr) + 16384)	/* of any group, bytes */

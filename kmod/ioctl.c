@@ -25,7 +25,7 @@ static const struct file_operations fops[VCPU + 1];
 
 /* ------------------------------------------------------------- counters */
 
-#define NAME(counter)	#counter,
+#define NAME(counter)	#counter
 static const char *const counters[] = { HVX_STATS(NAME) };
 static_assert(sizeof(u64) * ARRAY_SIZE(counters) == offsetof(struct hvx_stats, reserved));
 
@@ -158,17 +158,11 @@ static int create_vcpu(struct hvx_vm *vm, unsigned int id)
 	return fd;
 }
 
-static int vm_release(struct inode *inode, struct file *file)
-{
-	vm_put(file->private_data);
-	return 0;
-}
-
-static int vcpu_release(struct inode *inode, struct file *file)
+static int release(struct inode *inode, struct file *file)
 {
 	struct hvx_vcpu *vcpu = file->private_data;
 
-	vm_put(vcpu->vm);
+	vm_put(file->f_op == &fops[VCPU] ? vcpu->vm : file->private_data);
 	return 0;
 }
 
@@ -198,7 +192,7 @@ struct row {
 #define ARRAY_IN	1
 #define ARRAY_OUT	2
 #define ZERO(type, field) \
-	(u32)GENMASK((offsetofend(struct type, field) - 1) / 4, offsetof(struct type, field) / 4)
+	((u32)GENMASK((offsetofend(struct type, field) - 1) / 4, offsetof(struct type, field) / 4))
 
 static const struct row rows[] = {
 	{ HVX_RUN, BIT(VCPU), VCPU },
@@ -214,8 +208,7 @@ static const struct row rows[] = {
 	  HVX_MAX_MSRS, ZERO(hvx_msrs, pad) },
 	{ HVX_SET_CPUID, BIT(VCPU), VCPU, ARRAY_IN, sizeof(struct hvx_cpuid_entry),
 	  HVX_MAX_CPUID, ZERO(hvx_cpuid, pad) },
-	{ HVX_SET_DEBUG, BIT(VCPU), VCPU,
-	  .zero = ZERO(hvx_debug, pad) | ZERO(hvx_debug, reserved) },
+	{ HVX_SET_DEBUG, BIT(VCPU), VCPU, .zero = ZERO(hvx_debug, pad) | ZERO(hvx_debug, reserved) },
 	{ HVX_GET_STATS, BIT(VM) | BIT(VCPU) },
 	/* These take the locks that they need themselves. */
 	{ HVX_SET_SLOT, BIT(VM), .zero = ZERO(hvx_slot, reserved) },
@@ -232,10 +225,6 @@ static const struct row rows[] = {
 	{ HVX_CREATE_VM, BIT(DEV),
 	  .zero = ZERO(hvx_create_vm, pad) | ZERO(hvx_create_vm, reserved) },
 	{ HVX_GET_INFO, BIT(DEV) },
-	{ HVX_GET_SUPPORTED_CPUID, BIT(DEV), DEV, ARRAY_OUT, sizeof(struct hvx_cpuid_entry),
-	  HVX_MAX_CPUID, ZERO(hvx_cpuid, pad) },
-	{ HVX_GET_MSR_LIST, BIT(DEV), DEV, ARRAY_OUT, sizeof(u32),
-	  HVX_MAX_MSRS, ZERO(hvx_msr_list, pad) },
 };
 
 /* One ioctl in progress. */
@@ -244,45 +233,36 @@ struct call {
 	struct hvx_vcpu *vcpu;
 	unsigned long arg;
 	void *array;		/* copy of the caller's; kvfree()d afterwards unless taken over */
-	union {
+	union {			/* copy of the argument structure */
 		u32 words[96];
-		struct { u32 count, pad; u64 ptr; } list;	/* all that point to an array */
-		struct hvx_info info;
-		struct hvx_cpuid cpuid;
-		struct hvx_msr_list msr_list;
-		struct hvx_create_vm create_vm;
-		struct hvx_slot slot;
-		struct hvx_dirty dirty;
-		struct hvx_msi msi;
-		struct hvx_irqfd irqfd;
-		struct hvx_ioeventfd ioeventfd;
-		struct hvx_msr_filter msr_filter;
-		struct hvx_clock clock;
-		struct hvx_state state;
-		struct hvx_msrs msrs;
-		struct hvx_debug debug;
-		struct hvx_stats stats;
+		struct { u32 count, unused; u64 ptr; } list;	/* all that point to an array */
 	};
 };
+/* HVX_GET_STATS is the largest. */
+static_assert(sizeof(struct hvx_stats) <= sizeof_field(struct call, words));
 
 static void get_info(struct hvx_info *info)
 {
+	u64 caps;
+
 	info->api_version = HVX_API_VERSION;
 	info->run_size = PAGE_SIZE;
-	info->features = hvx_backend->features | HVX_FEAT_DIRTY_RANGE | HVX_FEAT_SINGLE_STEP |
-			 HVX_FEAT_XSAVE;
+	info->features = hvx_backend->features | HVX_FEAT_DIRTY_RANGE | HVX_FEAT_SINGLE_STEP;
 	info->max_vcpus = HVX_MAX_VCPUS;
 	info->max_slots = HVX_MAX_SLOTS;
 	info->tsc_khz = tsc_khz;
 	info->phys_bits = hvx_mmu_phys_bits();
 	info->xcr0 = hvx_xcr0_mask;
 	info->xsave_size = hvx_xsave_size;
+	hvx_cpuid_limits(NULL, &info->cr4, &info->efer, &caps);
+	info->pv_features = (u32)caps;
 	strscpy(info->backend, hvx_backend->name, sizeof(info->backend));
 }
 
 static int set_cpuid(struct call *c)
 {
-	int r = c->cpuid.nent ? hvx_vcpu_set_cpuid(c->vcpu, c->array, c->cpuid.nent) : -EINVAL;
+	u32 n = c->list.count;
+	int r = n ? hvx_vcpu_set_cpuid(c->vcpu, c->array, n) : -EINVAL;
 
 	if (!r)
 		c->array = NULL;	/* the vCPU has it */
@@ -295,7 +275,7 @@ static int do_msrs(struct call *c, bool set)
 	struct hvx_msr_entry *e = c->array;
 	unsigned int i;
 
-	for (i = 0; i < c->msrs.count && !e[i].pad; i++)
+	for (i = 0; i < c->list.count && !e[i].pad; i++)
 		if (set ? hvx_set_msr(c->vcpu, e[i].index, e[i].value, true) :
 			  hvx_get_msr(c->vcpu, e[i].index, &e[i].value, true))
 			break;
@@ -325,43 +305,44 @@ static int set_debug(struct hvx_vcpu *vcpu, const struct hvx_debug *d)
 
 static long do_call(struct call *c, unsigned int cmd)
 {
+	struct hvx_vcpu *vcpu = c->vcpu;
+	struct hvx_vm *vm = c->vm;
+	void *buf = c->words;
+
 	switch (cmd) {
 	case HVX_GET_INFO:
-		get_info(&c->info);
+		get_info(buf);
 		return 0;
-	case HVX_GET_SUPPORTED_CPUID:
-		return hvx_supported_cpuid(c->array, c->cpuid.nent, &c->cpuid.nent);
-	case HVX_GET_MSR_LIST:
-		return hvx_msr_list(c->array, c->msr_list.count, &c->msr_list.count);
 	case HVX_CREATE_VM:
-		return create_vm(&c->create_vm);
+		return create_vm(buf);
 	case HVX_CREATE_VCPU:
-		return create_vcpu(c->vm, c->arg);
+		return create_vcpu(vm, c->arg);
 	case HVX_SET_SLOT:
-		return hvx_mmu_set_slot(c->vm, &c->slot);
+		return hvx_mmu_set_slot(vm, buf);
 	case HVX_GET_DIRTY:
-		return hvx_mmu_get_dirty(c->vm, &c->dirty);
+		return hvx_mmu_get_dirty(vm, buf);
 	case HVX_SIGNAL_MSI:
-		return hvx_deliver_msi(c->vm, c->msi.address, c->msi.data, NULL);
+		return hvx_deliver_msi(vm, ((struct hvx_msi *)buf)->address,
+				       ((struct hvx_msi *)buf)->data, NULL);
 	case HVX_IRQFD:
-		return hvx_irqfd(c->vm, &c->irqfd);
+		return hvx_irqfd(vm, buf);
 	case HVX_IOEVENTFD:
-		return hvx_ioeventfd(c->vm, &c->ioeventfd);
+		return hvx_ioeventfd(vm, buf);
 	case HVX_SET_MSR_FILTER:
-		return hvx_set_msr_filter(c->vm, c->array, c->msr_filter.count);
+		return hvx_set_msr_filter(vm, c->array, c->list.count);
 	case HVX_GET_CLOCK:
-		return hvx_get_clock(c->vm, &c->clock);
+		return hvx_get_clock(vm, buf);
 	case HVX_SET_CLOCK:
-		return hvx_set_clock(c->vm, &c->clock);
+		return hvx_set_clock(vm, buf);
 	case HVX_GET_STATS:
-		if (c->vcpu)
-			c->stats = c->vcpu->stats;
+		if (vcpu)
+			*(struct hvx_stats *)buf = vcpu->stats;
 		else
-			vm_stats(c->vm, &c->stats);
+			vm_stats(vm, buf);
 		return 0;
 	case HVX_GET_STATE:
 	case HVX_SET_STATE:
-		return hvx_state(c->vcpu, c->state.group, c->array, c->state.size,
+		return hvx_state(vcpu, ((struct hvx_state *)buf)->group, c->array, c->list.count,
 				 cmd == HVX_SET_STATE);
 	case HVX_GET_MSRS:
 	case HVX_SET_MSRS:
@@ -369,18 +350,17 @@ static long do_call(struct call *c, unsigned int cmd)
 	case HVX_SET_CPUID:
 		return set_cpuid(c);
 	case HVX_SET_DEBUG:
-		return set_debug(c->vcpu, &c->debug);
+		return set_debug(vcpu, buf);
 	case HVX_NMI:
-		atomic_add_unless(&c->vcpu->nmi_queued, 1, 2);
-		hvx_request_kick(c->vcpu, HVX_REQ_EVENT);
+		atomic_add_unless(&vcpu->nmi_queued, 1, 2);
+		hvx_request_kick(vcpu, HVX_REQ_EVENT);
 		return 0;
 	case HVX_KICK:
-		hvx_request_kick(c->vcpu, HVX_REQ_KICK);
+		hvx_request_kick(vcpu, HVX_REQ_KICK);
 		return 0;
 	case HVX_SET_EXTINT:
-		WRITE_ONCE(c->vcpu->extint_level, c->arg);
-		if (c->arg)
-			hvx_request_kick(c->vcpu, HVX_REQ_EVENT);
+		WRITE_ONCE(vcpu->extint_level, c->arg);
+		hvx_request_kick(vcpu, HVX_REQ_EVENT);
 		return 0;
 	}
 	return -ENOTTY;
@@ -413,8 +393,7 @@ static long array_call(struct call *c, const struct row *row)
 		return -ENOMEM;
 	if (!(row->array & ARRAY_IN) || !copy_from_user(c->array, ptr, room * row->elem))
 		r = locked_call(c, row);
-	if (r >= 0 && row->array & ARRAY_OUT &&
-	    copy_to_user(ptr, c->array, min(room, c->list.count) * row->elem))
+	if (r >= 0 && row->array & ARRAY_OUT && copy_to_user(ptr, c->array, room * row->elem))
 		r = -EFAULT;
 	kvfree(c->array);
 	return r;
@@ -448,33 +427,16 @@ static long hvx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		if (row->zero & BIT(i) && c.words[i])
 			return -EINVAL;
 	r = row->array ? array_call(&c, row) : locked_call(&c, row);
-	/* E2BIG tells the caller how much room it needs. */
-	if (_IOC_DIR(cmd) & _IOC_READ && (r >= 0 || r == -E2BIG) &&
-	    copy_to_user((void __user *)arg, c.words, size))
+	if (_IOC_DIR(cmd) & _IOC_READ && r >= 0 && copy_to_user((void __user *)arg, c.words, size))
 		return -EFAULT;
 	return r;
 }
 
-/* HVX_GET_STATS is the largest. */
-static_assert(sizeof(struct hvx_stats) <= sizeof_field(struct call, words));
-static_assert(sizeof(struct hvx_stats) >= sizeof(struct hvx_info));
-
 static const struct file_operations fops[] = {
-	[DEV] = {
-		.owner = THIS_MODULE,
-		.unlocked_ioctl = hvx_ioctl,
-	},
-	[VM] = {
-		.owner = THIS_MODULE,
-		.unlocked_ioctl = hvx_ioctl,
-		.release = vm_release,
-	},
-	[VCPU] = {
-		.owner = THIS_MODULE,
-		.unlocked_ioctl = hvx_ioctl,
-		.mmap = vcpu_mmap,
-		.release = vcpu_release,
-	},
+	[DEV] = { .owner = THIS_MODULE, .unlocked_ioctl = hvx_ioctl },
+	[VM] = { .owner = THIS_MODULE, .unlocked_ioctl = hvx_ioctl, .release = release },
+	[VCPU] = { .owner = THIS_MODULE, .unlocked_ioctl = hvx_ioctl, .release = release,
+		   .mmap = vcpu_mmap },
 };
 
 struct miscdevice hvx_misc = {

@@ -2,8 +2,12 @@
 /*
  * KVM's documented paravirtual interface (Documentation/virt/kvm/x86/: msr.rst,
  * cpuid.rst, hypercalls.rst): clock, steal time, EOI, hypercalls. A feature
- * exists for the guest where its bit of CPUID 0x40000001 EAX is set.
+ * exists for the guest where its bit of CPUID 0x40000001 EAX is set: vcpu->caps.
+ *
+ * Each of the guest's areas is the MSR by which it was registered: address and
+ * enable bit in vcpu->pv, rows in x86/msr.c, hvx_pv_set_msr() below.
  */
+#include <linux/clocksource.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/sched.h>
@@ -16,7 +20,7 @@
 
 static bool has_feature(struct hvx_vcpu *vcpu, unsigned int bit)
 {
-	return vcpu->pv_features & BIT(bit);
+	return vcpu->caps & BIT_ULL(bit);
 }
 
 /* ------------------------------------------------------------------- clock */
@@ -31,39 +35,29 @@ struct tsc_scale {
 	s8 shift;
 };
 
-/* ns = (tsc << shift) * mul / 2^32, with mul as large as it can be. */
+/* ns = (tsc << shift) * mul / 2^32 */
 static struct tsc_scale tsc_scale(u32 khz)
 {
-	u64 hz = max(khz, 1000U) * 1000ULL, ns = NSEC_PER_SEC;
-	struct tsc_scale s = { .shift = 0 };
+	struct tsc_scale s;
+	u32 shift;
 
-	for (; ns >= hz; hz <<= 1)
-		s.shift++;
-	for (; ns * 2 < hz; ns <<= 1)
-		s.shift--;
-	s.mul = mul_u64_u64_div_u64(ns, 1ULL << 32, hz);
+	clocks_calc_mult_shift(&s.mul, &shift, max(khz, 1000U), NSEC_PER_MSEC, 0);
+	s.shift = 32 - shift;
 	return s;
-}
-
-static u64 scale_tsc(struct tsc_scale s, u64 tsc)
-{
-	tsc = s.shift < 0 ? tsc >> -s.shift : tsc << s.shift;
-	return mul_u64_u32_shr(tsc, s.mul, 32);
 }
 
 /* The VM's clock without its offset, at a host TSC: by the rate of its first vCPU. */
 static u64 raw_ns(struct hvx_vm *vm, u64 host_tsc)
 {
-	struct hvx_vcpu *vcpu;
+	struct hvx_vcpu *vcpu = NULL;
+	struct tsc_scale s;
 	unsigned int i;
 
-	hvx_for_each_vcpu(i, vcpu, vm) {
-		u64 ratio = READ_ONCE(vcpu->tsc_ratio);
-
-		return scale_tsc(tsc_scale(READ_ONCE(vcpu->tsc_khz) ?: tsc_khz),
-				 ratio ? mul_u64_u64_shr(host_tsc, ratio, 32) : host_tsc);
-	}
-	return scale_tsc(tsc_scale(tsc_khz), host_tsc);
+	hvx_for_each_vcpu(i, vcpu, vm)
+		break;
+	s = tsc_scale(vcpu ? READ_ONCE(vcpu->tsc_khz) : tsc_khz);
+	return mul_u64_u32_shr((vcpu ? hvx_scale_tsc(vcpu, host_tsc) : host_tsc) << s.shift,
+			       s.mul, 32);
 }
 
 int hvx_get_clock(struct hvx_vm *vm, struct hvx_clock *c)
@@ -125,7 +119,7 @@ static void write_wall_clock(struct hvx_vcpu *vcpu)
 
 void hvx_pv_update_clock(struct hvx_vcpu *vcpu)
 {
-	struct tsc_scale s = tsc_scale(vcpu->tsc_khz ?: tsc_khz);
+	struct tsc_scale s = tsc_scale(vcpu->tsc_khz);
 	struct pvclock_vcpu_time_info t = {
 		.tsc_timestamp = hvx_guest_tsc(vcpu, 0),
 		.system_time = READ_ONCE(vcpu->vm->clock_offset),
@@ -202,122 +196,77 @@ void hvx_pv_eoi_set(struct hvx_vcpu *vcpu)
 		vcpu->pv.eoi_set = flag;
 }
 
-void hvx_pv_eoi_check(struct hvx_vcpu *vcpu)
-{
-	u8 flag;
-
-	if (likely(!vcpu->pv.eoi_set))
-		return;
-	if (hvx_read_guest_atomic(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag))) {
-		hvx_request(vcpu, HVX_REQ_PV_EOI);
-		return;
-	}
-	if (!(flag & KVM_PV_EOI_MASK)) {
-		vcpu->pv.eoi_set = false;
-		hvx_apic_eoi(&vcpu->lapic->apic);
-	}
-}
-
-/* Afterwards the byte is clear and the APIC knows of the EOI if there was one. */
-static void eoi_settle(struct hvx_vcpu *vcpu, bool atomic)
+/*
+ * Tell the APIC of an EOI that the guest made by the byte. Without `keep` the
+ * byte is clear afterwards. False: not without sleeping.
+ */
+static bool eoi_take(struct hvx_vcpu *vcpu, bool atomic, bool keep)
 {
 	struct hvx_vm *vm = vcpu->vm;
 	u64 gpa = eoi_gpa(vcpu);
 	u8 flag;
 
-	if (!vcpu->pv.eoi_set)
-		return;
-	vcpu->pv.eoi_set = false;
 	if (atomic ? hvx_read_guest_atomic(vm, gpa, &flag, 1) : hvx_read_guest(vm, gpa, &flag, 1))
-		return;
+		return false;
 	if (!(flag & KVM_PV_EOI_MASK)) {
 		hvx_apic_eoi(&vcpu->lapic->apic);
-		return;
+	} else if (keep) {
+		return true;
+	} else {
+		flag = 0;
+		if (atomic)
+			hvx_write_guest_atomic(vm, gpa, &flag, 1);
+		else
+			hvx_write_guest(vm, gpa, &flag, 1);
 	}
-	flag = 0;
-	if (atomic)
-		hvx_write_guest_atomic(vm, gpa, &flag, 1);
-	else
-		hvx_write_guest(vm, gpa, &flag, 1);
+	vcpu->pv.eoi_set = false;
+	return true;
+}
+
+void hvx_pv_eoi_check(struct hvx_vcpu *vcpu)
+{
+	if (!eoi_take(vcpu, true, true))
+		hvx_request(vcpu, HVX_REQ_PV_EOI);
 }
 
 void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu)
 {
-	eoi_settle(vcpu, false);
+	if (vcpu->pv.eoi_set)
+		eoi_take(vcpu, false, false);
+	vcpu->pv.eoi_set = false;
 }
 
-/* -------------------------------------------------------------------- MSRs */
-
-/* Where and when an MSR exists, and its reserved bits. */
-static const struct pv_msr {
-	u32 index;
-	u8 feature;
-	u8 offset;		/* of its u64 in vcpu->pv */
-	u64 reserved;
-} pv_msrs[] = {
-#define PV_MSR(index, feature, field, reserved) \
-	{ index, feature, offsetof(struct hvx_pv, field), reserved }
-	PV_MSR(MSR_KVM_WALL_CLOCK, KVM_FEATURE_CLOCKSOURCE, wall_clock_msr, 3),
-	PV_MSR(MSR_KVM_WALL_CLOCK_NEW, KVM_FEATURE_CLOCKSOURCE2, wall_clock_msr, 3),
-	PV_MSR(MSR_KVM_SYSTEM_TIME, KVM_FEATURE_CLOCKSOURCE, system_time_msr, 2),
-	PV_MSR(MSR_KVM_SYSTEM_TIME_NEW, KVM_FEATURE_CLOCKSOURCE2, system_time_msr, 2),
-	PV_MSR(MSR_KVM_STEAL_TIME, KVM_FEATURE_STEAL_TIME, steal_msr, KVM_STEAL_RESERVED_MASK),
-	PV_MSR(MSR_KVM_PV_EOI_EN, KVM_FEATURE_PV_EOI, eoi_msr, 2),
-	PV_MSR(MSR_KVM_POLL_CONTROL, KVM_FEATURE_POLL_CONTROL, poll_control, ~1ULL),
-};
-
-static const struct pv_msr *pv_msr(u32 index)
-{
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(pv_msrs); i++)
-		if (pv_msrs[i].index == index)
-			return &pv_msrs[i];
-	return NULL;
-}
+/* ------------------------------------------------------------ registration */
 
 int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 {
-	const struct pv_msr *m = pv_msr(index);
+	struct hvx_pv *pv = &vcpu->pv;
 
-	if (!m || val & m->reserved)
-		return 1;
-	/* A saved list names MSRs that this guest may lack: zero is what they hold. */
-	if (!has_feature(vcpu, m->feature))
-		return host && !val ? 0 : 1;
-
-	if (index == MSR_KVM_PV_EOI_EN)
-		eoi_settle(vcpu, true);
-	*(u64 *)((void *)&vcpu->pv + m->offset) = val;
-	switch (m->offset) {
-	case offsetof(struct hvx_pv, wall_clock_msr):
-		vcpu->pv.wall_pending = !host;
-		fallthrough;
-	case offsetof(struct hvx_pv, system_time_msr):
+	switch (index) {
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_WALL_CLOCK_NEW:
+		pv->wall_clock_msr = val;
+		pv->wall_pending = !host;
 		hvx_request(vcpu, HVX_REQ_CLOCK);
 		break;
-	case offsetof(struct hvx_pv, steal_msr):
-		vcpu->pv.steal_last = STEAL_UNKNOWN;
+	case MSR_KVM_SYSTEM_TIME:
+	case MSR_KVM_SYSTEM_TIME_NEW:
+		pv->system_time_msr = val;
+		hvx_request(vcpu, HVX_REQ_CLOCK);
+		break;
+	case MSR_KVM_STEAL_TIME:
+		pv->steal_msr = val;
+		pv->steal_last = STEAL_UNKNOWN;
 		hvx_request(vcpu, HVX_REQ_STEAL);
+		break;
+	case MSR_KVM_PV_EOI_EN:
+		if (pv->eoi_set)
+			eoi_take(vcpu, true, false);
+		pv->eoi_set = false;
+		pv->eoi_msr = val;
 		break;
 	}
 	return 0;
-}
-
-int hvx_pv_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val)
-{
-	const struct pv_msr *m = pv_msr(index);
-
-	if (!m)
-		return 1;
-	*val = *(u64 *)((void *)&vcpu->pv + m->offset);
-	return 0;
-}
-
-void hvx_pv_reset(struct hvx_vcpu *vcpu)
-{
-	memset(&vcpu->pv, 0, sizeof(vcpu->pv));
-	vcpu->pv.poll_control = 1;
 }
 
 /* -------------------------------------------------------------- hypercalls */
@@ -327,10 +276,8 @@ int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 	struct hvx_vcpu *target;
 
 	*ret = 0;
-	if (nr == KVM_HC_VAPIC_POLL_IRQ && vcpu->pv_features)
+	if (nr == KVM_HC_VAPIC_POLL_IRQ && (u32)vcpu->caps)
 		return 0;	/* the exit is all that is wanted */
-	if (nr == KVM_HC_SCHED_YIELD && has_feature(vcpu, KVM_FEATURE_PV_SCHED_YIELD))
-		return 0;	/* a hint: the exit itself lets the host's scheduler act */
 	if (nr == KVM_HC_SEND_IPI && has_feature(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
 		*ret = hvx_pv_send_ipi(vcpu, args[0], args[1], args[2], args[3],
 				       hvx_vcpu_mode(vcpu) == HVX_MODE_64);

@@ -14,9 +14,7 @@
 #include "backend.h"
 
 #define FLAGS_MBZ	(~0x3f7fd7ULL)	/* reserved, but for bit 1, which reads as 1 */
-#define CR0_BITS	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET |	\
-			 X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD |	\
-			 X86_CR0_PG)
+#define CR0_BITS	0xe005003fULL	/* PG CD NW AM WP NE ET TS EM MP PE */
 #define SEG_ATTR_BITS	0x1fff
 #define DR6_FIXED	0xffff0ff0ULL
 #define DR6_BITS	0xe00fULL	/* B0-B3, BD, BS, BT */
@@ -25,18 +23,6 @@
 /* Vectors that push an error code (SDM vol. 3 table 6-1). */
 #define CODE_VECTORS	(BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(21))
 
-/* regs[], rip and rflags of a vCPU lie as in struct hvx_regs. */
-static_assert(offsetof(struct hvx_vcpu, rip) - offsetof(struct hvx_vcpu, regs) ==
-	      offsetof(struct hvx_regs, rip));
-static_assert(offsetof(struct hvx_vcpu, rflags) - offsetof(struct hvx_vcpu, regs) ==
-	      offsetof(struct hvx_regs, rflags));
-static_assert(sizeof(struct hvx_regs) == 18 * 8);
-
-static struct hvx_regs *regs_of(struct hvx_vcpu *vcpu)
-{
-	return (struct hvx_regs *)vcpu->regs;
-}
-
 static bool zero(const void *p, size_t n)
 {
 	return !memchr_inv(p, 0, n);
@@ -44,7 +30,7 @@ static bool zero(const void *p, size_t n)
 
 static void get_regs(struct hvx_vcpu *vcpu, void *buf)
 {
-	*(struct hvx_regs *)buf = *regs_of(vcpu);
+	*(struct hvx_regs *)buf = vcpu->gpr;
 }
 
 static int set_regs(struct hvx_vcpu *vcpu, const void *buf)
@@ -53,7 +39,7 @@ static int set_regs(struct hvx_vcpu *vcpu, const void *buf)
 
 	if ((r->rflags & FLAGS_MBZ) || !hvx_canonical(vcpu, r->rip))
 		return -EINVAL;
-	*regs_of(vcpu) = *r;
+	vcpu->gpr = *r;
 	vcpu->rflags |= X86_EFLAGS_FIXED;
 	return 0;
 }
@@ -64,10 +50,8 @@ static void get_sregs(struct hvx_vcpu *vcpu, void *buf)
 
 	memset(s, 0, sizeof(*s));
 	hvx_backend->get_sregs(vcpu, s);
-	s->cr2 = vcpu->cr2;
 	s->cr8 = hvx_lapic_get_cr8(vcpu);
 	s->apic_base = vcpu->apic_base;
-	s->cpl = hvx_backend->get_cpl(vcpu);
 }
 
 static bool cr_ok(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
@@ -125,7 +109,6 @@ static int set_sregs(struct hvx_vcpu *vcpu, const void *buf)
 		return -EINVAL;
 	fixed.cr0 |= X86_CR0_ET;
 	hvx_backend->set_sregs(vcpu, &fixed);
-	vcpu->cr2 = s->cr2;
 	hvx_lapic_set_cr8(vcpu, s->cr8);
 	return 0;
 }
@@ -200,10 +183,7 @@ static int set_events(struct hvx_vcpu *vcpu, const void *buf)
 
 static void get_debugregs(struct hvx_vcpu *vcpu, void *buf)
 {
-	*(struct hvx_debugregs *)buf = (struct hvx_debugregs) {
-		.db = { vcpu->db[0], vcpu->db[1], vcpu->db[2], vcpu->db[3] },
-		.dr6 = vcpu->dr6, .dr7 = vcpu->dr7,
-	};
+	*(struct hvx_debugregs *)buf = vcpu->dr;
 }
 
 static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
@@ -212,9 +192,9 @@ static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
 
 	if (d->dr6 >> 32 || d->dr7 & DR7_MBZ || !zero(d->reserved, sizeof(d->reserved)))
 		return -EINVAL;
-	memcpy(vcpu->db, d->db, sizeof(vcpu->db));
+	vcpu->dr = *d;
 	vcpu->dr6 = (d->dr6 & DR6_BITS) | DR6_FIXED;
-	vcpu->dr7 = d->dr7 | DR7_FIXED;
+	vcpu->dr7 |= DR7_FIXED;
 	hvx_backend->update_debug(vcpu);
 	return 0;
 }
@@ -263,10 +243,12 @@ static const struct group {
 	void (*get)(struct hvx_vcpu *vcpu, void *buf);
 	int (*set)(struct hvx_vcpu *vcpu, const void *buf);	/* 0 or -EINVAL */
 } groups[HVX_STATE_NR] = {
-#define RUN(field) sizeof(struct hvx_##field), offsetof(struct hvx_run, field)
-	[HVX_STATE_REGS] = { RUN(regs), get_regs, set_regs },
-	[HVX_STATE_SREGS] = { RUN(sregs), get_sregs, set_sregs },
-	[HVX_STATE_EVENTS] = { RUN(events), get_events, set_events },
+	[HVX_STATE_REGS] = { sizeof(struct hvx_regs), offsetof(struct hvx_run, regs),
+			     get_regs, set_regs },
+	[HVX_STATE_SREGS] = { sizeof(struct hvx_sregs), offsetof(struct hvx_run, sregs),
+			      get_sregs, set_sregs },
+	[HVX_STATE_EVENTS] = { sizeof(struct hvx_events), offsetof(struct hvx_run, events),
+			       get_events, set_events },
 	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), 0, get_debugregs, set_debugregs },
 	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), 0, hvx_fpu_get, hvx_fpu_set },
 	[HVX_STATE_LAPIC] = { sizeof(struct hvx_lapic_state), 0, hvx_lapic_get, hvx_lapic_set },
@@ -337,26 +319,21 @@ static const struct hvx_sregs reset_sregs = {
 void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 {
 	const u64 cache = X86_CR0_CD | X86_CR0_NW;
-	const struct hvx_cpuid_entry *sig = hvx_cpuid_find(vcpu, 1, 0);
+	const struct hvx_cpuid_entry *sig = hvx_cpuid_find(vcpu, 1);
 	struct hvx_sregs s = reset_sregs;
 
 	s.cr0 |= init ? hvx_backend->get_cr(vcpu, 0) & cache : cache;
-	memset(regs_of(vcpu), 0, sizeof(struct hvx_regs));
-	vcpu->regs[2] = sig ? sig->eax : 0;
-	vcpu->rip = 0xfff0;
-	vcpu->rflags = X86_EFLAGS_FIXED;
-	vcpu->cr2 = 0;
-	memset(vcpu->db, 0, sizeof(vcpu->db));
-	vcpu->dr6 = DR6_FIXED;
-	vcpu->dr7 = DR7_FIXED;
-	memset(&vcpu->ev, 0, sizeof(vcpu->ev));
+	vcpu->gpr = (struct hvx_regs) {
+		.rdx = sig ? sig->eax : 0, .rip = 0xfff0, .rflags = X86_EFLAGS_FIXED,
+	};
+	vcpu->dr = (struct hvx_debugregs) { .dr6 = DR6_FIXED, .dr7 = DR7_FIXED };
+	vcpu->ev = (struct hvx_pending) {};
 	atomic_set(&vcpu->nmi_queued, 0);
 	vcpu->extint_vector = -1;
 	vcpu->complete = HVX_EXIT_NONE;
 
 	hvx_lapic_reset(vcpu, init);
-	hvx_pv_reset(vcpu);
-	hvx_fpu_reset(vcpu, init);
+	memset(&vcpu->pv, 0, sizeof(vcpu->pv));
 	hvx_backend->vcpu_reset(vcpu, init);
 	hvx_backend->set_sregs(vcpu, &s);
 	hvx_backend->set_shadow(vcpu, 0);

@@ -25,13 +25,9 @@ struct kmem_cache *hvx_vcpu_cache;
 /* Wake the runner from HLT, or make it leave the guest so that it sees its requests. */
 void hvx_kick(struct hvx_vcpu *vcpu)
 {
-	int cpu, me;
+	int me = get_cpu(), cpu = READ_ONCE(vcpu->cpu);
 
-	if (rcuwait_wake_up(&vcpu->wait))
-		return;
-	me = get_cpu();
-	cpu = READ_ONCE(vcpu->cpu);
-	if (cpu != me && cpu >= 0 && READ_ONCE(vcpu->mode) == HVX_IN_GUEST && cpu_online(cpu))
+	if (!rcuwait_wake_up(&vcpu->wait) && READ_ONCE(vcpu->in_guest) && cpu != me)
 		smp_send_reschedule(cpu);
 	put_cpu();
 }
@@ -54,21 +50,18 @@ void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req)
 	hvx_for_each_vcpu(i, vcpu, vm) {
 		hvx_request(vcpu, req);
 		cpu = READ_ONCE(vcpu->cpu);
-		if (READ_ONCE(vcpu->mode) == HVX_IN_GUEST && cpu >= 0)
+		if (READ_ONCE(vcpu->in_guest))
 			__cpumask_set_cpu(cpu, &vm->kick_mask);
 	}
-	/* It leaves out this CPU, which is not in a guest. */
+	/* This leaves out this CPU, which is not in a guest. */
 	if (!cpumask_empty(&vm->kick_mask))
 		smp_call_function_many(&vm->kick_mask, ack_ipi, NULL, true);
 }
 
 /* ---------------------------------------------------------------- events */
 
-/* SDM vol. 3 table "Interrupt and Exception Classes": do two of these make #DF? */
-static bool contributory(u8 vector)
-{
-	return vector == 0 || (vector >= 10 && vector <= 13);
-}
+/* SDM vol. 3 table "Interrupt and Exception Classes": two of these make #DF. */
+#define CONTRIBUTORY (BIT(0) | BIT(10) | BIT(11) | BIT(12) | BIT(13))
 
 /*
  * Queue an exception for the next entry, with the rules of SDM vol. 3 table
@@ -85,8 +78,8 @@ void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 co
 			hvx_request(vcpu, HVX_REQ_TRIPLE);
 			return;
 		}
-		if ((contributory(first) && contributory(vector)) ||
-		    (first == 14 && (contributory(vector) || vector == 14))) {
+		if ((CONTRIBUTORY & BIT(first) && CONTRIBUTORY & BIT(vector)) ||
+		    (first == 14 && (CONTRIBUTORY | BIT(14)) & BIT(vector))) {
 			vector = 8;
 			has_code = true;
 			code = 0;
@@ -117,6 +110,7 @@ static void inject_exception(struct hvx_vcpu *vcpu)
 	else if (ev->exc_vector == 1)
 		vcpu->dr6 |= ev->exc_payload;
 	vcpu->stats.inj_exception++;
+	trace_hvx_inject(vcpu, 2, ev->exc_vector, ev->exc_code);
 	hvx_backend->inject_exception(vcpu);
 }
 
@@ -134,6 +128,7 @@ static bool inject_nmi(struct hvx_vcpu *vcpu, bool busy)
 		ev->nmi_injected = true;
 		ev->nmi_masked = true;
 		vcpu->stats.inj_nmi++;
+		trace_hvx_inject(vcpu, 1, 2, 0);
 		hvx_backend->inject_nmi(vcpu);
 	}
 	if (ev->nmi_pending_taken)
@@ -214,8 +209,8 @@ static bool has_work(struct hvx_vcpu *vcpu)
 		return true;
 	if (vcpu->mp_state != HVX_MP_HALTED)
 		return vcpu->mp_state == HVX_MP_RUNNABLE;
-	if (atomic_read(&vcpu->nmi_queued) || ev->nmi_pending_taken)
-		return !ev->nmi_masked;
+	if ((atomic_read(&vcpu->nmi_queued) || ev->nmi_pending_taken) && !ev->nmi_masked)
+		return true;
 	if (ev->exc_pending || ev->exc_injected || ev->irq_injected || ev->nmi_injected ||
 	    READ_ONCE(vcpu->pv.unhalted))
 		return true;
@@ -263,17 +258,17 @@ static int run_guest(struct hvx_vcpu *vcpu)
 	be->load(vcpu);
 	do {
 		local_irq_disable();
-		WRITE_ONCE(vcpu->mode, HVX_IN_GUEST);
-		/* Pairs with hvx_request() before hvx_kick(): we see the request, or they the mode. */
+		WRITE_ONCE(vcpu->in_guest, true);
+		/* Pairs with hvx_request() before hvx_kick(): we see the request, or they see us. */
 		smp_mb();
 		if (unlikely(READ_ONCE(vcpu->requests) || host_wants())) {
-			WRITE_ONCE(vcpu->mode, HVX_OUTSIDE);
+			WRITE_ONCE(vcpu->in_guest, false);
 			local_irq_enable();
 			next = host_wants() || !serve_fast(vcpu) ? HVX_LEAVE : HVX_REENTER;
 			continue;
 		}
 		if (unlikely(!inject_events(vcpu))) {
-			WRITE_ONCE(vcpu->mode, HVX_OUTSIDE);
+			WRITE_ONCE(vcpu->in_guest, false);
 			local_irq_enable();
 			next = hvx_exit_to_user(vcpu, HVX_EXIT_INTR_WINDOW);
 			break;
@@ -281,7 +276,7 @@ static int run_guest(struct hvx_vcpu *vcpu)
 		if (trace_hvx_entry_enabled())
 			trace_hvx_entry(vcpu, vcpu->rflags, vcpu->cr2, vcpu->cpu);
 		be->enter(vcpu);
-		WRITE_ONCE(vcpu->mode, HVX_OUTSIDE);
+		WRITE_ONCE(vcpu->in_guest, false);
 		vcpu->stats.exits++;
 		local_irq_enable();
 

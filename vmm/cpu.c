@@ -439,6 +439,15 @@ struct cpu_policy *cpu_policy_new(const struct domain *dom, const struct hvx_inf
 	return p;
 }
 
+static int by_leaf(const void *a, const void *b)
+{
+	const struct hvx_cpuid_entry *x = a, *y = b;
+
+	if (x->leaf != y->leaf)
+		return x->leaf < y->leaf ? -1 : 1;
+	return x->subleaf < y->subleaf ? -1 : x->subleaf > y->subleaf;
+}
+
 unsigned int cpu_policy_table(const struct cpu_policy *p, unsigned int apic_id,
 			      struct hvx_cpuid_entry *out)
 {
@@ -463,5 +472,6 @@ unsigned int cpu_policy_table(const struct cpu_policy *p, unsigned int apic_id,
 			break;
 		}
 	}
+	qsort(out, p->nr, sizeof(*out), by_leaf);
 	return p->nr;
 }

@@ -29,12 +29,18 @@ int cpu_topology_init(struct cpu_topology *topo, const struct domain *dom);
 unsigned int cpu_apic_id(const struct cpu_topology *topo, unsigned int index);
 
 /*
+ * What this host's CPU and the module can do together: HVX_MAX_CPUID entries of
+ * room, returns the count. Topology and APIC ids are left to the policy.
+ */
+unsigned int cpu_host_table(const struct hvx_info *info, struct hvx_cpuid_entry *out);
+
+/*
  * The policy from the table of the supported (nr_host entries). Pure: reads the
  * domain only. NULL after a message; free() it.
  */
 struct cpu_policy *cpu_policy_new(const struct domain *dom, const struct hvx_info *info,
 				  const struct hvx_cpuid_entry *host, unsigned int nr_host);
-/* The table for one vCPU: its APIC id filled in where CPUID shows it. Returns the count. */
+/* The table for one vCPU: its APIC id filled in where CPUID shows it; sorted. Returns the count. */
 unsigned int cpu_policy_table(const struct cpu_policy *p, unsigned int apic_id,
 			      struct hvx_cpuid_entry *out);
 

@@ -60,22 +60,6 @@ void hv_close(struct hv *hv)
 	hv->vm_fd = hv->dev_fd = -1;
 }
 
-int hv_supported_cpuid(struct hv *hv, struct hvx_cpuid_entry *e, unsigned int room)
-{
-	struct hvx_cpuid c = { .nent = room, .entries = (uintptr_t)e };
-	int ret = call(hv->dev_fd, HVX_GET_SUPPORTED_CPUID, &c);
-
-	return ret < 0 ? ret : (int)c.nent;
-}
-
-int hv_msr_list(struct hv *hv, uint32_t *index, unsigned int room)
-{
-	struct hvx_msr_list l = { .count = room, .indices = (uintptr_t)index };
-	int ret = call(hv->dev_fd, HVX_GET_MSR_LIST, &l);
-
-	return ret < 0 ? ret : (int)l.count;
-}
-
 int hv_set_slot(struct hv *hv, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size,
 		void *hva)
 {

@@ -24,9 +24,6 @@ struct hv_vcpu {
 
 int hv_open(struct hv *hv, const char *dev, uint32_t vm_flags);
 void hv_close(struct hv *hv);
-int hv_supported_cpuid(struct hv *hv, struct hvx_cpuid_entry *e, unsigned int room);
-/* The MSRs that save and restore carry. Count, or -E2BIG. */
-int hv_msr_list(struct hv *hv, uint32_t *index, unsigned int room);
 int hv_set_slot(struct hv *hv, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size, void *hva);
 int hv_get_dirty(struct hv *hv, uint32_t slot, uint32_t flags, uint64_t first, uint64_t pages, uint64_t *bitmap);
 int hv_signal_msi(struct hv *hv, uint64_t address, uint32_t data);

@@ -176,13 +176,9 @@ static int build_memory(struct machine *m)
 static int build_cpu(struct machine *m)
 {
 	struct hvx_cpuid_entry host[HVX_MAX_CPUID];
-	int n = hv_supported_cpuid(&m->hv, host, HVX_MAX_CPUID);
+	unsigned int n = cpu_host_table(&m->hv.info, host);
 
-	if (n < 0) {
-		log_error("cannot read what CPU the module offers: %s", strerror(-n));
-		return n;
-	}
-	m->cpu = cpu_policy_new(m->dom, &m->hv.info, host, (unsigned int)n);
+	m->cpu = cpu_policy_new(m->dom, &m->hv.info, host, n);
 	return m->cpu ? 0 : -EINVAL;
 }
 

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "loop.h"
 #include "memory.h"
+#include "msr.h"
 
 struct boot;
 struct cpu_policy;
@@ -46,6 +47,7 @@ struct vcpu {
 	struct machine *m;
 	unsigned int id;		/* APIC id */
 	struct hv_vcpu hv;
+	struct msr_store msrs;
 	pthread_t thread;
 	bool started;
 };

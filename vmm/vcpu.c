@@ -56,37 +56,19 @@ static void exit_emulate(struct vcpu *v, struct hvx_run *run)
 		fatal(v, "an instruction that touches a device cannot be emulated");
 }
 
-/*
- * MSRs that guests write without need, or read to learn of errata that the
- * virtual CPU does not have: they read as zero, writes have no effect. All
- * others that the module does not know raise #GP.
- */
-static const uint32_t ignored_msr[] = {
-	0x0000002a,	/* EBL_CR_POWERON */
-	0x00000034,	/* SMI_COUNT */
-	0x00000140,	/* MISC_FEATURES_ENABLES */
-	0x000001ad,	/* TURBO_RATIO_LIMIT */
-	0x00000606,	/* RAPL_POWER_UNIT */
-	0x00000611,	/* PKG_ENERGY_STATUS */
-	0x00000619,	/* DRAM_ENERGY_STATUS */
-	0xc0010055,	/* AMD: interrupt pending and C1E */
-	0xc0010058,	/* AMD: MMIO configuration base */
-	0xc0010112,	/* AMD: TSEG base */
-	0xc0010117,	/* AMD: VM_HSAVE_PA */
-};
-
 static void exit_msr(struct vcpu *v, struct hvx_run *run)
 {
-	unsigned int i;
+	struct hvx_exit_msr *msr = &run->msr;
+	uint64_t val = msr->data;
 
-	for (i = 0; i < sizeof(ignored_msr) / sizeof(ignored_msr[0]); i++)
-		if (run->msr.index == ignored_msr[i]) {
-			run->msr.data = 0;
-			return;
-		}
-	log_debug("vCPU %u: %s MSR %#x refused", v->id, run->msr.is_write ? "write to" : "read of",
-		  run->msr.index);
-	run->msr.error = 1;
+	if (msr->is_write ? msr_write(&v->msrs, v->m->cpu->phys_bits, msr->index, val) :
+			    msr_read(&v->msrs, msr->index, &val)) {
+		msr->data = val;
+		return;
+	}
+	log_debug("vCPU %u: %s MSR %#x refused", v->id, msr->is_write ? "write to" : "read of",
+		  msr->index);
+	msr->error = 1;
 }
 
 static void exit_hypercall(struct vcpu *v, struct hvx_run *run)
@@ -398,30 +380,26 @@ struct reset_state {
 	void *xsave;			/* the same for all */
 	uint32_t xsave_size;
 	unsigned int nr_msrs;
-	struct hvx_msr_entry msr[256];	/* the same for all */
+	struct hvx_msr_entry msr[32];	/* the same for all */
 	struct vcpu_power_on vcpu[];
 };
 
-#define MSR_TSC		0x10
 #define MSR_TSC_ADJUST	0x3b
 
-static int take_msrs(struct machine *m, struct reset_state *rs)
+static void take_msrs(struct machine *m, struct reset_state *rs)
 {
-	uint32_t index[256];
-	int i, n = hv_msr_list(&m->hv, index, 256);
+	static const uint32_t saved[] = HVX_SAVED_MSRS;
+	unsigned int i;
 
-	if (n < 0)
-		return n;
-	for (i = 0; i < n; i++) {
-		struct hvx_msr_entry e = { .index = index[i] };
+	for (i = 0; i < sizeof(saved) / sizeof(saved[0]); i++) {
+		struct hvx_msr_entry e = { .index = saved[i] };
 
 		/* A reset leaves the TSCs as they are: set one by one they would drift apart. */
-		if (index[i] == MSR_TSC || index[i] == MSR_TSC_ADJUST)
+		if (e.index == MSR_TSC_ADJUST)
 			continue;
 		if (hv_get_msrs(&m->vcpu[0].hv, &e, 1) == 1)
 			rs->msr[rs->nr_msrs++] = e;
 	}
-	return 0;
 }
 
 static int take_reset_state(struct machine *m)
@@ -438,8 +416,7 @@ static int take_reset_state(struct machine *m)
 	if (!rs->xsave)
 		return -ENOMEM;
 	ret = hv_get_state(&m->vcpu[0].hv, HVX_STATE_XSAVE, rs->xsave, rs->xsave_size);
-	if (!ret)
-		ret = take_msrs(m, rs);
+	take_msrs(m, rs);
 	for (i = 0; i < m->nr_vcpus && !ret; i++) {
 		struct hv_vcpu *hv = &m->vcpu[i].hv;
 		struct vcpu_power_on *p = &rs->vcpu[i];
@@ -495,6 +472,7 @@ int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx
 	for (i = 0; i < m->nr_vcpus && !ret; i++) {
 		m->vcpu[i].hv.run->dirty = 0;
 		m->vcpu[i].hv.run->extint_valid = 0;
+		msr_power_on(&m->vcpu[i].msrs);
 		ret = reset_one(m, i);
 	}
 	if (!ret)
@@ -518,6 +496,7 @@ int vcpus_create(struct machine *m)
 
 		v->m = m;
 		v->id = cpu_apic_id(&m->cpu->topo, i);
+		msr_init(&v->msrs);
 		ret = hv_vcpu_create(&m->hv, v->id, &v->hv);
 		if (ret) {
 			log_error("cannot create vCPU %u: %s", i, strerror(-ret));

@@ -43,7 +43,6 @@
 /* Feature bits: struct hvx_info.features */
 #define HVX_FEAT_NPT_1G		(1ULL << 0)	/* 1 GiB second-level leaves */
 #define HVX_FEAT_TSC_SCALING	(1ULL << 1)	/* HVX_STATE_TSC.khz may differ from the host's */
-#define HVX_FEAT_XSAVE		(1ULL << 2)	/* HVX_STATE_XSAVE is more than the legacy 512+64 bytes */
 #define HVX_FEAT_DECODE_ASSIST	(1ULL << 3)	/* the CPU hands over instruction bytes on MMIO */
 #define HVX_FEAT_NRIPS		(1ULL << 4)	/* the CPU hands over the next instruction's address */
 #define HVX_FEAT_APIC_VIRT	(1ULL << 5)	/* the CPU virtualises the local APIC */
@@ -62,13 +61,25 @@ struct hvx_info {
 	__u64 xcr0;		/* XCR0 bits that a guest may be given */
 	__u32 xsave_size;	/* bytes of HVX_STATE_XSAVE data */
 	char  backend[12];	/* "svm" or "vmx", NUL-terminated; for messages only */
-	__u64 reserved[8];
+	__u64 cr4, efer;	/* bits that a guest may be given */
+	__u32 pv_features;	/* KVM_FEATURE_* that the module answers */
+	__u32 pad;
+	__u64 reserved[5];
 };
 
 /*
  * One CPUID leaf. Where HVX_CPUID_SUBLEAF is clear, the entry answers for every
  * ECX. Leaves that are not in the table read as zeroes (and, above the highest
  * basic leaf, as the highest basic leaf's data on CPUs that do so; hvx: zeroes).
+ *
+ * Userspace makes the table: the host's own CPUID, less what hvx does not
+ * virtualise. What an instruction needs beyond the CPU itself decides:
+ *  - CR4, EFER or XCR0 bits: hvx_info.cr4, .efer, .xcr0 have them;
+ *  - an MSR: the module knows it (HVX_SAVED_MSRS), or userspace answers it;
+ *  - nothing: it works whatever the table says.
+ * The module gives x2APIC, the TSC deadline timer and TSC_ADJUST on every host.
+ * Saying more than that misleads the guest and harms nobody else: what a guest
+ * may turn on is bounded by the host, the module, and then the table.
  */
 struct hvx_cpuid_entry {
 	__u32 leaf;
@@ -80,13 +91,11 @@ struct hvx_cpuid_entry {
 #define HVX_CPUID_SUBLEAF	(1U << 0)	/* subleaf is significant */
 
 /*
- * HVX_GET_SUPPORTED_CPUID (device), HVX_SET_CPUID (vCPU).
- * In: nent = room (GET) or count (SET) in entries[]. Out (GET): the count.
- * The supported table is what hvx and the host can do together, topology and
- * APIC id left for userspace. SET is allowed until the vCPU has first run,
- * then only with the same table (EBUSY otherwise).
- * Dynamic bits (OSXSAVE, OSPKE, the APIC bit, leaf 0xD sizes) are computed by
- * the module whatever the table says.
+ * HVX_SET_CPUID (vCPU). nent: number of entries.
+ * Entries ascend by leaf, then subleaf. SET is allowed until the vCPU has first
+ * run, then only with the same table (EBUSY otherwise).
+ * Dynamic bits (OSXSAVE, OSPKE, the APIC bit, EBX of leaf 0xD subleaves 0 and
+ * 1) are computed by the module whatever the table says.
  */
 struct hvx_cpuid {
 	__u32 nent;
@@ -95,15 +104,19 @@ struct hvx_cpuid {
 };
 
 /*
- * HVX_GET_MSR_LIST: the MSRs that HVX_GET_MSRS / HVX_SET_MSRS must carry to
- * save and restore a vCPU. In: count = room, at most HVX_MAX_MSRS. Out: the
- * count. E2BIG: too small.
+ * The MSRs that HVX_GET_MSRS / HVX_SET_MSRS must carry to save and restore a
+ * vCPU: all that the module keeps and no state group shows. A later module
+ * keeps more only where userspace's CPUID table asks for it.
  */
-struct hvx_msr_list {
-	__u32 count;
-	__u32 pad;
-	__u64 indices;		/* __u32 * */
-};
+#define HVX_SAVED_MSRS { \
+	0x0000003b,			/* IA32_TSC_ADJUST */ \
+	0x00000174, 0x00000175, 0x00000176, /* IA32_SYSENTER_CS, _ESP, _EIP */ \
+	0x00000277,			/* IA32_PAT */ \
+	0x4b564d00, 0x4b564d01,		/* paravirtual: wall clock, system time */ \
+	0x4b564d03, 0x4b564d04,		/* ... steal time, EOI */ \
+	0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */ \
+	0xc0000102, 0xc0000103,		/* KERNEL_GS_BASE, TSC_AUX */ \
+}
 
 /* HVX_CREATE_VM: returns a VM fd (close-on-exec). */
 struct hvx_create_vm {
@@ -417,19 +430,19 @@ struct hvx_debug {
  * msr_refused: #GP for unknown or refused MSRs.
  */
 #define HVX_STATS(X)								\
-	X(exits) X(exits_user)							\
-	X(exit_pio) X(exit_mmio) X(exit_msr) X(exit_cpuid) X(exit_hlt)		\
-	X(exit_pause) X(exit_intr) X(exit_nmi) X(exit_page_fault)		\
-	X(exit_hypercall) X(exit_cr) X(exit_window) X(exit_exception)		\
-	X(exit_other) X(inj_irq) X(inj_nmi) X(inj_exception)			\
-	X(ipi_sent) X(timer_fired) X(halt_ns)					\
-	X(pages_mapped_4k) X(pages_mapped_2m) X(pages_mapped_1g)		\
-	X(pages_zapped) X(tlb_flush) X(table_pages)				\
-	X(ioeventfd) X(irqfd) X(msr_refused)
+	X(exits), X(exits_user),						\
+	X(exit_pio), X(exit_mmio), X(exit_msr), X(exit_cpuid), X(exit_hlt),	\
+	X(exit_pause), X(exit_intr), X(exit_nmi), X(exit_page_fault),		\
+	X(exit_hypercall), X(exit_cr), X(exit_window), X(exit_exception),	\
+	X(exit_other), X(inj_irq), X(inj_nmi), X(inj_exception),		\
+	X(ipi_sent), X(timer_fired), X(halt_ns),				\
+	X(pages_mapped_4k), X(pages_mapped_2m), X(pages_mapped_1g),		\
+	X(pages_zapped), X(tlb_flush), X(table_pages),				\
+	X(ioeventfd), X(irqfd), X(msr_refused)
 
-#define HVX_STATS_FIELD(counter) __u64 counter;
+#define HVX_STATS_FIELD(counter) counter
 struct hvx_stats {
-	HVX_STATS(HVX_STATS_FIELD)
+	__u64 HVX_STATS(HVX_STATS_FIELD);
 	__u64 reserved[16];
 };
 
@@ -580,9 +593,7 @@ struct hvx_run {
 
 /* /dev/hvx */
 #define HVX_GET_INFO		_IOR(HVX_IOC, 0x00, struct hvx_info)
-#define HVX_GET_SUPPORTED_CPUID	_IOWR(HVX_IOC, 0x01, struct hvx_cpuid)
-#define HVX_GET_MSR_LIST	_IOWR(HVX_IOC, 0x02, struct hvx_msr_list)
-#define HVX_CREATE_VM		_IOW(HVX_IOC, 0x03, struct hvx_create_vm)
+#define HVX_CREATE_VM		_IOW(HVX_IOC, 0x01, struct hvx_create_vm)
 
 /* VM fd */
 #define HVX_CREATE_VCPU		_IO(HVX_IOC, 0x20)	/* arg: id, also the initial APIC id; returns a vCPU fd. EEXIST, EINVAL */

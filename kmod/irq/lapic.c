@@ -244,8 +244,7 @@ int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val)
 int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	struct hvx_apic *a = &vcpu->lapic->apic;
-	const struct hvx_cpuid_entry *e = hvx_cpuid_find(vcpu, 1, 0);
-	bool has_x2apic = host || (e && e->ecx & BIT(21));
+	bool has_x2apic = host || vcpu->caps & HVX_CAP_X2APIC;
 	int r = hvx_apic_set_base(a, val, host, has_x2apic, vcpu->phys_bits ?: 52);
 
 	vcpu->apic_base = a->base;

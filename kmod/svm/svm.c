@@ -157,16 +157,13 @@ static const u32 passthrough[] = {
 static void svm_update_cpuid(struct hvx_vcpu *vcpu)
 {
 	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
-	const struct hvx_cpuid_entry *e;
 
 	/* An instruction that the guest's CPUID does not show must not exist for it. */
-	e = hvx_cpuid_find(vcpu, 0x80000001, 0);
-	if (e && e->edx & BIT(27))
+	if (vcpu->caps & HVX_CAP_RDTSCP)
 		vmcb->ctl.icpt4 &= ~ICPT4_RDTSCP;
 	else
 		vmcb->ctl.icpt4 |= ICPT4_RDTSCP;
-	e = hvx_cpuid_find(vcpu, 7, 0);
-	if (e && e->ebx & BIT(10))
+	if (vcpu->caps & HVX_CAP_INVPCID)
 		vmcb->ctl.icpt5 &= ~ICPT5_INVPCID;
 	else
 		vmcb->ctl.icpt5 |= ICPT5_INVPCID;

@@ -22,7 +22,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "include/uapi/hvx.h"
+#include "vmm/cpu.h"
 
 #define MEM		(16UL << 20)
 #define CODE		0x1000
@@ -258,7 +258,7 @@ static void hvx_create(struct vm *vm)
 static void hvx_vcpu(struct vm *vm, int id, uint64_t rip, uint64_t rsp)
 {
 	static struct hvx_cpuid_entry e[HVX_MAX_CPUID];
-	struct hvx_cpuid c = { .nent = HVX_MAX_CPUID, .entries = (uintptr_t)e };
+	struct hvx_cpuid c = { .entries = (uintptr_t)e };
 	struct hvx_segment data = {
 		.limit = ~0U, .selector = 16,
 		.attr = 3 | HVX_SEG_S | HVX_SEG_P | HVX_SEG_G | HVX_SEG_DB,
@@ -273,7 +273,7 @@ static void hvx_vcpu(struct vm *vm, int id, uint64_t rip, uint64_t rsp)
 	check(ioctl(vm->dev, HVX_GET_INFO, &info), "HVX_GET_INFO");
 	vm->vcpu[id] = fd;
 	vm->run[id] = map(info.run_size, fd);
-	check(ioctl(vm->dev, HVX_GET_SUPPORTED_CPUID, &c), "HVX_GET_SUPPORTED_CPUID");
+	c.nent = cpu_host_table(&info, e);
 	check(ioctl(fd, HVX_SET_CPUID, &c), "HVX_SET_CPUID");
 	check(ioctl(fd, HVX_GET_STATE, &st), "HVX_GET_STATE");
 	s.ds = s.es = s.fs = s.gs = s.ss = data;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c */
 /* Delivery of events: when they may come, in which order, and that none is lost or doubled on the way. */
 #include "guest.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c */
 /*
  * Random calls from several threads on several VMs. The host must come through
  * it without a word in its log, and a VM made afterwards must work.
@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "guest.h"
+#include "vmm/cpu.h"
 
 #define THREADS		4
 #define VMS		3
@@ -73,7 +74,7 @@ static uint64_t pointer(struct rng *r)
 }
 
 static const uint32_t known[] = {
-	HVX_GET_INFO, HVX_GET_SUPPORTED_CPUID, HVX_GET_MSR_LIST, HVX_CREATE_VM, HVX_CREATE_VCPU,
+	HVX_GET_INFO, HVX_CREATE_VM, HVX_CREATE_VCPU,
 	HVX_SET_SLOT, HVX_GET_DIRTY, HVX_SIGNAL_MSI, HVX_IRQFD, HVX_IOEVENTFD, HVX_SET_MSR_FILTER,
 	HVX_GET_CLOCK, HVX_SET_CLOCK, HVX_GET_STATS, HVX_RUN, HVX_GET_STATE, HVX_SET_STATE,
 	HVX_GET_MSRS, HVX_SET_MSRS, HVX_SET_CPUID, HVX_SET_DEBUG, HVX_NMI, HVX_KICK,
@@ -207,11 +208,13 @@ static void do_msrs(struct rng *r)
 static void do_cpuid(struct rng *r)
 {
 	struct hvx_cpuid_entry e[HVX_MAX_CPUID];
-	struct hvx_cpuid c = { .nent = HVX_MAX_CPUID, .entries = (uintptr_t)e };
+	struct hvx_cpuid c = { .entries = (uintptr_t)e };
+	struct hvx_info info;
 	int n;
 
-	if (ioctl(dev, HVX_GET_SUPPORTED_CPUID, &c))
+	if (ioctl(dev, HVX_GET_INFO, &info))
 		return;
+	c.nent = cpu_host_table(&info, e);
 	for (n = below(r, 4); n; n--) {
 		uint32_t *word = (uint32_t *)&e[below(r, c.nent)];
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c */
 /* Arguments that no honest caller gives, descriptors in the wrong hands. */
 #include <stddef.h>
 #include <sys/resource.h>
@@ -20,10 +20,6 @@ static const struct call {
 } calls[] = {
 #define AT(type, field) { offsetof(type, field), sizeof(((type *)0)->field) }
 	{ "GET_INFO", HVX_GET_INFO, DEV, 0, { { 0, 0 } } },
-	{ "GET_SUPPORTED_CPUID", HVX_GET_SUPPORTED_CPUID, DEV, sizeof(struct hvx_cpuid),
-	  { AT(struct hvx_cpuid, pad) } },
-	{ "GET_MSR_LIST", HVX_GET_MSR_LIST, DEV, sizeof(struct hvx_msr_list),
-	  { AT(struct hvx_msr_list, pad) } },
 	{ "CREATE_VM", HVX_CREATE_VM, DEV, sizeof(struct hvx_create_vm),
 	  { AT(struct hvx_create_vm, pad), AT(struct hvx_create_vm, reserved) } },
 	{ "CREATE_VCPU", HVX_CREATE_VCPU, VM, 0, { { 0, 0 } } },
@@ -167,55 +163,62 @@ static void bad_inner_pointers(void)
 {
 	struct hvx_state s = { .group = HVX_STATE_REGS, .size = sizeof(struct hvx_regs), .data = 8 };
 	struct hvx_cpuid c = { .nent = HVX_MAX_CPUID, .entries = 0xffff888000000000 };
-	struct hvx_msr_list l = { .count = HVX_MAX_MSRS, .indices = 8 };
 	struct hvx_msrs m = { .count = 2, .entries = 8 };
 	struct tg g;
 
 	tg_new(&g, HVX_VM_EXIT_HLT, hlt, sizeof(hlt));
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_GET_STATE, &s), EFAULT);
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_STATE, &s), EFAULT);
-	CHECK_ERR(ioctl(g.dev, HVX_GET_SUPPORTED_CPUID, &c), EFAULT);
-	c.nent = HVX_MAX_CPUID;
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_CPUID, &c), EFAULT);
-	CHECK_ERR(ioctl(g.dev, HVX_GET_MSR_LIST, &l), EFAULT);
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_GET_MSRS, &m), EFAULT);
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_MSRS, &m), EFAULT);
 	tg_free(&g);
 }
 
+static const struct hvx_cpuid_entry bad_tables[][2] = {
+	{ { .leaf = 1 }, { .leaf = 0 } },
+	{ { .leaf = 1 }, { .leaf = 1 } },
+	{ { .leaf = 4 }, { .leaf = 4, .subleaf = 1, .flags = HVX_CPUID_SUBLEAF } },
+	{ { .leaf = 4, .subleaf = 1, .flags = HVX_CPUID_SUBLEAF },
+	  { .leaf = 4, .subleaf = 0, .flags = HVX_CPUID_SUBLEAF } },
+	{ { .leaf = 4, .subleaf = 1, .flags = HVX_CPUID_SUBLEAF }, { .leaf = 4 } },
+	{ { .leaf = 0 }, { .leaf = 4, .subleaf = 1 } },
+	{ { .leaf = 0 }, { .leaf = 1, .flags = 2 } },
+	{ { .leaf = 0 }, { .leaf = 1, .pad = 1 } },
+	{ { .leaf = 0 }, { .leaf = 0x80000008, .eax = 31 } },
+	{ { .leaf = 0 }, { .leaf = 0x80000008, .eax = 53 } },
+};
+
 static void sizes_and_counts(void)
 {
 	static struct hvx_cpuid_entry e[HVX_MAX_CPUID + 1];
 	static struct hvx_msr_entry me[257];
-	static uint32_t idx[512];
+	static const uint32_t saved[] = HVX_SAVED_MSRS;
+	const unsigned int nr_saved = sizeof(saved) / sizeof(saved[0]);
 	struct hvx_cpuid c = { .nent = 0, .entries = (uintptr_t)e };
-	struct hvx_msr_list l = { .count = 0, .indices = (uintptr_t)idx };
 	struct hvx_msrs m = { .count = HVX_MAX_MSRS + 1, .entries = (uintptr_t)me };
-	uint32_t need, group, size;
+	uint32_t group, size, i;
 	static uint8_t buf[65536];
 	struct tg g;
 
 	tg_new(&g, HVX_VM_EXIT_HLT, hlt, sizeof(hlt));
-	CHECK_ERR(ioctl(g.dev, HVX_GET_SUPPORTED_CPUID, &c), E2BIG);
-	need = c.nent;
-	CHECK(need > 10 && need <= HVX_MAX_CPUID);
-	c.nent = need - 1;
-	CHECK_ERR(ioctl(g.dev, HVX_GET_SUPPORTED_CPUID, &c), E2BIG);
-	CHECK_EQ(c.nent, need);
-	CHECK(!ioctl(g.dev, HVX_GET_SUPPORTED_CPUID, &c));
-	CHECK_EQ(c.nent, need);
-	CHECK_EQ(e[need].leaf | e[need].eax | e[need].edx, 0);
+	CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_CPUID, &c), EINVAL);
 	c.nent = HVX_MAX_CPUID + 1;
-	CHECK_ERR(ioctl(g.dev, HVX_GET_SUPPORTED_CPUID, &c), EINVAL);
+	CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_CPUID, &c), EINVAL);
 
-	CHECK_ERR(ioctl(g.dev, HVX_GET_MSR_LIST, &l), E2BIG);
-	need = l.count;
-	CHECK(need > 10 && need < 512);
-	CHECK(!ioctl(g.dev, HVX_GET_MSR_LIST, &l));
-	CHECK_EQ(idx[need], 0);
-	l.count = HVX_MAX_MSRS + 1;
-	CHECK_ERR(ioctl(g.dev, HVX_GET_MSR_LIST, &l), EINVAL);
+	/* Order, doubles, one for all beside one for a subleaf, flags, address widths. */
+	for (i = 0; i < sizeof(bad_tables) / sizeof(bad_tables[0]); i++) {
+		c = (struct hvx_cpuid) { .nent = 2, .entries = (uintptr_t)bad_tables[i] };
+		CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_CPUID, &c), EINVAL);
+	}
 
+	/* What the header says must be saved can be, whatever the guest has. */
+	for (i = 0; i < nr_saved; i++)
+		me[i].index = saved[i];
+	m.count = nr_saved;
+	CHECK_EQ(ioctl(g.v[0].fd, HVX_GET_MSRS, &m), nr_saved);
+	CHECK_EQ(ioctl(g.v[0].fd, HVX_SET_MSRS, &m), nr_saved);
+	m.count = HVX_MAX_MSRS + 1;
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_GET_MSRS, &m), EINVAL);
 	CHECK_ERR(ioctl(g.v[0].fd, HVX_SET_MSRS, &m), EINVAL);
 	m.count = 0;
@@ -255,7 +258,7 @@ static void creation(void)
 	CHECK_EQ(g.info.xcr0 & 3, 3);
 	CHECK(g.info.xsave_size >= 512 + 64);
 	CHECK(g.info.tsc_khz > 0);
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < sizeof(g.info.reserved) / sizeof(g.info.reserved[0]); i++)
 		CHECK_EQ(g.info.reserved[i], 0);
 
 	for (i = 3; i < 32; i++) {

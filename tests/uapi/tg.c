@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "tg.h"
+#include "vmm/cpu.h"
 
 int tg_failed;
 const char *tg_skipped;
@@ -215,9 +216,10 @@ void tg_gate(struct tg *g, unsigned int vector, uint64_t handler)
 void tg_set_cpuid_supported(struct tg *g, unsigned int id)
 {
 	static struct hvx_cpuid_entry e[HVX_MAX_CPUID];
-	struct hvx_cpuid c = { .nent = HVX_MAX_CPUID, .entries = (uintptr_t)e };
+	struct hvx_cpuid c = { .entries = (uintptr_t)e };
 
-	if (ioctl(g->dev, HVX_GET_SUPPORTED_CPUID, &c) || ioctl(g->v[id].fd, HVX_SET_CPUID, &c))
+	c.nent = cpu_host_table(&g->info, e);
+	if (ioctl(g->v[id].fd, HVX_SET_CPUID, &c))
 		die("CPUID");
 }
 

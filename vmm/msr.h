@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * MSRs that neither the CPU nor the module acts on: they come as HVX_EXIT_MSR
+ * and hold what was written to them, or read as a constant.
+ */
+#ifndef HVX_VMM_MSR_H
+#define HVX_VMM_MSR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MSR_KEPT	40
+
+/* One vCPU's. Belongs to its thread, or to who has it parked. */
+struct msr_store {
+	uint64_t kept[MSR_KEPT];
+	uint64_t microcode;	/* the host's, so that the guest judges errata as the host does */
+};
+
+void msr_init(struct msr_store *s);		/* opens a file: before the sandbox */
+void msr_power_on(struct msr_store *s);
+/* False: #GP. phys_bits: the guest's. */
+bool msr_read(const struct msr_store *s, uint32_t index, uint64_t *val);
+bool msr_write(struct msr_store *s, unsigned int phys_bits, uint32_t index, uint64_t val);
+
+#endif
