@@ -92,13 +92,11 @@ static void fill_msr_bitmap(u8 *map)
 static void vmx_update_cpuid(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	const struct hvx_cpuid_entry *ext = hvx_cpuid_find(vcpu, 0x80000001, 0);
-	const struct hvx_cpuid_entry *e = hvx_cpuid_find(vcpu, 7, 0);
 	u64 proc2 = vmx_caps.proc2;
 
-	if (has_rdtscp && ((ext && ext->edx & BIT(27)) || (e && e->ecx & BIT(22))))
+	if (vcpu->caps & (HVX_CAP_RDTSCP | HVX_CAP_RDPID) && has_rdtscp)
 		proc2 |= SECONDARY_EXEC_ENABLE_RDTSCP;
-	if (e && e->ebx & BIT(10) && vmx_supports_proc2(SECONDARY_EXEC_ENABLE_INVPCID))
+	if (vcpu->caps & HVX_CAP_INVPCID && vmx_supports_proc2(SECONDARY_EXEC_ENABLE_INVPCID))
 		proc2 |= SECONDARY_EXEC_ENABLE_INVPCID;
 	vmx_set(v, F_PROC2, proc2);
 	/* Which CR4 bits are the guest's own depends on CPUID as well. */
