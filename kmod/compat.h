@@ -148,6 +148,20 @@ static inline void hvx_vmxe(bool on)
 }
 #endif
 
+/*
+ * 6.16: X86_FEATURE_USE_IBPB, which also says that nobody has switched the
+ * mitigation off, is gone, and what the kernel's own barrier calls is KVM's alone.
+ */
+static inline void hvx_branch_barrier(void)
+{
+#ifdef X86_FEATURE_USE_IBPB
+	if (boot_cpu_has(X86_FEATURE_USE_IBPB))
+#else
+	if (boot_cpu_has(X86_FEATURE_IBPB))
+#endif
+		wrmsrq(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
+}
+
 /* 6.4: smp_send_reschedule() is a macro around a tracepoint. */
 #include <linux/smp.h>
 #ifdef smp_send_reschedule

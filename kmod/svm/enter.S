@@ -5,6 +5,7 @@
  * that, so IF is set while GIF is clear: nothing is delivered before STGI.
  */
 #include <linux/linkage.h>
+#include <linux/version.h>
 #include <asm/asm.h>
 #include <asm/nospec-branch.h>
 
@@ -12,12 +13,9 @@
 
 /* void svm_vmrun(u64 vmcb_pa (%rdi), u64 *regs (%rsi), u64 host_pa (%rdx)) */
 SYM_FUNC_START(svm_vmrun)
-	push	%rbp
-	push	%r15
-	push	%r14
-	push	%r13
-	push	%r12
-	push	%rbx
+	.irp reg, rbp, r15, r14, r13, r12, rbx
+	push	%\reg
+	.endr
 	push	%rdx			/* 8(%rsp): host state for VMLOAD */
 	push	%rsi			/*  (%rsp): regs */
 
@@ -27,14 +25,9 @@ SYM_FUNC_START(svm_vmrun)
 	mov	REG(3)(%rsi), %rbx
 	mov	REG(5)(%rsi), %rbp
 	mov	REG(7)(%rsi), %rdi
-	mov	REG(8)(%rsi), %r8
-	mov	REG(9)(%rsi), %r9
-	mov	REG(10)(%rsi), %r10
-	mov	REG(11)(%rsi), %r11
-	mov	REG(12)(%rsi), %r12
-	mov	REG(13)(%rsi), %r13
-	mov	REG(14)(%rsi), %r14
-	mov	REG(15)(%rsi), %r15
+	.irp n, 8, 9, 10, 11, 12, 13, 14, 15
+	mov	REG(\n)(%rsi), %r\n
+	.endr
 	mov	REG(6)(%rsi), %rsi
 
 	clgi
@@ -54,43 +47,28 @@ SYM_FUNC_START(svm_vmrun)
 	mov	%rbp, REG(5)(%rax)
 	mov	%rsi, REG(6)(%rax)
 	mov	%rdi, REG(7)(%rax)
-	mov	%r8, REG(8)(%rax)
-	mov	%r9, REG(9)(%rax)
-	mov	%r10, REG(10)(%rax)
-	mov	%r11, REG(11)(%rax)
-	mov	%r12, REG(12)(%rax)
-	mov	%r13, REG(13)(%rax)
-	mov	%r14, REG(14)(%rax)
-	mov	%r15, REG(15)(%rax)
+	.irp n, 8, 9, 10, 11, 12, 13, 14, 15
+	mov	%r\n, REG(\n)(%rax)
+	.endr
 
 	/* Nothing of the guest's stays where host code could be made to speculate on it. */
-	xor	%ecx, %ecx
-	xor	%edx, %edx
-	xor	%ebx, %ebx
-	xor	%ebp, %ebp
-	xor	%esi, %esi
-	xor	%edi, %edi
-	xor	%r8d, %r8d
-	xor	%r9d, %r9d
-	xor	%r10d, %r10d
-	xor	%r11d, %r11d
-	xor	%r12d, %r12d
-	xor	%r13d, %r13d
-	xor	%r14d, %r14d
-	xor	%r15d, %r15d
+	.irp reg, ecx, edx, ebx, ebp, esi, edi, r8d, r9d, r10d, r11d, r12d, r13d, r14d, r15d
+	xor	%\reg, %\reg
+	.endr
 
 	/* Before the first RET: the guest's return predictions must not steer it. */
 	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RETPOLINE
+	/* What it calls is not exported to this module in later kernels. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
+	UNTRAIN_RET
+#endif
 
 	cli
 	stgi
 
 	add	$16, %rsp
-	pop	%rbx
-	pop	%r12
-	pop	%r13
-	pop	%r14
-	pop	%r15
-	pop	%rbp
+	.irp reg, rbx, r12, r13, r14, r15, rbp
+	pop	%\reg
+	.endr
 	RET
 SYM_FUNC_END(svm_vmrun)

@@ -74,107 +74,71 @@ const struct hvx_pte_ops svm_pte = {
 
 /* -------------------------------------------------------------- segments */
 
-static struct vmcb_seg *vmcb_segment(struct vmcb *vmcb, int seg)
-{
-	switch (seg) {
-	case 0: return &vmcb->save.es;
-	case 1: return &vmcb->save.cs;
-	case 2: return &vmcb->save.ss;
-	case 3: return &vmcb->save.ds;
-	case 4: return &vmcb->save.fs;
-	case 5: return &vmcb->save.gs;
-	case 6: return &vmcb->save.ldtr;
-	default: return &vmcb->save.tr;
-	}
-}
+/* Where those that the core numbers 0-7, ES to TR, are in the VMCB. */
+static const u8 seg_at[] = { 0, VMCB_CS, VMCB_SS, 3, VMCB_FS, VMCB_GS, VMCB_LDTR, VMCB_TR };
 
-/* The VMCB packs descriptor bits 55:52 right above bits 47:40; HVX_SEG_* keeps a spare bit for "unusable". */
-static u16 attr_from_vmcb(u16 a)
-{
-	u16 out = (a & 0xff) | (a & 0xf00);
-
-	return a & HVX_SEG_P ? out : out | HVX_SEG_UNUSABLE;
-}
-
-static u16 attr_to_vmcb(u16 a)
-{
-	if (a & HVX_SEG_UNUSABLE)
-		a &= ~(u16)HVX_SEG_P;
-	return a & 0xfff;
-}
-
+/*
+ * The VMCB packs descriptor bits 55:52 right above bits 47:40; HVX_SEG_* keeps
+ * a spare bit for "unusable". What the CPU does not keep there (CS.G, TR's busy
+ * bit, and SS.DPL, which SYSRET leaves behind) is made up to be as others want it.
+ */
 void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
 {
-	const struct vmcb_seg *s = vmcb_segment(to_svm(vcpu)->vmcb, seg);
+	const struct vmcb_seg *s = &to_vmcb(vcpu)->seg[seg_at[seg]];
 
 	out->base = s->base;
 	out->limit = s->limit;
 	out->selector = s->selector;
-	out->attr = attr_from_vmcb(s->attr);
-	/* The CPU does not keep CS.G and TR's busy bit as the formats of others want them. */
-	if (seg == 7)
+	out->attr = (s->attr & 0xfff) | (s->attr & HVX_SEG_P ? 0 : HVX_SEG_UNUSABLE);
+	if (seg_at[seg] == VMCB_TR)
 		out->attr |= 2;
-	else if (seg == 1 && out->limit > 0xfffff)
+	else if (seg_at[seg] == VMCB_CS && out->limit > 0xfffff)
 		out->attr |= HVX_SEG_G;
-}
-
-static void set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in)
-{
-	struct vmcb_seg *s = vmcb_segment(to_svm(vcpu)->vmcb, seg);
-
-	s->base = in->base;
-	s->limit = in->limit;
-	s->selector = in->selector;
-	s->attr = attr_to_vmcb(in->attr);
+	else if (seg_at[seg] == VMCB_SS)
+		out->attr = (out->attr & ~(3 << 5)) | svm_get_cpl(vcpu) << 5;
 }
 
 int svm_get_cpl(struct hvx_vcpu *vcpu)
 {
-	return to_svm(vcpu)->vmcb->save.cpl;
+	return to_vmcb(vcpu)->cpl;
 }
 
 void svm_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s)
 {
-	const struct vmcb_save *v = &to_svm(vcpu)->vmcb->save;
+	const struct vmcb *v = to_vmcb(vcpu);
+	int i;
 
-	svm_get_segment(vcpu, 0, &s->es);
-	svm_get_segment(vcpu, 1, &s->cs);
-	svm_get_segment(vcpu, 2, &s->ss);
-	svm_get_segment(vcpu, 3, &s->ds);
-	svm_get_segment(vcpu, 4, &s->fs);
-	svm_get_segment(vcpu, 5, &s->gs);
-	svm_get_segment(vcpu, 6, &s->ldtr);
-	svm_get_segment(vcpu, 7, &s->tr);
-	s->gdtr.base = v->gdtr.base;
-	s->gdtr.limit = v->gdtr.limit;
-	s->idtr.base = v->idtr.base;
-	s->idtr.limit = v->idtr.limit;
-	s->cr0 = v->cr0;
+	for (i = 0; i < ARRAY_SIZE(seg_at); i++)
+		svm_get_segment(vcpu, i, &s->es + i);
+	s->gdtr.base = v->seg[VMCB_GDTR].base;
+	s->gdtr.limit = v->seg[VMCB_GDTR].limit;
+	s->idtr.base = v->seg[VMCB_IDTR].base;
+	s->idtr.limit = v->seg[VMCB_IDTR].limit;
+	s->cr0 = svm_get_cr(vcpu, 0);
 	s->cr2 = vcpu->cr2;
 	s->cr3 = v->cr3;
 	s->cr4 = v->cr4;
-	s->efer = v->efer & ~(u64)EFER_SVME;
+	s->efer = svm_get_efer(vcpu);
 	s->cpl = v->cpl;
 }
 
 void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb_save *v = &svm->vmcb->save;
+	struct vmcb *v = svm->vmcb;
+	const struct hvx_segment *seg = &s->es;
+	int i;
 
-	set_segment(vcpu, 0, &s->es);
-	set_segment(vcpu, 1, &s->cs);
-	set_segment(vcpu, 2, &s->ss);
-	set_segment(vcpu, 3, &s->ds);
-	set_segment(vcpu, 4, &s->fs);
-	set_segment(vcpu, 5, &s->gs);
-	set_segment(vcpu, 6, &s->ldtr);
-	set_segment(vcpu, 7, &s->tr);
-	v->gdtr.base = s->gdtr.base;
-	v->gdtr.limit = s->gdtr.limit;
-	v->idtr.base = s->idtr.base;
-	v->idtr.limit = s->idtr.limit;
-	v->cr0 = s->cr0;
+	for (i = 0; i < ARRAY_SIZE(seg_at); i++, seg++)
+		v->seg[seg_at[i]] = (struct vmcb_seg) {
+			.selector = seg->selector, .limit = seg->limit, .base = seg->base,
+			.attr = seg->attr & (seg->attr & HVX_SEG_UNUSABLE ? 0xfff & ~HVX_SEG_P : 0xfff),
+		};
+	v->seg[VMCB_GDTR].base = s->gdtr.base;
+	v->seg[VMCB_GDTR].limit = s->gdtr.limit;
+	v->seg[VMCB_IDTR].base = s->idtr.base;
+	v->seg[VMCB_IDTR].limit = s->idtr.limit;
+	svm_set_cr0(vcpu, s->cr0);
 	v->cr2 = vcpu->cr2 = s->cr2;
 	v->cr3 = s->cr3;
 	v->cr4 = s->cr4;
@@ -186,12 +150,14 @@ void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 	svm->clean = 0;
 }
 
+/* ------------------------------------------------------ control registers */
+
 u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr)
 {
-	const struct vmcb_save *v = &to_svm(vcpu)->vmcb->save;
+	const struct vmcb *v = to_vmcb(vcpu);
 
 	switch (cr) {
-	case 0: return v->cr0;
+	case 0: return v->cr0 | to_svm(vcpu)->cr0_cache;
 	case 2: return vcpu->cr2;
 	case 3: return v->cr3;
 	case 4: return v->cr4;
@@ -201,15 +167,33 @@ u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr)
 
 u64 svm_get_efer(struct hvx_vcpu *vcpu)
 {
-	return to_svm(vcpu)->vmcb->save.efer & ~(u64)EFER_SVME;
+	return to_vmcb(vcpu)->efer & ~(u64)EFER_SVME;
 }
 
 void svm_set_efer(struct hvx_vcpu *vcpu, u64 val)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	svm->vmcb->save.efer = val | EFER_SVME;
-	mark_dirty(svm, CLEAN_CR);
+	svm->vmcb->efer = val | EFER_SVME;
+	svm->clean &= ~CLEAN_CR;
+	svm->flush = true;
+}
+
+/*
+ * CD set, as at reset, would make all of the guest's accesses uncached until
+ * its software gets round to clearing it. The memory is ordinary, so the bit
+ * need not have its effect: the guest sees CD and NW, but the CPU does not. It
+ * takes intercepting CR0 as long as one is set, and not after that.
+ */
+void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->cr0_cache = val & (X86_CR0_CD | X86_CR0_NW);
+	svm->vmcb->cr0 = val & ~(X86_CR0_CD | X86_CR0_NW);
+	svm_intercept(svm, EXIT_CR0_READ, svm->cr0_cache);
+	svm_intercept(svm, EXIT_CR0_WRITE, svm->cr0_cache);
+	svm->clean &= ~CLEAN_CR;
 	svm->flush = true;
 }
 
@@ -218,33 +202,41 @@ void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val)
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	/* APM vol. 2 5.5.2: which changes drop translations; OSXSAVE and the like do not. */
-	if ((svm->vmcb->save.cr4 ^ val) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
-					   X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE |
-					   X86_CR4_LA57))
+	if ((svm->vmcb->cr4 ^ val) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
+				      X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
 		svm->flush = true;
-	svm->vmcb->save.cr4 = val;
-	mark_dirty(svm, CLEAN_CR);
+	svm->vmcb->cr4 = val;
+	svm->clean &= ~CLEAN_CR;
 }
 
-/* MSRs that VMRUN and VMLOAD switch. */
+/* -------------------------------------------------------------------- MSRs */
+
+/* MSRs that are the guest's own while it runs: VMLOAD and VMSAVE switch them, PAT is VMRUN's. */
+static const struct {
+	u32 index;
+	u16 at;			/* offset in the VMCB */
+	bool direct;		/* accesses do not exit */
+} msrs[] = {
+	{ MSR_IA32_SYSENTER_CS, offsetof(struct vmcb, sysenter_cs), true },
+	{ MSR_IA32_SYSENTER_ESP, offsetof(struct vmcb, sysenter_esp), true },
+	{ MSR_IA32_SYSENTER_EIP, offsetof(struct vmcb, sysenter_eip), true },
+	{ MSR_IA32_CR_PAT, offsetof(struct vmcb, gpat), false },
+	{ MSR_STAR, offsetof(struct vmcb, star), true },
+	{ MSR_LSTAR, offsetof(struct vmcb, lstar), true },
+	{ MSR_CSTAR, offsetof(struct vmcb, cstar), true },
+	{ MSR_SYSCALL_MASK, offsetof(struct vmcb, sfmask), true },
+	{ MSR_FS_BASE, offsetof(struct vmcb, seg[VMCB_FS].base), true },
+	{ MSR_GS_BASE, offsetof(struct vmcb, seg[VMCB_GS].base), true },
+	{ MSR_KERNEL_GS_BASE, offsetof(struct vmcb, kernel_gs_base), true },
+};
+
 static u64 *vmcb_msr(struct hvx_vcpu *vcpu, u32 index)
 {
-	struct vmcb_save *v = &to_svm(vcpu)->vmcb->save;
+	int i;
 
-	switch (index) {
-	case MSR_STAR: return &v->star;
-	case MSR_LSTAR: return &v->lstar;
-	case MSR_CSTAR: return &v->cstar;
-	case MSR_SYSCALL_MASK: return &v->sfmask;
-	case MSR_KERNEL_GS_BASE: return &v->kernel_gs_base;
-	case MSR_FS_BASE: return &v->fs.base;
-	case MSR_GS_BASE: return &v->gs.base;
-	case MSR_IA32_SYSENTER_CS: return &v->sysenter_cs;
-	case MSR_IA32_SYSENTER_ESP: return &v->sysenter_esp;
-	case MSR_IA32_SYSENTER_EIP: return &v->sysenter_eip;
-	case MSR_IA32_CR_PAT: return &v->gpat;
-	case MSR_IA32_DEBUGCTLMSR: return &v->dbgctl;
-	}
+	for (i = 0; i < ARRAY_SIZE(msrs); i++)
+		if (msrs[i].index == index)
+			return (void *)to_vmcb(vcpu) + msrs[i].at;
 	return NULL;
 }
 
@@ -265,35 +257,46 @@ int svm_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val)
 	if (!p)
 		return 1;
 	*p = val;
-	mark_dirty(to_svm(vcpu), index == MSR_IA32_CR_PAT ? CLEAN_NP :
-		   index == MSR_IA32_DEBUGCTLMSR ? CLEAN_LBR : CLEAN_SEG);
+	to_svm(vcpu)->clean &= ~CLEAN_NP;	/* PAT; nothing that VMLOAD loads is ever kept */
 	return 0;
 }
+
+/*
+ * MSR permission map, APM vol. 2 15.11: two bits each, set = exit, for reads
+ * and for writes; 2 KiB for MSRs from 0, 2 KiB for those from c000_0000.
+ */
+void svm_init_msrpm(u8 *map)
+{
+	unsigned int i, n;
+
+	memset(map, 0xff, 2 * PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		n = (msrs[i].index & 0x1fff) + (msrs[i].index >> 31) * 0x2000;
+		if (msrs[i].direct)
+			map[n / 4] &= ~(3 << n % 4 * 2);
+	}
+}
+
+/* ---------------------------------------------------------------- the rest */
 
 u8 svm_get_shadow(struct hvx_vcpu *vcpu)
 {
 	/* The CPU does not say which kind; both last one instruction. */
-	return to_svm(vcpu)->vmcb->ctl.int_state & 1 ? HVX_SHADOW_STI : 0;
+	return to_vmcb(vcpu)->int_state & 1 ? HVX_SHADOW_STI : 0;
 }
 
 void svm_set_shadow(struct hvx_vcpu *vcpu, u8 shadow)
 {
-	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
-
-	vmcb->ctl.int_state = (vmcb->ctl.int_state & ~1ULL) | !!shadow;
+	to_vmcb(vcpu)->int_state = (to_vmcb(vcpu)->int_state & ~1ULL) | !!shadow;
 }
 
 /* DR6 and DR7 in the VMCB: the guest's, or the debugger's breakpoints in their place. */
 void svm_update_debug(struct hvx_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb *vmcb = svm->vmcb;
 
-	vmcb->save.dr6 = vcpu->dr6;
-	vmcb->save.dr7 = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_dr7 : vcpu->dr7;
-	if (vcpu->debug_flags & HVX_DEBUG_SW)
-		vmcb->ctl.icpt_exc |= BIT(3);
-	else
-		vmcb->ctl.icpt_exc &= ~BIT(3);
-	mark_dirty(svm, CLEAN_DR | CLEAN_ICPT);
+	svm->vmcb->dr6 = vcpu->dr6;
+	svm->vmcb->dr7 = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_dr7 : vcpu->dr7;
+	svm->clean &= ~CLEAN_DR;
+	svm_intercept(svm, EXIT_BP, vcpu->debug_flags & HVX_DEBUG_SW);
 }

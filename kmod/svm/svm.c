@@ -4,23 +4,27 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <asm/debugreg.h>
+#include <asm/desc_defs.h>
 #include <asm/processor.h>
+#include <asm/segment.h>
 
 #include "svm/svm.h"
 
 #define MSR_AMD_TSC_RATIO	0xc0000104
+#define TSC_RATIO_ONE		(1ULL << 32)	/* 8.32 fixed point, APM vol. 2 15.30.5 */
 #define MSR_AMD_VM_CR		0xc0010114
 #define VM_CR_SVMDIS		BIT(4)
 #define MSR_AMD_HSAVE_PA	0xc0010117
 
-#define IOPM_ORDER	2	/* 12 KiB, in 16 */
-#define MSRPM_ORDER	1
+/* Intercept maps, the same for every VM: all ports (12 KiB), and MSRs (8 KiB). */
+#define IOPM_SIZE	(3 * PAGE_SIZE)
+#define MAPS_SIZE	(IOPM_SIZE + 2 * PAGE_SIZE)
 
-DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
+static DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
 u32 svm_features;
-bool svm_has_rdtscp;
 static u32 svm_nasid;
-static struct page *iopm;		/* all ports intercepted, for every VM */
+static void *maps;
+static atomic64_t serials;
 
 /* ------------------------------------------------------------- the CPUs */
 
@@ -31,44 +35,40 @@ static void svm_free_cpus(void)
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *sc = &per_cpu(svm_cpus, cpu);
 
-		if (sc->save_area)
-			__free_page(sc->save_area);
-		if (sc->host_vmcb)
-			__free_page(sc->host_vmcb);
+		if (sc->pages)
+			__free_pages(sc->pages, 1);
 		memset(sc, 0, sizeof(*sc));
 	}
-	if (iopm)
-		__free_pages(iopm, IOPM_ORDER);
-	iopm = NULL;
+	if (maps)
+		free_pages_exact(maps, MAPS_SIZE);
+	maps = NULL;
 }
 
 static int svm_alloc_cpus(void)
 {
 	int cpu;
 
-	iopm = alloc_pages(GFP_KERNEL, IOPM_ORDER);
-	if (!iopm)
+	maps = alloc_pages_exact(MAPS_SIZE, GFP_KERNEL);
+	if (!maps)
 		return -ENOMEM;
-	memset(page_address(iopm), 0xff, PAGE_SIZE << IOPM_ORDER);
+	memset(maps, 0xff, IOPM_SIZE);
+	svm_init_msrpm(maps + IOPM_SIZE);
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *sc = &per_cpu(svm_cpus, cpu);
 
-		sc->save_area = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
-		sc->host_vmcb = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 0);
-		if (!sc->save_area || !sc->host_vmcb) {
+		sc->pages = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 1);
+		if (!sc->pages) {
 			svm_free_cpus();
 			return -ENOMEM;
 		}
-		sc->host_pa = __sme_set(page_to_phys(sc->host_vmcb));
-		sc->gen = 1;
-		sc->max_asid = svm_nasid - 1;
-		sc->next_asid = svm_nasid;	/* the first user begins a generation, with a flush */
+		sc->host_pa = __sme_set(page_to_phys(sc->pages) + PAGE_SIZE);
 	}
 	return 0;
 }
 
 static int svm_setup(void)
 {
+	const char *missing = NULL;
 	u32 eax, ebx, ecx, edx;
 	u64 vm_cr;
 
@@ -81,15 +81,14 @@ static int svm_setup(void)
 	cpuid(0x8000000a, &eax, &ebx, &ecx, &edx);
 	svm_features = edx;
 	svm_nasid = ebx;
-	if (!(edx & SVM_FEAT_NP)) {
-		hvx_err("this CPU's AMD-V has no nested paging\n");
+	if (!(edx & SVM_FEAT_NP))
+		missing = "nested paging";
+	else if (svm_nasid < 2)
+		missing = "address space identifiers";
+	if (missing) {
+		hvx_err("this CPU's AMD-V has no %s\n", missing);
 		return -ENODEV;
 	}
-	if (svm_nasid < 2) {
-		hvx_err("this CPU's AMD-V offers no address space identifiers\n");
-		return -ENODEV;
-	}
-	svm_has_rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP);
 	hvx_svm.max_leaf_level = boot_cpu_has(X86_FEATURE_GBPAGES) ? 3 : 2;
 	/* Nested tables have the host's own depth: nCR3 is walked in the host's mode (APM vol. 2 15.25.3). */
 	hvx_svm.table_levels = pgtable_l5_enabled() ? 5 : 4;
@@ -98,6 +97,13 @@ static int svm_setup(void)
 			   (edx & SVM_FEAT_DECODE ? HVX_FEAT_DECODE_ASSIST : 0) |
 			   (edx & SVM_FEAT_TSC_RATE ? HVX_FEAT_TSC_SCALING : 0);
 	return svm_alloc_cpus();
+}
+
+static void set_tsc_ratio(struct svm_cpu *sc, u64 ratio)
+{
+	if (svm_features & SVM_FEAT_TSC_RATE && sc->tsc_ratio != ratio)
+		wrmsrq(MSR_AMD_TSC_RATIO, ratio);
+	sc->tsc_ratio = ratio;
 }
 
 static int svm_enable_cpu(void)
@@ -109,15 +115,14 @@ static int svm_enable_cpu(void)
 	if (efer & EFER_SVME)
 		return -EBUSY;
 	wrmsrq(MSR_EFER, efer | EFER_SVME);
-	wrmsrq(MSR_AMD_HSAVE_PA, __sme_set(page_to_phys(sc->save_area)));
-	/* Whatever the TLB holds from before is nobody's: begin a new generation. */
+	wrmsrq(MSR_AMD_HSAVE_PA, __sme_set(page_to_phys(sc->pages)));
+	/* Whatever the TLB holds from before is nobody's: the first user begins a generation. */
 	sc->gen++;
-	sc->next_asid = sc->max_asid + 1;
+	sc->next_asid = svm_nasid;
 	sc->tsc_ratio = 0;
-	if (svm_features & SVM_FEAT_TSC_RATE) {
-		sc->tsc_ratio = 1ULL << 32;
-		wrmsrq(MSR_AMD_TSC_RATIO, sc->tsc_ratio);
-	}
+	set_tsc_ratio(sc, TSC_RATIO_ONE);
+	if (boot_cpu_has(X86_FEATURE_RDTSCP))
+		rdmsrq(MSR_TSC_AUX, sc->tsc_aux);
 	return 0;
 }
 
@@ -125,8 +130,7 @@ static void svm_disable_cpu(void)
 {
 	u64 efer;
 
-	if (svm_features & SVM_FEAT_TSC_RATE)
-		wrmsrq(MSR_AMD_TSC_RATIO, 1ULL << 32);
+	set_tsc_ratio(this_cpu_ptr(&svm_cpus), TSC_RATIO_ONE);
 	wrmsrq(MSR_AMD_HSAVE_PA, 0);
 	rdmsrq(MSR_EFER, efer);
 	wrmsrq(MSR_EFER, efer & ~(u64)EFER_SVME);
@@ -134,131 +138,61 @@ static void svm_disable_cpu(void)
 
 /* ------------------------------------------------------------------ vCPU */
 
-/* MSR permission map, APM vol. 2 15.11: bit 0 of each pair reads, bit 1 writes; set = exit. */
-static void msrpm_allow(u8 *map, u32 msr)
-{
-	u32 bit;
-
-	if (msr < 0x2000)
-		bit = msr * 2;
-	else if (msr >= 0xc0000000 && msr < 0xc0002000)
-		bit = 0x800 * 8 + (msr - 0xc0000000) * 2;
-	else
-		bit = 0x1000 * 8 + (msr - 0xc0010000) * 2;
-	map[bit / 8] &= ~(3U << bit % 8);
-}
-
-/* MSRs that VMLOAD/VMSAVE switch belong to the guest while it runs. */
-static const u32 passthrough[] = {
-	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE, MSR_FS_BASE,
-	MSR_GS_BASE, MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
-};
-
+/* An instruction that the guest's CPUID does not show must not exist for it. */
 static void svm_update_cpuid(struct hvx_vcpu *vcpu)
 {
-	struct vmcb *vmcb = to_svm(vcpu)->vmcb;
-
-	/* An instruction that the guest's CPUID does not show must not exist for it. */
-	if (vcpu->caps & HVX_CAP_RDTSCP)
-		vmcb->ctl.icpt4 &= ~ICPT4_RDTSCP;
-	else
-		vmcb->ctl.icpt4 |= ICPT4_RDTSCP;
-	if (vcpu->caps & HVX_CAP_INVPCID)
-		vmcb->ctl.icpt5 &= ~ICPT5_INVPCID;
-	else
-		vmcb->ctl.icpt5 |= ICPT5_INVPCID;
-	mark_dirty(to_svm(vcpu), CLEAN_ICPT);
-}
-
-static void vmcb_set_controls(struct hvx_vcpu *vcpu)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb_ctl *c = &svm->vmcb->ctl;
-
-	c->icpt_cr = BIT(16 + 4) | BIT(16 + 8);
-	c->icpt_dr = 0x00ff00ff;
-	c->icpt_exc = BIT(1) | BIT(17) | BIT(18);
-	c->icpt3 = ICPT3_INTR | ICPT3_NMI | ICPT3_INIT | ICPT3_RDPMC | ICPT3_CPUID | ICPT3_INVD |
-		   ICPT3_HLT | ICPT3_INVLPGA | ICPT3_IOIO | ICPT3_MSR | ICPT3_SHUTDOWN;
-	c->icpt4 = ICPT4_VMRUN | ICPT4_VMMCALL | ICPT4_VMLOAD | ICPT4_VMSAVE | ICPT4_STGI |
-		   ICPT4_CLGI | ICPT4_SKINIT | ICPT4_WBINVD | ICPT4_MONITOR | ICPT4_MWAIT |
-		   ICPT4_XSETBV | ICPT4_RDPRU;
-	c->icpt5 = ICPT5_INVLPGB | ICPT5_TLBSYNC;
-	if (svm_features & SVM_FEAT_PAUSE) {
-		c->icpt3 |= ICPT3_PAUSE;
-		c->pause_count = 3000;
-		if (svm_features & SVM_FEAT_PAUSE_THR)
-			c->pause_threshold = 128;
-	}
-	c->iopm_pa = __sme_set(page_to_phys(iopm));
-	c->msrpm_pa = __sme_set(__pa(svm->msrpm));
-	c->vintr = VINTR_MASKING;
-	c->np_control = 1;
-	c->ncr3 = __sme_set(__pa(vcpu->vm->mmu.root));
-	svm->clean = 0;
+	svm_intercept(to_svm(vcpu), EXIT_RDTSCP, !(vcpu->caps & HVX_CAP_RDTSCP));
+	svm_intercept(to_svm(vcpu), EXIT_INVPCID, !(vcpu->caps & HVX_CAP_INVPCID));
 }
 
 static int svm_vcpu_create(struct hvx_vcpu *vcpu)
 {
 	struct svm_vcpu *svm;
-	int i;
+	struct vmcb *v;
 
 	svm = kzalloc(sizeof(*svm), GFP_KERNEL_ACCOUNT);
-	if (!svm)
+	v = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!svm || !v) {
+		free_page((unsigned long)v);
+		kfree(svm);
 		return -ENOMEM;
-	svm->vmcb = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!svm->vmcb)
-		goto err_svm;
-	svm->msrpm = (void *)__get_free_pages(GFP_KERNEL_ACCOUNT, MSRPM_ORDER);
-	if (!svm->msrpm)
-		goto err_vmcb;
-	svm->vmcb_pa = __sme_set(__pa(svm->vmcb));
+	}
+	svm->vmcb = v;
+	svm->vmcb_pa = __sme_set(__pa(v));
 	svm->asid_cpu = -1;
-	/* Switched MSRs cannot be filtered (UAPI): the map stays as it is. */
-	memset(svm->msrpm, 0xff, PAGE_SIZE << MSRPM_ORDER);
-	for (i = 0; i < ARRAY_SIZE(passthrough); i++)
-		msrpm_allow(svm->msrpm, passthrough[i]);
+	svm->serial = atomic64_inc_return(&serials);
 	vcpu->backend = svm;
-	vmcb_set_controls(vcpu);
-	return 0;
 
-err_vmcb:
-	free_page((unsigned long)svm->vmcb);
-err_svm:
-	kfree(svm);
-	return -ENOMEM;
+	svm_init_intercepts(svm);
+	if (svm_features & SVM_FEAT_PAUSE) {
+		v->pause_count = 3000;
+		v->pause_threshold = svm_features & SVM_FEAT_PAUSE_THR ? 128 : 0;
+	}
+	v->iopm_pa = __sme_set(__pa(maps));
+	v->msrpm_pa = v->iopm_pa + IOPM_SIZE;
+	v->np_control = 1;
+	v->ncr3 = __sme_set(__pa(vcpu->vm->mmu.root));
+	return 0;
 }
 
 static void svm_vcpu_destroy(struct hvx_vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	free_pages((unsigned long)svm->msrpm, MSRPM_ORDER);
-	free_page((unsigned long)svm->vmcb);
-	kfree(svm);
+	free_page((unsigned long)to_vmcb(vcpu));
+	kfree(to_svm(vcpu));
 }
 
-/* Registers come from state.c; here only what is the backend's own. */
+/* Registers and MSRs come from state.c and x86/msr.c; here only what is the backend's own. */
 static void svm_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb *vmcb = svm->vmcb;
 
-	svm->window = svm->iret = svm->iret_done = svm->nmi_step = false;
-	vmcb->ctl.icpt3 &= ~(ICPT3_VINTR | ICPT3_IRET);
-	vmcb->ctl.vintr = VINTR_MASKING;
-	vmcb->ctl.int_state = 0;
-	vmcb->ctl.event_inj = 0;
-	vmcb->ctl.exit_int_info = 0;
-	vmcb->save.gpat = vcpu->pat;
-	if (!init) {
-		vmcb->save.star = vmcb->save.lstar = vmcb->save.cstar = vmcb->save.sfmask = 0;
-		vmcb->save.kernel_gs_base = 0;
-		vmcb->save.sysenter_cs = vmcb->save.sysenter_esp = vmcb->save.sysenter_eip = 0;
-	}
-	svm->flush = true;
-	svm->clean = 0;
-	svm_update_debug(vcpu);
+	svm->iret_done = svm->nmi_step = false;
+	svm_intercept(svm, EXIT_VINTR, false);
+	svm_intercept(svm, EXIT_IRET, false);
+	svm->vmcb->vintr = VINTR_MASKING;
+	svm->vmcb->int_state = 0;
+	svm->vmcb->event_inj = 0;
+	svm->vmcb->exit_int_info = 0;
 }
 
 /* ------------------------------------------------------- the loop's steps */
@@ -268,146 +202,141 @@ static void svm_flush_tlb(struct hvx_vcpu *vcpu)
 	to_svm(vcpu)->flush = true;
 }
 
-/*
- * A fresh ASID has no translations on this CPU, whoever used it before: when
- * they run out a new generation begins with a flush of them all (APM vol. 2
- * 15.16). Interrupts off.
- */
-static void svm_new_asid(struct svm_vcpu *svm, struct svm_cpu *sc)
+/* The CPU may not have done what the VMCB asked for before the state that it refused: flush again. */
+void svm_forget_entry(struct svm_vcpu *svm)
 {
-	struct vmcb_ctl *c = &svm->vmcb->ctl;
+	svm->asid_cpu = -1;
+	if (svm->vmcb->tlb_control == TLBCTL_FLUSH_ALL)
+		this_cpu_ptr(&svm_cpus)->next_asid = svm_nasid;
+}
 
-	if (sc->next_asid > sc->max_asid) {
+/*
+ * Have the entry start without stale translations where there may be some, and
+ * with the whole VMCB read where the CPU does not know it. A fresh ASID has no
+ * translations on this CPU, whoever used it before: when they run out a new
+ * generation begins with a flush of them all (APM vol. 2 15.16).
+ */
+static void prepare_asid(struct svm_vcpu *svm, struct svm_cpu *sc, int cpu)
+{
+	bool known = svm->asid_cpu == cpu && svm->asid_gen == sc->gen;
+	struct vmcb *v = svm->vmcb;
+
+	v->tlb_control = TLBCTL_KEEP;
+	if (likely(known && !svm->flush))
+		return;
+	svm->flush = false;
+	if (known && svm_features & SVM_FEAT_FLUSH_ASID) {
+		v->tlb_control = TLBCTL_FLUSH_ASID;
+		return;
+	}
+	if (sc->next_asid >= svm_nasid) {
 		sc->gen++;
 		sc->next_asid = 1;
-		c->tlb_control = TLBCTL_FLUSH_ALL;
+		v->tlb_control = TLBCTL_FLUSH_ALL;
 	}
-	c->asid = sc->next_asid++;
+	v->asid = sc->next_asid++;
 	svm->asid_gen = sc->gen;
-	svm->asid_cpu = smp_processor_id();
-	svm->clean &= ~CLEAN_ASID;
+	svm->asid_cpu = cpu;
+	svm->clean = known ? svm->clean & ~CLEAN_ASID : 0;
 }
 
-static void svm_load_debug(struct hvx_vcpu *vcpu)
+/* The host's DR0-3 to svm->host_dr[], db[] into them. */
+static void load_debug(struct svm_vcpu *svm, const u64 *db)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-	const u64 *db = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_db : vcpu->db;
 	unsigned long v;
+	int i;
 
-	get_debugreg(v, 0);
-	svm->host_dr[0] = v;
-	get_debugreg(v, 1);
-	svm->host_dr[1] = v;
-	get_debugreg(v, 2);
-	svm->host_dr[2] = v;
-	get_debugreg(v, 3);
-	svm->host_dr[3] = v;
-	set_debugreg(db[0], 0);
-	set_debugreg(db[1], 1);
-	set_debugreg(db[2], 2);
-	set_debugreg(db[3], 3);
-	svm->dr_loaded = true;
-}
-
-static void svm_put_debug(struct svm_vcpu *svm)
-{
-	set_debugreg(svm->host_dr[0], 0);
-	set_debugreg(svm->host_dr[1], 1);
-	set_debugreg(svm->host_dr[2], 2);
-	set_debugreg(svm->host_dr[3], 3);
-	svm->dr_loaded = false;
-}
-
-static void svm_intercept_iret(struct svm_vcpu *svm)
-{
-	svm->iret = true;
-	svm->vmcb->ctl.icpt3 |= ICPT3_IRET;
-	mark_dirty(svm, CLEAN_ICPT);
+	for (i = 0; i < 4; i++) {
+		get_debugreg(v, i);
+		svm->host_dr[i] = v;
+		set_debugreg(db[i], i);
+	}
 }
 
 static void svm_load(struct hvx_vcpu *vcpu)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 	struct svm_vcpu *svm = to_svm(vcpu);
-	u64 ratio;
 
 	asm volatile("vmsave %%rax" : : "a" (sc->host_pa) : "memory");
-	if (svm->asid_cpu != smp_processor_id())
-		svm->clean = 0;
+	/* One vCPU must not steer another's branches. */
+	if (sc->serial != svm->serial) {
+		sc->serial = svm->serial;
+		hvx_branch_barrier();
+	}
 	/* NMIs were masked by HVX_SET_STATE: IRET has to be seen. */
-	if (unlikely(vcpu->ev.nmi_masked && !svm->iret && !svm->iret_done))
-		svm_intercept_iret(svm);
-	if (svm->vmcb->save.dr7 & 0xff)
-		svm_load_debug(vcpu);
-	if (svm_has_rdtscp) {
-		rdmsrq(MSR_TSC_AUX, svm->host_tsc_aux);
-		if (svm->host_tsc_aux != vcpu->tsc_aux)
-			wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
-	}
-	if (svm_features & SVM_FEAT_TSC_RATE) {
-		/* 8.32 fixed point, APM vol. 2 15.30.5 */
-		ratio = vcpu->tsc_ratio ?: 1ULL << 32;
-		if (sc->tsc_ratio != ratio) {
-			wrmsrq(MSR_AMD_TSC_RATIO, ratio);
-			sc->tsc_ratio = ratio;
-		}
-	}
+	if (unlikely(vcpu->ev.nmi_masked && !svm->iret_done))
+		svm_intercept(svm, EXIT_IRET, true);
+	svm->dr_loaded = svm->vmcb->dr7 & 0xff;
+	if (unlikely(svm->dr_loaded))
+		load_debug(svm, vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_db : vcpu->db);
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) && sc->tsc_aux != vcpu->tsc_aux)
+		wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
+	set_tsc_ratio(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
 }
 
 static void svm_put(struct hvx_vcpu *vcpu)
 {
+	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 	struct svm_vcpu *svm = to_svm(vcpu);
+	int i;
 
-	if (svm->dr_loaded)
-		svm_put_debug(svm);
-	/* #VMEXIT leaves DR7 with everything off (APM vol. 2 15.6). */
-	if (unlikely(hw_breakpoint_active()))
+	for (i = 0; unlikely(svm->dr_loaded) && i < 4; i++)
+		set_debugreg(svm->host_dr[i], i);
+	/* #VMEXIT leaves DR7 with everything off (APM vol. 2 15.6), and the guest's DR6. */
+	if (unlikely(hw_breakpoint_active())) {
+		set_debugreg(DR6_RESERVED, 6);
 		set_debugreg(__this_cpu_read(cpu_dr7), 7);
-	if (svm_has_rdtscp && svm->host_tsc_aux != vcpu->tsc_aux)
-		wrmsrq(MSR_TSC_AUX, svm->host_tsc_aux);
+	}
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) && sc->tsc_aux != vcpu->tsc_aux)
+		wrmsrq(MSR_TSC_AUX, sc->tsc_aux);
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+	/*
+	 * Another thread may have replaced the process's LDT since svm_load(): an
+	 * IPI told this CPU, but VMLOAD brought back the old one, which is free
+	 * memory by now. The GDT has the new one.
+	 */
+	if (unlikely(READ_ONCE(current->mm->context.ldt)))
+		asm volatile("lldt %w0" : : "r" (GDT_ENTRY_LDT * 8));
+#endif
 }
 
 static bool svm_irq_allowed(struct hvx_vcpu *vcpu)
 {
-	return vcpu->rflags & X86_EFLAGS_IF && !(to_svm(vcpu)->vmcb->ctl.int_state & 1);
+	return vcpu->rflags & X86_EFLAGS_IF && !(to_vmcb(vcpu)->int_state & 1);
 }
 
 static bool svm_nmi_allowed(struct hvx_vcpu *vcpu)
 {
-	return !vcpu->ev.nmi_masked && !(to_svm(vcpu)->vmcb->ctl.int_state & 1);
+	return !vcpu->ev.nmi_masked && !(to_vmcb(vcpu)->int_state & 1);
 }
 
 static void svm_inject_irq(struct hvx_vcpu *vcpu, u8 vector)
 {
-	to_svm(vcpu)->vmcb->ctl.event_inj = vector | EVENT_TYPE_INTR | EVENT_VALID;
+	to_vmcb(vcpu)->event_inj = vector | EVENT_INTR | EVENT_VALID;
 }
 
 static void svm_inject_nmi(struct hvx_vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	svm->vmcb->ctl.event_inj = 2 | EVENT_TYPE_NMI | EVENT_VALID;
-	svm_intercept_iret(svm);
+	to_vmcb(vcpu)->event_inj = 2 | EVENT_NMI | EVENT_VALID;
+	svm_intercept(to_svm(vcpu), EXIT_IRET, true);
 }
 
 static void svm_inject_exception(struct hvx_vcpu *vcpu)
 {
 	struct hvx_pending *ev = &vcpu->ev;
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb *vmcb = svm->vmcb;
 
-	vmcb->ctl.event_inj = ev->exc_vector | EVENT_TYPE_EXC | EVENT_VALID;
+	svm->vmcb->event_inj = ev->exc_vector | EVENT_EXC | EVENT_VALID;
 	if (ev->exc_has_code)
-		vmcb->ctl.event_inj |= EVENT_HAS_CODE | (u64)ev->exc_code << 32;
+		svm->vmcb->event_inj |= EVENT_HAS_CODE | (u64)ev->exc_code << 32;
 	/* EVENTINJ does not do what the exception's own microcode would (APM vol. 2 15.20). */
 	if (ev->exc_vector == 14) {
-		vmcb->save.cr2 = vcpu->cr2;
-		mark_dirty(svm, CLEAN_CR2);
+		svm->vmcb->cr2 = vcpu->cr2;
+		svm->clean &= ~CLEAN_CR2;
 	} else if (ev->exc_vector == 1) {
-		vmcb->save.dr6 = vcpu->dr6;
-		vcpu->dr7 &= ~(u64)(1U << 13);
-		vmcb->save.dr7 &= ~(u64)(1U << 13);
-		mark_dirty(svm, CLEAN_DR);
+		vcpu->dr7 &= ~(u64)BIT(13);
+		svm_update_debug(vcpu);
 	}
 }
 
@@ -416,29 +345,19 @@ static void svm_request_irq_window(struct hvx_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	if (svm->window)
+	if (svm_intercepts(svm, EXIT_VINTR))
 		return;
-	svm->window = true;
-	svm->vmcb->ctl.vintr |= VINTR_IRQ | VINTR_PRIO(0xf) | VINTR_IGN_TPR;
-	svm->vmcb->ctl.icpt3 |= ICPT3_VINTR;
-	mark_dirty(svm, CLEAN_ICPT | CLEAN_TPR);
+	svm_intercept(svm, EXIT_VINTR, true);
+	svm->vmcb->vintr |= VINTR_WINDOW;
+	svm->clean &= ~CLEAN_TPR;
 }
 
+/* Where IRET exits, that asks again; else the IRET or the interrupt shadow is over one instruction further. */
 static void svm_request_nmi_window(struct hvx_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	if (vcpu->ev.nmi_masked && !svm->iret_done) {
-		/* IRET exits, and asks again. */
-		if (!svm->iret)
-			svm_intercept_iret(svm);
-		return;
-	}
-	/* One instruction further the IRET, or the interrupt shadow, is over. A guest that steps itself exits anyway. */
-	if (!svm->nmi_step && !(vcpu->rflags & X86_EFLAGS_TF)) {
-		svm->nmi_step = true;
-		vcpu->rflags |= X86_EFLAGS_TF | X86_EFLAGS_RF;
-	}
+	svm->nmi_step = !svm_intercepts(svm, EXIT_IRET);
 }
 
 /* CR8 writes exit only when one could let a waiting vector through. */
@@ -446,17 +365,47 @@ static void svm_set_tpr_threshold(struct hvx_vcpu *vcpu, int vector)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 	u8 tpr = hvx_lapic_get_cr8(vcpu);
-	u32 icpt = svm->vmcb->ctl.icpt_cr & ~BIT(16 + 8);
 
-	if (vector >= 0 && vector >> 4 <= tpr)
-		icpt |= BIT(16 + 8);
-	if (icpt != svm->vmcb->ctl.icpt_cr) {
-		svm->vmcb->ctl.icpt_cr = icpt;
-		mark_dirty(svm, CLEAN_ICPT);
+	svm_intercept(svm, EXIT_CR8_WRITE, vector >= 0 && vector >> 4 <= tpr);
+	if ((svm->vmcb->vintr & VINTR_TPR) != tpr) {
+		svm->vmcb->vintr = (svm->vmcb->vintr & ~VINTR_TPR) | tpr;
+		svm->clean &= ~CLEAN_TPR;
 	}
-	if ((svm->vmcb->ctl.vintr & VINTR_TPR) != tpr) {
-		svm->vmcb->ctl.vintr = (svm->vmcb->ctl.vintr & ~VINTR_TPR) | tpr;
-		mark_dirty(svm, CLEAN_TPR);
+}
+
+/*
+ * After an exit: which event was delivered, and which was cut short and must
+ * go in again (APM vol. 2 15.7.2). Software interrupts are not re-injected:
+ * RIP still points at the instruction, which runs again.
+ */
+static void complete_events(struct hvx_vcpu *vcpu)
+{
+	u64 info = to_vmcb(vcpu)->exit_int_info, type = info & EVENT_TYPE;
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct hvx_pending *ev = &vcpu->ev;
+	u8 vector = info & 0xff;
+
+	/*
+	 * Without virtual NMIs the end of a handler is seen by intercepting IRET,
+	 * at its start: NMIs come back only when RIP has moved on from it.
+	 */
+	if (unlikely(svm->iret_done) && vcpu->rip != svm->iret_rip) {
+		svm->iret_done = false;
+		ev->nmi_masked = false;
+	}
+	ev->exc_injected = ev->irq_injected = ev->nmi_injected = false;
+	if (likely(!(info & EVENT_VALID)))
+		return;
+	ev->nmi_injected = type == EVENT_NMI;
+	ev->irq_injected = type == EVENT_INTR;
+	if (ev->irq_injected)
+		ev->irq_vector = vector;
+	/* INT3 and INTO are instructions, too. */
+	if (type == EVENT_EXC && vector != 3 && vector != 4) {
+		ev->exc_injected = true;
+		ev->exc_vector = vector;
+		ev->exc_has_code = info & EVENT_HAS_CODE;
+		ev->exc_code = info >> 32;
 	}
 }
 
@@ -464,50 +413,44 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb *vmcb = svm->vmcb;
+	struct vmcb *v = svm->vmcb;
+	bool step = vcpu->debug_flags & HVX_DEBUG_STEP;
 
-	vmcb->ctl.tlb_control = TLBCTL_KEEP;
-	if (unlikely(svm->asid_cpu != smp_processor_id() || svm->asid_gen != sc->gen)) {
-		svm_new_asid(svm, sc);
-		svm->flush = false;
-	} else if (unlikely(svm->flush)) {
-		svm->flush = false;
-		if (svm_features & SVM_FEAT_FLUSH_ASID)
-			vmcb->ctl.tlb_control = TLBCTL_FLUSH_ASID;
-		else
-			svm_new_asid(svm, sc);
+	prepare_asid(svm, sc, smp_processor_id());
+	v->clean = svm->clean;
+	v->rax = vcpu->regs[0];
+	v->rsp = vcpu->regs[4];
+	v->rip = vcpu->rip;
+	v->rflags = vcpu->rflags;
+	if (unlikely(svm->nmi_step)) {
+		/* A guest that steps itself exits anyway; an event would put TF where the guest sees it. */
+		svm->nmi_step = !(v->event_inj & EVENT_VALID) && !(vcpu->rflags & X86_EFLAGS_TF);
+		step |= svm->nmi_step;
 	}
-	vmcb->ctl.clean = svm->clean;
-	vmcb->save.rax = vcpu->regs[0];
-	vmcb->save.rsp = vcpu->regs[4];
-	vmcb->save.rip = vcpu->rip;
-	vmcb->save.rflags = vcpu->rflags;
-	if (unlikely(vcpu->debug_flags & HVX_DEBUG_STEP))
-		vmcb->save.rflags |= X86_EFLAGS_TF | X86_EFLAGS_RF;
+	if (unlikely(step))
+		v->rflags |= X86_EFLAGS_TF | X86_EFLAGS_RF;
 
 	svm_vmrun(svm->vmcb_pa, vcpu->regs, sc->host_pa);
 
-	vcpu->regs[0] = vmcb->save.rax;
-	vcpu->regs[4] = vmcb->save.rsp;
-	vcpu->rip = vmcb->save.rip;
-	vcpu->rflags = vmcb->save.rflags;
-	if (unlikely(vcpu->debug_flags & HVX_DEBUG_STEP))
+	vcpu->regs[0] = v->rax;
+	vcpu->regs[4] = v->rsp;
+	vcpu->rip = v->rip;
+	vcpu->rflags = v->rflags;
+	if (unlikely(step))
 		vcpu->rflags &= ~(u64)X86_EFLAGS_TF;
-	vcpu->cr2 = vmcb->save.cr2;
-	vcpu->dr6 = vmcb->save.dr6;
+	vcpu->cr2 = v->cr2;
+	vcpu->dr6 = v->dr6;
 	svm->clean = svm_features & SVM_FEAT_CLEAN ? CLEAN_ALL : 0;
-	vmcb->ctl.event_inj = 0;
-	if ((vmcb->ctl.vintr & VINTR_TPR & 0xf) != hvx_lapic_get_cr8(vcpu))
-		hvx_lapic_set_cr8(vcpu, vmcb->ctl.vintr & 0xf);
-	svm_complete_events(vcpu);
+	v->event_inj = 0;
+	if ((v->vintr & 0xf) != hvx_lapic_get_cr8(vcpu))
+		hvx_lapic_set_cr8(vcpu, v->vintr & 0xf);
+	complete_events(vcpu);
 }
 
 static void svm_update_tsc(struct hvx_vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	svm->vmcb->ctl.tsc_offset = vcpu->tsc_offset;
-	mark_dirty(svm, CLEAN_ICPT);
+	to_vmcb(vcpu)->tsc_offset = vcpu->tsc_offset;
+	to_svm(vcpu)->clean &= ~CLEAN_ICPT;
 }
 
 static int svm_set_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)

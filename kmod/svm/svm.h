@@ -20,62 +20,76 @@
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	u64 vmcb_pa;
-	void *msrpm;		/* 8 KiB */
-	u64 asid_gen;		/* of the CPU's generation the ASID is from; 0: take a new one */
+	u64 serial;		/* of all vCPUs since the module was loaded */
+	u64 asid_gen;		/* of the CPU's generation that the ASID is from */
 	int asid_cpu;
-	u32 clean;		/* what the CPU may keep; cleared by mark_dirty() */
+	u32 clean;		/* CLEAN_* for the next entry */
+	u32 cr0_cache;		/* CD and NW of the guest's CR0, which the VMCB's does not have */
 	bool flush;
-	bool window;		/* VINTR intercept is set */
-	bool iret;		/* IRET intercept is set: NMIs are masked */
-	bool iret_done;		/* IRET is being executed at iret_rip: unmask when it moved */
-	bool nmi_step;		/* TF set to get past IRET */
-	u64 iret_rip;
+	bool iret_done;		/* IRET is being executed at iret_rip: NMIs come back when it moved */
+	bool nmi_step;		/* TF is to be set to get past IRET or an interrupt shadow */
 	bool dr_loaded;		/* DR0-3 hold the guest's or the debugger's */
+	u64 iret_rip;
 	u64 host_dr[4];
-	u64 host_tsc_aux;
 };
 
-/* Per CPU; the host save area is where VMRUN keeps the host's state. */
+/* Per CPU. */
 struct svm_cpu {
-	struct page *save_area;
-	struct page *host_vmcb;	/* VMSAVE of what VMRUN does not keep */
-	u64 host_pa;
+	struct page *pages;	/* two: VMRUN's host save area, VMSAVE of what that does not keep */
+	u64 host_pa;		/* of the latter */
 	u64 gen;		/* ASID generation */
-	u32 next_asid, max_asid;
+	u32 next_asid;
+	u64 serial;		/* of the vCPU that ran last */
 	u64 tsc_ratio;		/* value now in the MSR */
+	u64 tsc_aux;		/* the host's */
 };
-
-DECLARE_PER_CPU(struct svm_cpu, svm_cpus);
 
 extern u32 svm_features;
-extern bool svm_has_rdtscp;
 
 static inline struct svm_vcpu *to_svm(struct hvx_vcpu *vcpu)
 {
 	return vcpu->backend;
 }
 
-static inline void mark_dirty(struct svm_vcpu *svm, u32 bits)
+static inline struct vmcb *to_vmcb(struct hvx_vcpu *vcpu)
 {
-	svm->clean &= ~bits;
+	return to_svm(vcpu)->vmcb;
+}
+
+static inline bool svm_intercepts(struct svm_vcpu *svm, enum vmcb_exit code)
+{
+	return svm->vmcb->icpt[code / 32] & BIT(code % 32);
+}
+
+static inline void svm_intercept(struct svm_vcpu *svm, enum vmcb_exit code, bool on)
+{
+	if (svm_intercepts(svm, code) == on)
+		return;
+	svm->vmcb->icpt[code / 32] ^= BIT(code % 32);
+	svm->clean &= ~CLEAN_ICPT;
 }
 
 /* enter.S: one VMRUN, with the guest's general registers from and to regs[16] (RAX and RSP are the VMCB's). */
 void svm_vmrun(u64 vmcb_pa, u64 *regs, u64 host_pa);
 
+/* svm.c */
+void svm_forget_entry(struct svm_vcpu *svm);	/* the last VMRUN failed; preemption off */
+
 /* exits.c */
+void svm_init_intercepts(struct svm_vcpu *svm);
 enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu);
 enum hvx_next svm_handle_exit(struct hvx_vcpu *vcpu);
 int svm_handle_slow(struct hvx_vcpu *vcpu);
-void svm_complete_events(struct hvx_vcpu *vcpu);
 
 /* state.c */
 extern const struct hvx_pte_ops svm_pte;
+void svm_init_msrpm(u8 *map);
 void svm_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s);
 void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);
 u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr);
 u64 svm_get_efer(struct hvx_vcpu *vcpu);
 void svm_set_efer(struct hvx_vcpu *vcpu, u64 val);
+void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val);
 void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val);
 void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
 int svm_get_cpl(struct hvx_vcpu *vcpu);

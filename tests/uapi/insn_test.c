@@ -226,6 +226,91 @@ static void pause_loop(void)
 	tg_free(&g);
 }
 
+/* ---------------------------------------------------------------------- CR0 */
+
+#define CR0_CACHE	0x60000000ULL	/* CD, NW */
+
+static uint64_t cr0_state(struct tg *g, struct hvx_sregs *s)
+{
+	CHECK(!tg_get(g, 0, HVX_STATE_SREGS, s, sizeof(*s)));
+	return s->cr0;
+}
+
+/* As at reset: CD and NW show, stay when something else changes, and go for good when cleared. */
+GUEST16(g_cr0_cache,
+	"mov %cr0, %ebx\nmov %ebx, %eax\nor $0x10000, %eax\nmov %eax, %cr0\nmov %cr0, %ebp\n"
+	"hlt\nsmsw %esi\nclts\nmov %cr0, %edi\nand $~0x60000000, %eax\nmov %eax, %cr0\nmov %cr0, %edx\n"
+	"hlt\nor $0x40000000, %eax\nmov %eax, %cr0\nmov %cr0, %ecx\nhlt\n");
+
+static void cr0_cache(void)
+{
+	struct hvx_sregs s;
+	struct tg g;
+
+	tg_new(&g, HVX_VM_EXIT_HLT, g_cr0_cache, GUEST_LEN(g_cr0_cache));
+	CHECK_EQ(cr0_state(&g, &s), CR0_CACHE | 0x10);
+	tg_run_to(&g, 0, HVX_EXIT_HALTED);
+	CHECK_EQ(tg_reg(&g, 0, 3), CR0_CACHE | 0x10);
+	CHECK_EQ(tg_reg(&g, 0, 5), CR0_CACHE | 0x10010);
+	CHECK_EQ(cr0_state(&g, &s), CR0_CACHE | 0x10010);
+	/* TS in the state: CLTS clears it and nothing else. */
+	s.cr0 |= 8;
+	CHECK(!tg_set(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	tg_run_to(&g, 0, HVX_EXIT_HALTED);
+	CHECK_EQ(tg_reg(&g, 0, 6), CR0_CACHE | 0x10018);
+	CHECK_EQ(tg_reg(&g, 0, 7), CR0_CACHE | 0x10010);
+	CHECK_EQ(tg_reg(&g, 0, 2), 0x10010);
+	CHECK_EQ(cr0_state(&g, &s), 0x10010);
+	tg_run_to(&g, 0, HVX_EXIT_HALTED);
+	CHECK_EQ(tg_reg(&g, 0, 1), 0x40010010);
+	CHECK_EQ(cr0_state(&g, &s), 0x40010010);
+	tg_free(&g);
+}
+
+/* Into long mode with CD set, as firmware goes. */
+GUEST32(g_cr0_long, "mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0\nhlt\n");
+GUEST(g_cr0_set, "mov %rbx, %cr0\nmov %cr0, %rbp\nhlt\n");
+
+static int set_cr0(struct tg *g, uint64_t val)
+{
+	struct hvx_sregs s;
+
+	memcpy(g->mem + TG_CODE, g_cr0_set, GUEST_LEN(g_cr0_set));
+	tg_long(g, 0);
+	s.cr0 = cr0_state(g, &s) | CR0_CACHE;
+	CHECK(!tg_set(g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	tg_set_reg(g, 0, 3, val);
+	return next_outcome(g);
+}
+
+static void cr0_modes(void)
+{
+	struct hvx_sregs s;
+	struct tg g;
+
+	new_long(&g);
+	tg_protected(&g, 0);
+	cr0_state(&g, &s);
+	s.cr0 = CR0_CACHE | 0x31;
+	s.efer = 0x100;
+	CHECK(!tg_set(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	memcpy(g.mem + TG_CODE, g_cr0_long, GUEST_LEN(g_cr0_long));
+	tg_run_to(&g, 0, HVX_EXIT_HALTED);
+	CHECK_EQ(cr0_state(&g, &s), CR0_CACHE | 0x80000031);
+	CHECK_EQ(s.efer, 0x500);
+
+	CHECK_EQ(set_cr0(&g, CR0_CACHE | 0x80010011), -1);
+	CHECK_EQ(tg_reg(&g, 0, 5), CR0_CACHE | 0x80010011);
+	/* NW without CD, PG without PE, PG off in 64-bit mode, the upper half. */
+	CHECK_EQ(set_cr0(&g, 0xa0010033), 13);
+	CHECK_EQ(set_cr0(&g, 0x80010032), 13);
+	CHECK_EQ(set_cr0(&g, 0x00010033), 13);
+	CHECK_EQ(set_cr0(&g, 1ULL << 32 | 0x80010033), 13);
+	CHECK_EQ(fault_rip(&g, true), TG_CODE);
+	CHECK_EQ(cr0_state(&g, &s), CR0_CACHE | 0x80010033);
+	tg_free(&g);
+}
+
 /* --------------------------------------------------- control registers, XCR0 */
 
 GUEST(g_cr4, "mov %rdi, %cr4\nmov %cr4, %rax\nhlt\n");
@@ -576,7 +661,7 @@ static void int3_of_guest(void)
 static const struct tg_test tests[] = {
 	TG_TEST(cpuid_table), TG_TEST(cpuid_prefixed), TG_TEST(cpuid_dynamic), TG_TEST(tsc_offset),
 	TG_TEST(not_there), TG_TEST(privileged), TG_TEST(caches_and_counters), TG_TEST(pause_loop),
-	TG_TEST(cr4_writes), TG_TEST(cr4_by_cpuid), TG_TEST(cr8), TG_TEST(xcr0),
+	TG_TEST(cr0_cache), TG_TEST(cr0_modes), TG_TEST(cr4_writes), TG_TEST(cr4_by_cpuid), TG_TEST(cr8), TG_TEST(xcr0),
 	TG_TEST(dr_access), TG_TEST(general_detect), TG_TEST(guest_breakpoints), TG_TEST(guest_single_step),
 	TG_TEST(single_step), TG_TEST(hw_breakpoints), TG_TEST(bad_debug), TG_TEST(int3),
 	TG_TEST(int3_of_guest),
