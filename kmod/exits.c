@@ -264,9 +264,9 @@ static enum hvx_next lapic_mmio(struct hvx_vcpu *vcpu, const struct hvx_mov *m, 
 	/* SDM vol. 3 "Local APIC Register Access": aligned 32-bit; others are undefined. */
 	if (m->is_write) {
 		if (m->size == 4 && !(offset & 3))
-			hvx_apic_mmio_write(&vcpu->lapic->apic, offset, mov_source(vcpu, m));
+			hvx_lapic_mmio_write(vcpu->lapic, offset, mov_source(vcpu, m));
 	} else {
-		val = hvx_apic_mmio_read(&vcpu->lapic->apic, offset & ~3U);
+		val = hvx_lapic_mmio_read(vcpu->lapic, offset & ~3U);
 		mov_load(vcpu, m, val >> (offset & 3) * 8);
 	}
 	hvx_skip(vcpu, vcpu->rip + m->len);
@@ -296,7 +296,7 @@ static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *
 	if (hvx_decode_mov(insn, insn_len, hvx_vcpu_mode(vcpu), &m) || m.is_write != write ||
 	    (gpa & 0xfff) + m.size > 0x1000)
 		return emulate(vcpu, gpa, write, false, insn, insn_len);
-	if (hvx_lapic_mmio_hit(vcpu, gpa))
+	if ((gpa & ~0xfffULL) == vcpu->lapic->mmio_page)
 		return lapic_mmio(vcpu, &m, gpa);
 	if (write) {
 		data = mov_source(vcpu, &m);

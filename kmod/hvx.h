@@ -40,7 +40,6 @@
 struct hvx_vm;
 struct hvx_vcpu;
 struct hvx_lapic;
-struct hvx_irqfd_resample;
 struct hvx_ioevents;
 
 /*
@@ -109,7 +108,7 @@ struct hvx_mmu {
 /* ---------------------------------------------------------------------- VM */
 
 struct hvx_vm {
-	refcount_t refs;		/* VM fd, vCPU fds, irqfds in flight */
+	refcount_t refs;		/* VM fd, vCPU fds */
 	struct mm_struct *mm;		/* the creator's; mmgrab()ed for life */
 	u32 flags;			/* HVX_VM_*, fixed at creation */
 	u32 id;				/* for debugfs and traces, fixed */
@@ -129,10 +128,9 @@ struct hvx_vm {
 	struct hvx_stats stats;		/* VM-wide counters; racy adds are fine */
 
 	/* interrupts: irq/ */
-	struct list_head irqfds;
+	struct list_head irqfds;	/* changed under lock and irqfd_lock */
 	spinlock_t irqfd_lock;
-	struct mutex resample_lock;	/* changes to irqfds and ioeventfds; after vm->lock where both are taken */
-	struct hvx_ioevents __rcu *ioevents;	/* RCU */
+	struct hvx_ioevents __rcu *ioevents;	/* RCU, changed under lock */
 
 	/* clock: pv.c */
 	s64 clock_offset;		/* guest kvmclock ns = host TSC in ns + offset; READ_ONCE */
@@ -360,31 +358,26 @@ void hvx_lapic_reset(struct hvx_vcpu *vcpu, bool init);	/* init: INIT, keeps the
 void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf);	/* struct hvx_lapic_state */
 int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf);	/* -EINVAL */
 int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host);	/* IA32_APIC_BASE; 1 = #GP */
-bool hvx_lapic_mmio_hit(struct hvx_vcpu *vcpu, u64 gpa);	/* xAPIC page, enabled, not x2APIC */
 int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* 0, 1 = #GP; also TSC_DEADLINE 0x6e0 */
 int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val);
 /* Fast path: x2APIC ICR and TSC deadline writes need no sleeping; the above never sleep. */
 bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu);	/* the 8259's INTR reaches this CPU */
 u8 hvx_lapic_get_cr8(struct hvx_vcpu *vcpu);
 void hvx_lapic_set_cr8(struct hvx_vcpu *vcpu, u8 val);
-void hvx_lapic_timer_expired(struct hvx_vcpu *vcpu);	/* runner: HVX_REQ_TIMER was set */
-void hvx_lapic_timer_tsc_changed(struct hvx_vcpu *vcpu);	/* guest TSC was written: re-arm the deadline */
-int hvx_lapic_take_eoi_exit(struct hvx_vcpu *vcpu);	/* vector of a level EOI for userspace, or -1 */
+void hvx_lapic_timer(struct hvx_lapic *l);	/* runner, HVX_REQ_TIMER: fire if it is time, arm the hrtimer if it is not */
+void hvx_lapic_timer_restart(struct hvx_lapic *l);	/* guest TSC was written: re-arm the deadline */
 
 /* irq/route.c */
-int hvx_deliver_msi(struct hvx_vm *vm, u64 address, u32 data, struct hvx_irqfd_resample *rs);	/* any context; number of takers */
+int hvx_deliver_msi(struct hvx_vm *vm, u64 address, u32 data);	/* any context; number of takers */
 void hvx_send_ipi(struct hvx_vcpu *src, u64 icr);	/* ICR in x2APIC layout */
 int hvx_pv_send_ipi(struct hvx_vcpu *src, u64 lo, u64 hi, u64 min, u64 icr, bool mode64);	/* KVM_HC_SEND_IPI */
 
 /* irq/eventfd.c */
-int hvx_irq_init(void);		/* module load and unload; the latter after the last VM */
-void hvx_irq_exit(void);
 int hvx_irqfd(struct hvx_vm *vm, const struct hvx_irqfd *arg);
-void hvx_irqfd_release(struct hvx_vm *vm);	/* all of them, waits for work in flight */
 int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg);
-void hvx_ioeventfd_release(struct hvx_vm *vm);
+void hvx_eventfd_release(struct hvx_vm *vm);	/* all irqfds and ioeventfds */
 bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64 val);	/* true: taken */
-bool hvx_irqfd_eoi(struct hvx_vcpu *vcpu, int vector);	/* true: a resample irqfd took the EOI */
+void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector);	/* level-triggered; any context */
 
 /* pv.c */
 int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* a row of x86/msr.c; never sleeps */

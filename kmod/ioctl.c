@@ -68,8 +68,7 @@ static void vm_free(struct hvx_vm *vm)
 
 	debugfs_remove(vm->debugfs);	/* waits for readers */
 	/* First those that deliver from other contexts, then what they deliver to. */
-	hvx_irqfd_release(vm);
-	hvx_ioeventfd_release(vm);
+	hvx_eventfd_release(vm);
 	hvx_mmu_stop(vm);
 	for (i = 0; i < HVX_MAX_VCPUS; i++)
 		if (vm->vcpus[i])
@@ -107,7 +106,6 @@ static int create_vm(const struct hvx_create_vm *arg)
 	mutex_init(&vm->lock);
 	INIT_LIST_HEAD(&vm->irqfds);
 	spin_lock_init(&vm->irqfd_lock);
-	mutex_init(&vm->resample_lock);
 	r = hvx_hw_get();
 	if (r)
 		goto err_free;
@@ -323,7 +321,7 @@ static long do_call(struct call *c, unsigned int cmd)
 		return hvx_mmu_get_dirty(vm, buf);
 	case HVX_SIGNAL_MSI:
 		return hvx_deliver_msi(vm, ((struct hvx_msi *)buf)->address,
-				       ((struct hvx_msi *)buf)->data, NULL);
+				       ((struct hvx_msi *)buf)->data);
 	case HVX_IRQFD:
 		return hvx_irqfd(vm, buf);
 	case HVX_IOEVENTFD:

@@ -228,9 +228,6 @@ static int __init hvx_init(void)
 	hvx_vcpu_cache = KMEM_CACHE(hvx_vcpu, SLAB_ACCOUNT);
 	if (!hvx_vcpu_cache)
 		goto err_backend;
-	r = hvx_irq_init();
-	if (r)
-		goto err_cache;
 	hvx_register_syscore(&hvx_syscore);
 	register_module_notifier(&module_nb);	/* cannot fail */
 	r = register_reboot_notifier(&reboot_nb);
@@ -249,8 +246,6 @@ err_debugfs:
 err_syscore:
 	unregister_module_notifier(&module_nb);
 	hvx_unregister_syscore(&hvx_syscore);
-	hvx_irq_exit();
-err_cache:
 	kmem_cache_destroy(hvx_vcpu_cache);
 err_backend:
 	hvx_backend->teardown();
@@ -264,7 +259,6 @@ static void __exit hvx_exit(void)
 	unregister_reboot_notifier(&reboot_nb);
 	unregister_module_notifier(&module_nb);
 	hvx_unregister_syscore(&hvx_syscore);
-	hvx_irq_exit();
 	kmem_cache_destroy(hvx_vcpu_cache);
 	hvx_backend->teardown();
 }

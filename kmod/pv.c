@@ -179,17 +179,11 @@ static u64 eoi_gpa(struct hvx_vcpu *vcpu)
 
 void hvx_pv_eoi_set(struct hvx_vcpu *vcpu)
 {
-	struct hvx_apic *a = &vcpu->lapic->apic;
-	int top = a->isr_top;
 	u8 flag;
 
-	if (top < 0 && !vcpu->pv.eoi_set)
-		return;
 	if (!(vcpu->pv.eoi_msr & KVM_MSR_ENABLED))
 		return;
-	/* Edge-triggered, and nothing else in service or requested. */
-	flag = top >= 0 && a->isr_count == 1 && !test_bit(top, a->tmr) &&
-	       hvx_apic_highest_irr(a) < 0;
+	flag = hvx_lapic_eoi_can_wait(vcpu->lapic);
 	/* Where it cannot be cleared now, an EOI through it is seen at the next exit. */
 	if (flag != vcpu->pv.eoi_set &&
 	    !hvx_write_guest_atomic(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag)))
@@ -209,7 +203,7 @@ static bool eoi_take(struct hvx_vcpu *vcpu, bool atomic, bool keep)
 	if (atomic ? hvx_read_guest_atomic(vm, gpa, &flag, 1) : hvx_read_guest(vm, gpa, &flag, 1))
 		return false;
 	if (!(flag & KVM_PV_EOI_MASK)) {
-		hvx_apic_eoi(&vcpu->lapic->apic);
+		hvx_lapic_eoi(vcpu->lapic);
 	} else if (keep) {
 		return true;
 	} else {

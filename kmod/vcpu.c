@@ -160,7 +160,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	if (unlikely(ev->nmi_pending_taken || atomic_read(&vcpu->nmi_queued)))
 		busy = inject_nmi(vcpu, busy);
 
-	vector = hvx_apic_pending(&vcpu->lapic->apic);
+	vector = hvx_lapic_pending(vcpu->lapic);
 	if (likely(vector < 0 && !vcpu->extint_level && vcpu->extint_vector < 0))
 		goto tpr;
 	allowed = !busy && hvx_backend->irq_allowed(vcpu);
@@ -176,7 +176,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 		ev->irq_vector = vcpu->extint_vector;
 		vcpu->extint_vector = -1;
 	} else {
-		hvx_apic_ack(&vcpu->lapic->apic, vector);
+		hvx_lapic_ack(vcpu->lapic, vector);
 		ev->irq_vector = vector;
 	}
 	ev->irq_injected = true;
@@ -185,7 +185,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	hvx_backend->inject_irq(vcpu, ev->irq_vector);
 	if (vcpu->pv.eoi_msr)
 		hvx_pv_eoi_set(vcpu);
-	if (hvx_apic_pending(&vcpu->lapic->apic) < 0 && !vcpu->extint_level)
+	if (hvx_lapic_pending(vcpu->lapic) < 0 && !vcpu->extint_level)
 		goto tpr;
 window:
 	hvx_backend->request_irq_window(vcpu);
@@ -193,7 +193,7 @@ tpr:
 	/* Taken back when another interrupt has come to wait for the EOI. */
 	if (unlikely(vcpu->pv.eoi_set))
 		hvx_pv_eoi_set(vcpu);
-	hvx_backend->set_tpr_threshold(vcpu, hvx_apic_highest_irr(&vcpu->lapic->apic));
+	hvx_backend->set_tpr_threshold(vcpu, hvx_lapic_highest_irr(vcpu->lapic));
 	return true;
 }
 
@@ -215,7 +215,7 @@ static bool has_work(struct hvx_vcpu *vcpu)
 	    READ_ONCE(vcpu->pv.unhalted))
 		return true;
 	return vcpu->rflags & X86_EFLAGS_IF &&
-	       (hvx_apic_pending(&vcpu->lapic->apic) >= 0 || vcpu->extint_vector >= 0 ||
+	       (hvx_lapic_pending(vcpu->lapic) >= 0 || vcpu->extint_vector >= 0 ||
 		extint_wanted(vcpu));
 }
 
@@ -229,7 +229,7 @@ static bool serve_fast(struct hvx_vcpu *vcpu)
 		hvx_backend->flush_tlb(vcpu);
 	}
 	if (hvx_take_request(vcpu, HVX_REQ_TIMER))
-		hvx_lapic_timer_expired(vcpu);
+		hvx_lapic_timer(vcpu->lapic);
 	/* INIT and SIPI are for serve_slow(), which has to be reached. */
 	if (hvx_take_request(vcpu, HVX_REQ_EVENT) && unlikely(READ_ONCE(vcpu->init_sipi)))
 		hvx_request(vcpu, HVX_REQ_EVENT);
@@ -315,7 +315,8 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 	if (hvx_take_request(vcpu, HVX_REQ_PV_EOI))
 		hvx_pv_eoi_slow(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_EOI)) {
-		vector = hvx_lapic_take_eoi_exit(vcpu);
+		vector = vcpu->lapic->eoi_exit;
+		vcpu->lapic->eoi_exit = -1;
 		if (vector >= 0) {
 			vcpu->run->eoi = (struct hvx_exit_eoi) { .vector = vector };
 			return hvx_exit_to_user(vcpu, HVX_EXIT_EOI);

@@ -84,10 +84,8 @@ static void update_call(struct vhost *vh, unsigned int i)
 
 	/* A masked vector goes through the main loop, which keeps it pending in the PBA. */
 	if (pci_msix_message(&vh->v->pci, q->vector, &address, &data)) {
-		if (vh->irqfd[i] &&
-		    !hv_irqfd(&m->hv, vh->call_fd[i], -1, HVX_IRQFD_UPDATE, address, data))
-			return;
-		drop_irqfd(vh, i);
+		if (!vh->irqfd[i])
+			drop_irqfd(vh, i);
 		if (!hv_irqfd(&m->hv, vh->call_fd[i], -1, 0, address, data)) {
 			vh->irqfd[i] = true;
 			return;

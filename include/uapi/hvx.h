@@ -182,13 +182,13 @@ struct hvx_msi {
 };
 
 /*
- * HVX_IRQFD: each time eventfd `fd` is signalled, deliver the message.
- * With HVX_IRQFD_RESAMPLE the message is level-triggered (data bit 15): when
- * the guest EOIs its vector on the vCPU that took it, resample_fd is signalled
- * and no HVX_EXIT_EOI is made. HVX_IRQFD_UPDATE changes the message of an
- * existing irqfd (same fd); HVX_IRQFD_MASKED keeps signals pending (one is
- * remembered) until an update clears it. HVX_IRQFD_DEASSIGN removes it; after
- * the call returns no message is in flight. EBADF, EEXIST, ENOENT, ENOSPC.
+ * HVX_IRQFD: each time eventfd `fd` is signalled, deliver the message. For an
+ * fd that is assigned already, this changes its message. With
+ * HVX_IRQFD_RESAMPLE the message is level-triggered (data bit 15), and
+ * resample_fd is signalled at each EOI of a level-triggered interrupt of its
+ * vector, whoever sent it; HVX_EXIT_EOI is made as for any other.
+ * HVX_IRQFD_DEASSIGN removes it; after the call returns no message is in
+ * flight. EBADF, ENOENT, ENOSPC.
  */
 struct hvx_irqfd {
 	__s32 fd;
@@ -199,9 +199,7 @@ struct hvx_irqfd {
 	__u64 reserved[2];
 };
 #define HVX_IRQFD_DEASSIGN	(1U << 0)
-#define HVX_IRQFD_UPDATE	(1U << 1)
-#define HVX_IRQFD_MASKED	(1U << 2)
-#define HVX_IRQFD_RESAMPLE	(1U << 3)
+#define HVX_IRQFD_RESAMPLE	(1U << 1)
 
 /*
  * HVX_IOEVENTFD: a guest write of len bytes (0 = any length) to addr signals

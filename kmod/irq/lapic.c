@@ -1,86 +1,77 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The local APIC: what the registers of lapic_core.c cause, its timer, its saved state. */
+/* The local APIC: registers, timer, saved state. */
+#ifdef __KERNEL__
+#include <linux/gfp.h>
 #include <linux/math64.h>
 #include <linux/module.h>
-#include <linux/slab.h>
 #include <asm/msr-index.h>
 #include <asm/tsc.h>
-
-#include "backend.h"
-#include "irq/lapic.h"
+#endif
+#include "lapic.h"
 
 static unsigned int min_timer_period_us = 100;
 module_param(min_timer_period_us, uint, 0644);
 MODULE_PARM_DESC(min_timer_period_us, "shortest period of a guest's periodic APIC timer");
 
-/* Farther expiries are reached in steps: it keeps the arithmetic in 64 bits. */
-#define MAX_WAIT_NS	(1ULL << 50)
+/* A register of the page. Others may be reading. */
+#define REG(l, reg)		((l)->regs[(reg) * 4])
+#define SET_REG(l, reg, val)	WRITE_ONCE(REG(l, reg), val)
+
+/* Version 0x14: integrated APIC; highest LVT entry; EOI broadcast can be suppressed. */
+#define VERSION_VALUE	(0x14 | (HVX_LVT_NR - 1) << 16 | 1U << 24)
+
+/* Readable and writable in xAPIC mode, in x2APIC mode */
+#define R	1
+#define W	2
+#define R2	4
+#define W2	8
+#define RW	(R | W | R2 | W2)
+
+/*
+ * The registers, SDM vol. 3 tables "Local APIC Register Address Map" and
+ * "Local APIC Register Address Map Supported by x2APIC". Delivery status (LVT
+ * bit 12) and remote IRR (14) are read-only, not reserved.
+ */
+static const struct areg {
+	u32 access;
+	u32 x2_valid;		/* bits that an x2APIC write may have set, others are #GP */
+	u32 holds;		/* bits that writes and saved state can change */
+} aregs[AREG_NR] = {
+	[AREG_ID] = { R | W | R2 },	/* not writable on current processors: ignored */
+	[AREG_VERSION] = { R | R2 },
+	[AREG_TPR] = { RW, 0xff, 0xff },
+	[AREG_APR] = { R },		/* this and RRD went with the Pentium 4 */
+	[AREG_PPR] = { R | R2 },
+	[AREG_EOI] = { R | W | W2 },
+	[AREG_RRD] = { R },
+	[AREG_LDR] = { R | W | R2, 0, 0xff000000 },
+	[AREG_DFR] = { R | W, 0, 0xf0000000 },
+	[AREG_SVR] = { RW, 0x13ff, 0x13ff },
+	[AREG_ISR ... AREG_IRR + 7] = { R | R2, 0, ~0U },
+	[AREG_ESR] = { RW, 0, 0xff },
+	/* Bit 12 is reserved in x2APIC mode too, but guests write back what xAPIC code read. */
+	[AREG_ICR] = { RW, 0x000cdfff, ~ICR_BUSY },
+	[AREG_ICR2] = { R | W, 0, ~0U },
+	[AREG_LVT + LVT_TIMER] = { RW, 0x710ff, 0x700ff },
+	[AREG_LVT + LVT_THERMAL ... AREG_LVT + LVT_PERF] = { RW, 0x117ff, 0x107ff },
+	[AREG_LVT + LVT_LINT0 ... AREG_LVT + LVT_LINT1] = { RW, 0x1f7ff, 0x1a7ff },
+	[AREG_LVT + LVT_ERROR] = { RW, 0x110ff, 0x100ff },
+	[AREG_TMICT] = { RW, ~0U, ~0U },
+	[AREG_TMCCT] = { R | R2 },
+	[AREG_TDCR] = { RW, 0xb, 0xb },
+	[AREG_SELF_IPI] = { W2, 0xff },
+};
 
 /* ------------------------------------------------------------------- timer */
 
-static enum hrtimer_restart timer_fn(struct hrtimer *timer)
-{
-	struct hvx_lapic *l = container_of(timer, struct hvx_lapic, timer);
-
-	/* In this order: a runner that still saw `armed` set gets the request after. */
-	WRITE_ONCE(l->armed, false);
-	hvx_request(l->vcpu, HVX_REQ_TIMER);
-	hvx_kick(l->vcpu);
-	return HRTIMER_NORESTART;
-}
-
-static void timer_arm(struct hvx_lapic *l, u64 at)
-{
-	l->armed_ns = at;
-	WRITE_ONCE(l->armed, true);
-	hrtimer_start(&l->timer, ns_to_ktime(at), HRTIMER_MODE_ABS_PINNED_HARD);
-}
-
-static void timer_fire(struct hvx_lapic *l)
-{
-	l->vcpu->stats.timer_fired++;
-	hvx_apic_lvt_fire(&l->apic, LVT_TIMER);
-}
-
 static unsigned int timer_mode(struct hvx_lapic *l)
 {
-	return LVT_TIMER_MODE(l->apic.lvt[LVT_TIMER]);
+	return LVT_TIMER_MODE(REG(l, AREG_LVT + LVT_TIMER));
 }
 
-/* Fire, or have the hrtimer running for l->deadline. */
-static void deadline_start(struct hvx_lapic *l)
+static u64 timer_now(struct hvx_lapic *l)
 {
-	u64 now = hvx_read_guest_tsc(l->vcpu), ns;
-	u32 khz = max(l->vcpu->tsc_khz ?: tsc_khz, 1000U);
-
-	if (now >= l->deadline) {
-		l->deadline = 0;
-		timer_fire(l);
-		return;
-	}
-	/* At 1 MHz, the slowest, a tick is 1,000 ns: 2^50 ticks are less than 2^60 ns. */
-	ns = mul_u64_u64_div_u64(min(l->deadline - now, 1ULL << 50), 1000000, khz) + 1;
-	ns = min(ns, MAX_WAIT_NS);
-	l->armed_tsc = l->deadline;
-	timer_arm(l, ktime_get_ns() + ns);
-}
-
-static void target_start(struct hvx_lapic *l)
-{
-	if (READ_ONCE(l->armed) && l->armed_ns <= l->target)
-		return;
-	l->armed_tsc = ~0ULL;
-	timer_arm(l, l->target);
-}
-
-static void set_deadline(struct hvx_lapic *l, u64 deadline)
-{
-	if (timer_mode(l) != LVT_DEADLINE || l->apic.mode == LAPIC_OFF)
-		return;
-	l->deadline = deadline;
-	if (!deadline || (READ_ONCE(l->armed) && l->armed_tsc <= deadline))
-		return;
-	deadline_start(l);
+	return timer_mode(l) == LVT_DEADLINE ? hvx_read_guest_tsc(l->vcpu) : ktime_get_ns();
 }
 
 /* Bus clock 1 GHz: a tick of the undivided timer is a nanosecond. */
@@ -89,199 +80,418 @@ static unsigned int divide_shift(u32 tdcr)
 	return (((tdcr & 3) | (tdcr & 8) >> 1) + 1) & 7;
 }
 
-static u64 period_ns(struct hvx_lapic *l)
+static u64 timer_floor(void)
 {
-	u64 ns = (u64)l->apic.tmict << divide_shift(l->apic.tdcr);
-
-	if (timer_mode(l) != LVT_PERIODIC)
-		return ns;
-	return max(ns, (u64)READ_ONCE(min_timer_period_us) * NSEC_PER_USEC);
+	return (u64)READ_ONCE(min_timer_period_us) * NSEC_PER_USEC;
 }
 
-void hvx_lapic_timer_expired(struct hvx_vcpu *vcpu)
+static u64 timer_ns(struct hvx_lapic *l, u32 count)
 {
-	struct hvx_lapic *l = vcpu->lapic;
-	u64 now, period;
+	u64 ns = (u64)count << divide_shift(REG(l, AREG_TDCR));
 
-	if (l->deadline) {
-		deadline_start(l);
+	return timer_mode(l) == LVT_PERIODIC ? max(ns, timer_floor()) : ns;
+}
+
+/* Does the hrtimer not run, or for a later time than is wanted? */
+static bool timer_too_late(struct hvx_lapic *l)
+{
+	return l->expires && READ_ONCE(l->armed) - 1 >= l->expires;
+}
+
+static enum hrtimer_restart timer_fn(struct hrtimer *timer)
+{
+	struct hvx_lapic *l = container_of(timer, struct hvx_lapic, timer);
+
+	/* In this order: a runner that still saw `armed` set gets the request after. */
+	WRITE_ONCE(l->armed, 0);
+	hvx_request(l->vcpu, HVX_REQ_TIMER);
+	hvx_kick(l->vcpu);
+	return HRTIMER_NORESTART;
+}
+
+void hvx_lapic_timer(struct hvx_lapic *l)
+{
+	u64 now, left, period;
+	u32 khz;
+
+	if (!l->expires)
 		return;
-	}
-	if (!l->target)
-		return;
-	now = ktime_get_ns();
-	if (now < l->target) {
-		target_start(l);
-		return;
-	}
-	if (timer_mode(l) == LVT_PERIODIC && l->apic.tmict) {
+	now = timer_now(l);
+	if (now >= l->expires) {
 		/* Keep the phase; periods that were slept through are gone, not a burst. */
-		period = period_ns(l);
-		l->target += period;
-		if (l->target <= now)
-			l->target += (div64_u64(now - l->target, period) + 1) * period;
-		target_start(l);
-	} else {
-		l->target = 0;
+		period = timer_mode(l) == LVT_PERIODIC ? timer_ns(l, REG(l, AREG_TMICT)) : 0;
+		if (period)
+			l->expires += (div64_u64(now - l->expires, period) + 1) * period;
+		else
+			l->expires = 0;
+		l->vcpu->stats.timer_fired++;
+		hvx_lapic_lvt_fire(l, LVT_TIMER);
 	}
-	timer_fire(l);
-}
-
-void hvx_lapic_timer_tsc_changed(struct hvx_vcpu *vcpu)
-{
-	if (vcpu->lapic->deadline)
-		deadline_start(vcpu->lapic);
-}
-
-/* Called by the registers. */
-void hvx_apic_do_timer_start(struct hvx_apic *a)
-{
-	struct hvx_lapic *l = hvx_lapic_of(a);
-
-	l->target = 0;
-	if (!a->tmict)
+	if (!timer_too_late(l))
 		return;
-	l->target = ktime_get_ns() + period_ns(l);
-	target_start(l);
+	/* Farther expiries are reached in steps: it keeps the arithmetic in 64 bits. */
+	left = min(l->expires - now, 1ULL << 50);
+	if (timer_mode(l) == LVT_DEADLINE) {
+		/* At 1 MHz, the slowest, a tick is 1,000 ns. */
+		khz = max(l->vcpu->tsc_khz ?: tsc_khz, 1000U);
+		left = min(mul_u64_u64_div_u64(left, 1000000, khz) + 1, 1ULL << 50);
+	}
+	WRITE_ONCE(l->armed, l->expires);
+	hrtimer_start(&l->timer, ns_to_ktime(ktime_get_ns() + left), HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
-void hvx_apic_do_timer_mode(struct hvx_apic *a, u32 old)
+/* The clock or its unit is another now: what the hrtimer was started for means nothing. */
+void hvx_lapic_timer_restart(struct hvx_lapic *l)
 {
-	struct hvx_lapic *l = hvx_lapic_of(a);
-
-	/* SDM vol. 3 "TSC-Deadline Mode": to and from it, the timer is disarmed. */
-	if ((LVT_TIMER_MODE(old) == LVT_DEADLINE) == (timer_mode(l) == LVT_DEADLINE))
-		return;
-	l->deadline = 0;
-	l->target = 0;
-	a->tmict = 0;
+	WRITE_ONCE(l->armed, 0);
+	hvx_lapic_timer(l);
 }
 
-u32 hvx_apic_do_timer_count(struct hvx_apic *a)
+static void timer_set(struct hvx_lapic *l, u32 count)
 {
-	struct hvx_lapic *l = hvx_lapic_of(a);
-	u64 now, left;
+	l->expires = count ? ktime_get_ns() + timer_ns(l, count) : 0;
+	hvx_lapic_timer(l);
+}
 
-	if (!l->target)
+static u32 timer_count(struct hvx_lapic *l)
+{
+	u64 now = timer_now(l), left;
+
+	if (timer_mode(l) == LVT_DEADLINE)
 		return 0;
-	now = ktime_get_ns();
-	if (now < l->target)
-		left = l->target - now;
-	else if (timer_mode(l) == LVT_PERIODIC)
-		left = period_ns(l) - (now - l->target) % period_ns(l);
-	else
-		return 0;
-	return min_t(u64, left >> divide_shift(a->tdcr), a->tmict);
+	if (l->expires && now >= l->expires)
+		hvx_lapic_timer(l);
+	left = l->expires > now ? l->expires - now : 0;
+	return min_t(u64, left >> divide_shift(REG(l, AREG_TDCR)), REG(l, AREG_TMICT));
 }
 
-void hvx_apic_do_timer_divide(struct hvx_apic *a, u32 tdcr)
-{
-	struct hvx_lapic *l = hvx_lapic_of(a);
-	u32 count = hvx_apic_do_timer_count(a);
+/* ------------------------------------------------------------------ events */
 
-	a->tdcr = tdcr;
-	if (!l->target)
+static int top(struct hvx_lapic *l, u32 reg)
+{
+	int i;
+
+	for (i = 7; i >= 0; i--)
+		if (REG(l, reg + i))
+			return i * 32 + __fls(REG(l, reg + i));
+	return -1;
+}
+
+/* Highest requested vector; clears the bits in irr_words that turn out to mean nothing. */
+int hvx_lapic_scan_irr(struct hvx_lapic *l)
+{
+	unsigned long words;
+	unsigned int i;
+	u32 w;
+
+	while ((words = READ_ONCE(l->irr_words))) {
+		i = __fls(words);
+		w = READ_ONCE(REG(l, AREG_IRR + i));
+		/* Turned off: a message was in flight. */
+		if (w)
+			return l->mode == LAPIC_OFF ? -1 : (int)(i * 32 + __fls(w));
+		clear_bit(i, &l->irr_words);
+		smp_mb__after_atomic();	/* pairs with test_and_set_bit() in hvx_lapic_accept() */
+		if (READ_ONCE(REG(l, AREG_IRR + i)))
+			set_bit(i, &l->irr_words);
+	}
+	return -1;
+}
+
+void hvx_lapic_eoi(struct hvx_lapic *l)
+{
+	int v = l->isr_top;
+
+	if (v < 0)
 		return;
-	l->target = ktime_get_ns() + ((u64)count << divide_shift(tdcr));
-	target_start(l);
-}
-
-/* ------------------------------------------------------- registers and MSRs */
-
-void hvx_apic_do_ipi(struct hvx_apic *a, u64 icr)
-{
-	hvx_send_ipi(hvx_lapic_of(a)->vcpu, icr);
-}
-
-void hvx_apic_do_eoi(struct hvx_apic *a, u8 vector)
-{
-	struct hvx_lapic *l = hvx_lapic_of(a);
-
-	if (!hvx_irqfd_eoi(l->vcpu, vector)) {
-		l->eoi_exit = vector;
+	__clear_bit(VECTOR_BIT(v), hvx_lapic_bits(l, AREG_ISR));
+	l->isr_top = --l->isr_count ? top(l, AREG_ISR) : -1;
+	hvx_lapic_update_ppr(l);
+	if (likely(!test_bit(VECTOR_BIT(v), hvx_lapic_bits(l, AREG_TMR))))
+		return;
+	hvx_irqfd_eoi(l->vcpu->vm, v);
+	if (!(REG(l, AREG_SVR) & SVR_NO_EOI_BROADCAST)) {
+		l->eoi_exit = v;
 		hvx_request(l->vcpu, HVX_REQ_EOI);
 	}
 }
 
-void hvx_apic_do_wake(struct hvx_apic *a)
+void hvx_lapic_error(struct hvx_lapic *l, unsigned int esr_bit)
 {
-	struct hvx_vcpu *vcpu = hvx_lapic_of(a)->vcpu;
-
-	hvx_request(vcpu, HVX_REQ_EVENT);
-	hvx_kick(vcpu);
+	/* Once a bit until ESR is written: ends the recursion by an illegal LVT vector, too. */
+	if (!test_and_set_bit(esr_bit, &l->esr_pending))
+		hvx_lapic_lvt_fire(l, LVT_ERROR);
 }
 
-void hvx_apic_do_nmi(struct hvx_apic *a)
+void hvx_lapic_lvt_fire(struct hvx_lapic *l, unsigned int lvt)
 {
-	/* One being handled and one latched is all that the CPU remembers. */
-	atomic_add_unless(&hvx_lapic_of(a)->vcpu->nmi_queued, 1, 2);
-	hvx_apic_do_wake(a);
-}
+	u32 v = READ_ONCE(REG(l, AREG_LVT + lvt));
 
-bool hvx_lapic_mmio_hit(struct hvx_vcpu *vcpu, u64 gpa)
-{
-	return (gpa & ~0xfffULL) == vcpu->lapic->apic.mmio_page;
-}
-
-int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val)
-{
-	if (index == MSR_IA32_TSC_DEADLINE) {
-		*val = vcpu->lapic->deadline;
-		return 0;
+	if (!(v & LVT_MASKED) && hvx_lapic_accept(l, MSG_VECTOR(v), false) == 2) {
+		hvx_request(l->vcpu, HVX_REQ_EVENT);
+		hvx_kick(l->vcpu);
 	}
-	return hvx_apic_msr_read(&vcpu->lapic->apic, index - AREG_MSR, val);
 }
 
-int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val)
+/* --------------------------------------------------------------- registers */
+
+static void set_tpr(struct hvx_lapic *l, u8 tpr)
 {
-	if (index == MSR_IA32_TSC_DEADLINE) {
-		set_deadline(vcpu->lapic, val);
-		return 0;
-	}
-	return hvx_apic_msr_write(&vcpu->lapic->apic, index - AREG_MSR, val);
-}
-
-int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host)
-{
-	struct hvx_apic *a = &vcpu->lapic->apic;
-	bool has_x2apic = host || vcpu->caps & HVX_CAP_X2APIC;
-	int r = hvx_apic_set_base(a, val, host, has_x2apic, vcpu->phys_bits ?: 52);
-
-	vcpu->apic_base = a->base;
-	return r;
-}
-
-bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu)
-{
-	struct hvx_apic *a = &vcpu->lapic->apic;
-	u32 lint0 = a->lvt[LVT_LINT0];
-
-	/* Turned off, LINT0 is the CPU's INTR pin. */
-	if (a->mode == LAPIC_OFF)
-		return true;
-	return !(lint0 & LVT_MASKED) && MSG_MODE(lint0) == MSG_EXTINT;
+	SET_REG(l, AREG_TPR, tpr);
+	hvx_lapic_update_ppr(l);
 }
 
 u8 hvx_lapic_get_cr8(struct hvx_vcpu *vcpu)
 {
-	return vcpu->lapic->apic.tpr >> 4;
+	return REG(vcpu->lapic, AREG_TPR) >> 4;
 }
 
 void hvx_lapic_set_cr8(struct hvx_vcpu *vcpu, u8 val)
 {
-	struct hvx_apic *a = &vcpu->lapic->apic;
-
 	/* The same class again keeps the subclass, which CR8 does not show. */
-	if (a->tpr >> 4 != val)
-		hvx_apic_set_tpr(a, val << 4);
+	if (hvx_lapic_get_cr8(vcpu) != val)
+		set_tpr(vcpu->lapic, val << 4);
 }
 
-int hvx_lapic_take_eoi_exit(struct hvx_vcpu *vcpu)
+/* What depends on mode, IA32_APIC_BASE and SVR. */
+static void mode_changed(struct hvx_lapic *l)
 {
-	int vector = vcpu->lapic->eoi_exit;
+	u32 id = l->vcpu->id;
 
+	l->mmio_page = l->mode == LAPIC_XAPIC ? l->vcpu->apic_base & ~0xfffULL : ~0ULL;
+	SET_REG(l, AREG_ID, l->mode == LAPIC_X2APIC ? id : id << 24);
+	SET_REG(l, AREG_VERSION, VERSION_VALUE);
+	if (l->mode == LAPIC_X2APIC)
+		SET_REG(l, AREG_LDR, (id >> 4) << 16 | 1U << (id & 15));
+	WRITE_ONCE(l->accepting, l->mode != LAPIC_OFF && (REG(l, AREG_SVR) & SVR_ENABLE));
+}
+
+/* All but IA32_APIC_BASE and mode. */
+static void reset_registers(struct hvx_lapic *l)
+{
+	u32 reg;
+
+	for (reg = AREG_TPR; reg < AREG_NR; reg++)
+		SET_REG(l, reg, 0);
+	SET_REG(l, AREG_SVR, 0xff);
+	SET_REG(l, AREG_DFR, ~0U);
+	for (reg = AREG_LVT; reg < AREG_LVT + HVX_LVT_NR; reg++)
+		SET_REG(l, reg, LVT_MASKED);
+	/* The virtual wire that firmware sets up, for guests that start without any. */
+	if (l->vcpu->apic_base & BASE_BSP)
+		SET_REG(l, AREG_LVT + LVT_LINT0, MSG_EXTINT << 8);
+	WRITE_ONCE(l->esr_pending, 0);
+	l->isr_top = -1;
+	l->isr_count = 0;
+	l->expires = 0;
+	WRITE_ONCE(l->armed, 0);
+	mode_changed(l);
+}
+
+void hvx_lapic_reset(struct hvx_vcpu *vcpu, bool init)
+{
+	if (!init) {
+		vcpu->apic_base = BASE_DEFAULT | BASE_ENABLE | (vcpu->id ? 0 : BASE_BSP);
+		WRITE_ONCE(vcpu->lapic->mode, LAPIC_XAPIC);
+	}
 	vcpu->lapic->eoi_exit = -1;
-	return vector;
+	reset_registers(vcpu->lapic);
+}
+
+/* SDM vol. 3 "x2APIC State Transitions"; the host restores any state that is valid. */
+int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host)
+{
+	u64 valid = BASE_BSP | BASE_ENABLE | GENMASK_ULL((vcpu->phys_bits ?: 52) - 1, 12);
+	struct hvx_lapic *l = vcpu->lapic;
+	enum hvx_apic_mode old = l->mode, new = LAPIC_OFF;
+
+	if (host || vcpu->caps & HVX_CAP_X2APIC)
+		valid |= BASE_X2APIC;
+	if (val & BASE_ENABLE)
+		new = val & BASE_X2APIC ? LAPIC_X2APIC : LAPIC_XAPIC;
+	if (val & ~valid || (new == LAPIC_OFF && val & BASE_X2APIC))
+		return 1;
+	if (!host && ((old == LAPIC_X2APIC && new == LAPIC_XAPIC) ||
+		      (old == LAPIC_OFF && new == LAPIC_X2APIC)))
+		return 1;
+
+	vcpu->apic_base = val;
+	WRITE_ONCE(l->mode, new);
+	if (old == LAPIC_X2APIC && new != old)
+		SET_REG(l, AREG_LDR, 0);
+	/* The host restores registers and base in any order. */
+	if (new != old && (new == LAPIC_OFF || (old == LAPIC_OFF && !host)))
+		reset_registers(l);
+	mode_changed(l);
+	return 0;
+}
+
+static u32 read_reg(struct hvx_lapic *l, u32 reg)
+{
+	return reg == AREG_TMCCT ? timer_count(l) : REG(l, reg);
+}
+
+static void write_lvt(struct hvx_lapic *l, u32 reg, u32 val)
+{
+	u32 old = REG(l, reg);
+
+	SET_REG(l, reg, REG(l, AREG_SVR) & SVR_ENABLE ? val : val | LVT_MASKED);
+	/* SDM vol. 3 "TSC-Deadline Mode": to and from it, the timer is disarmed. */
+	if (reg == AREG_LVT + LVT_TIMER &&
+	    (LVT_TIMER_MODE(old) == LVT_DEADLINE) != (LVT_TIMER_MODE(val) == LVT_DEADLINE)) {
+		SET_REG(l, AREG_TMICT, 0);
+		l->expires = 0;
+		WRITE_ONCE(l->armed, 0);
+	}
+}
+
+/* In both modes. val has no bits that the register does not hold. */
+static void write_reg(struct hvx_lapic *l, u32 reg, u32 val)
+{
+	u32 i;
+
+	switch (reg) {
+	case AREG_TPR:
+		set_tpr(l, val);
+		break;
+	case AREG_EOI:
+		hvx_lapic_eoi(l);
+		break;
+	case AREG_LDR:
+		SET_REG(l, reg, val);
+		break;
+	case AREG_DFR:
+		SET_REG(l, reg, val | 0x0fffffff);
+		break;
+	case AREG_SVR:
+		SET_REG(l, reg, val);
+		for (i = AREG_LVT; !(val & SVR_ENABLE) && i < AREG_LVT + HVX_LVT_NR; i++)
+			SET_REG(l, i, REG(l, i) | LVT_MASKED);
+		mode_changed(l);
+		break;
+	case AREG_ESR:
+		SET_REG(l, reg, xchg(&l->esr_pending, 0));
+		break;
+	case AREG_LVT ... AREG_LVT + HVX_LVT_NR - 1:
+		write_lvt(l, reg, val);
+		break;
+	case AREG_TMICT:
+		if (timer_mode(l) == LVT_DEADLINE)
+			break;
+		SET_REG(l, reg, val);
+		timer_set(l, val);
+		break;
+	case AREG_TDCR:
+		i = timer_count(l);
+		SET_REG(l, reg, val);
+		if (l->expires && timer_mode(l) != LVT_DEADLINE)
+			timer_set(l, max(i, 1U));
+		break;
+	}
+}
+
+/* The page has a 32-bit register at every 16th byte. */
+u32 hvx_lapic_mmio_read(struct hvx_lapic *l, u32 offset)
+{
+	u32 reg = (offset & 0xfff) >> 4;
+
+	if (offset & 0xf)
+		return 0;
+	if (reg < AREG_NR && aregs[reg].access & R)
+		return read_reg(l, reg);
+	hvx_lapic_error(l, ESR_REGISTER);
+	return 0;
+}
+
+void hvx_lapic_mmio_write(struct hvx_lapic *l, u32 offset, u32 val)
+{
+	u32 reg = (offset & 0xfff) >> 4;
+	u64 dest;
+
+	if (offset & 0xf)
+		return;
+	if (reg >= AREG_NR || !(aregs[reg].access & W)) {
+		hvx_lapic_error(l, ESR_REGISTER);
+		return;
+	}
+	val &= aregs[reg].holds;
+	switch (reg) {
+	case AREG_ICR2:
+		SET_REG(l, reg, val & 0xff000000);
+		break;
+	case AREG_ICR:
+		SET_REG(l, reg, val);
+		dest = REG(l, AREG_ICR2) >> 24;
+		if (dest == 0xff && !(val & MSG_LOGICAL))
+			dest = LAPIC_BROADCAST;
+		hvx_send_ipi(l->vcpu, dest << 32 | val);
+		break;
+	default:
+		write_reg(l, reg, val);
+	}
+}
+
+int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val)
+{
+	struct hvx_lapic *l = vcpu->lapic;
+	u32 reg = index - AREG_MSR;
+
+	if (index == MSR_IA32_TSC_DEADLINE) {
+		*val = timer_mode(l) == LVT_DEADLINE ? l->expires : 0;
+		return 0;
+	}
+	if (l->mode != LAPIC_X2APIC || reg >= AREG_NR || !(aregs[reg].access & R2))
+		return 1;
+	*val = read_reg(l, reg);
+	if (reg == AREG_ICR)
+		*val |= (u64)REG(l, AREG_ICR2) << 32;
+	return 0;
+}
+
+/* 0, or 1 = #GP. What guests are in a hurry about comes first. */
+int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val)
+{
+	struct hvx_lapic *l = vcpu->lapic;
+	u32 reg = index - AREG_MSR;
+
+	if (index == MSR_IA32_TSC_DEADLINE) {
+		if (timer_mode(l) != LVT_DEADLINE || l->mode == LAPIC_OFF)
+			return 0;
+		l->expires = val;
+		if (timer_too_late(l))
+			hvx_lapic_timer(l);
+		return 0;
+	}
+	if (unlikely(l->mode != LAPIC_X2APIC))
+		return 1;
+	if (reg == AREG_ICR) {
+		if (unlikely((u32)val & ~aregs[AREG_ICR].x2_valid))
+			return 1;
+		SET_REG(l, AREG_ICR, val);
+		SET_REG(l, AREG_ICR2, val >> 32);
+		hvx_send_ipi(vcpu, val);
+		return 0;
+	}
+	if (reg == AREG_EOI && !val) {
+		hvx_lapic_eoi(l);
+		return 0;
+	}
+	if (reg >= AREG_NR || !(aregs[reg].access & W2) || (val & ~(u64)aregs[reg].x2_valid))
+		return 1;
+	if (reg == AREG_SELF_IPI)
+		hvx_send_ipi(vcpu, (u64)vcpu->id << 32 | val);
+	else
+		write_reg(l, reg, val & aregs[reg].holds);
+	return 0;
+}
+
+bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu)
+{
+	u32 lint0 = REG(vcpu->lapic, AREG_LVT + LVT_LINT0);
+
+	/* Turned off, LINT0 is the CPU's INTR pin. */
+	return vcpu->lapic->mode == LAPIC_OFF ||
+	       (!(lint0 & LVT_MASKED) && MSG_MODE(lint0) == MSG_EXTINT);
 }
 
 /* ----------------------------------------------------------- life and state */
@@ -290,38 +500,19 @@ int hvx_lapic_create(struct hvx_vcpu *vcpu)
 {
 	struct hvx_lapic *l;
 
-	l = kzalloc(sizeof(*l), GFP_KERNEL_ACCOUNT);
+	l = alloc_pages_exact(sizeof(*l), GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!l)
 		return -ENOMEM;
 	l->vcpu = vcpu;
-	l->eoi_exit = -1;
-	l->apic.id = vcpu->id;
 	hvx_hrtimer_setup(&l->timer, timer_fn, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
 	vcpu->lapic = l;
-	hvx_lapic_reset(vcpu, false);
 	return 0;
 }
 
 void hvx_lapic_destroy(struct hvx_vcpu *vcpu)
 {
-	struct hvx_lapic *l = vcpu->lapic;
-
-	if (!l)
-		return;
-	hrtimer_cancel(&l->timer);
-	vcpu->lapic = NULL;
-	kfree(l);
-}
-
-void hvx_lapic_reset(struct hvx_vcpu *vcpu, bool init)
-{
-	struct hvx_lapic *l = vcpu->lapic;
-
-	hrtimer_cancel(&l->timer);
-	l->armed = false;
-	hvx_apic_reset(&l->apic, init);
-	l->eoi_exit = -1;
-	vcpu->apic_base = l->apic.base;
+	hrtimer_cancel(&vcpu->lapic->timer);
+	free_pages_exact(vcpu->lapic, sizeof(*vcpu->lapic));
 }
 
 /*
@@ -332,17 +523,40 @@ void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf)
 {
 	struct hvx_lapic_state *s = buf;
 	struct hvx_lapic *l = vcpu->lapic;
-	u64 now = ktime_get_ns();
+	u64 now = timer_now(l);
 
 	hvx_pv_eoi_slow(vcpu);
 	memset(s, 0, sizeof(*s));
-	hvx_apic_export(&l->apic, s->regs);
-	s->tsc_deadline = l->deadline;
-	if (l->target)
-		s->timer_remaining_ns = l->target > now ? l->target - now : 1;
+	memcpy(s->regs, l->regs, sizeof(s->regs));
+	s->regs[AREG_TMCCT * 4] = timer_count(l);
+	/* Errors that no write has latched yet would be lost otherwise. */
+	s->regs[AREG_ESR * 4] |= READ_ONCE(l->esr_pending);
+	if (timer_mode(l) == LVT_DEADLINE)
+		s->tsc_deadline = l->expires;
+	else if (l->expires)
+		s->timer_remaining_ns = l->expires > now ? l->expires - now : 1;
 	s->pending_init = test_bit(0, &vcpu->init_sipi);
 	s->pending_sipi = test_bit(1, &vcpu->init_sipi);
 	s->sipi_vector = READ_ONCE(vcpu->sipi_queued);
+}
+
+static void set_registers(struct hvx_lapic *l, const u32 *regs)
+{
+	u32 reg;
+
+	for (reg = AREG_TPR; reg < AREG_NR; reg++)
+		SET_REG(l, reg, regs[reg * 4] & aregs[reg].holds);
+	SET_REG(l, AREG_DFR, REG(l, AREG_DFR) | 0x0fffffff);
+	/* There are no vectors below 16. */
+	for (reg = AREG_ISR; reg <= AREG_IRR; reg += 8)
+		SET_REG(l, reg, REG(l, reg) & ~0xffffU);
+	WRITE_ONCE(l->irr_words, 0xff);
+	l->isr_top = top(l, AREG_ISR);
+	l->isr_count = 0;
+	for (reg = AREG_ISR; reg < AREG_ISR + 8; reg++)
+		l->isr_count += hweight32(REG(l, reg));
+	hvx_lapic_update_ppr(l);
+	mode_changed(l);
 }
 
 int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
@@ -350,35 +564,27 @@ int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 	const struct hvx_lapic_state *s = buf;
 	struct hvx_lapic *l = vcpu->lapic;
 	u64 longest = (u64)s->regs[AREG_TMICT * 4] << divide_shift(s->regs[AREG_TDCR * 4]);
-	unsigned long init_sipi;
+	unsigned long init_sipi = s->pending_init | s->pending_sipi << 1;
 
 	if (memchr_inv(s->pad, 0, sizeof(s->pad)) ||
 	    memchr_inv(s->reserved, 0, sizeof(s->reserved)) ||
 	    s->pending_init > 1 || s->pending_sipi > 1)
 		return -EINVAL;
 	/* The floor of periodic timers may have made it longer. */
-	longest = max(longest, (u64)READ_ONCE(min_timer_period_us) * NSEC_PER_USEC);
-	if (s->timer_remaining_ns > (s->regs[AREG_TMICT * 4] ? longest : 0))
+	if (s->timer_remaining_ns > (s->regs[AREG_TMICT * 4] ? max(longest, timer_floor()) : 0))
+		return -EINVAL;
+	if (s->regs[AREG_ID * 4] != vcpu->id && s->regs[AREG_ID * 4] != vcpu->id << 24)
 		return -EINVAL;
 	hvx_pv_eoi_slow(vcpu);
-	if (hvx_apic_import(&l->apic, s->regs))
-		return -EINVAL;
-
+	set_registers(l, s->regs);
 	l->eoi_exit = -1;
-	l->deadline = 0;
-	l->target = 0;
-	l->armed_tsc = ~0ULL;
-	if (timer_mode(l) == LVT_DEADLINE) {
-		l->deadline = s->tsc_deadline;
-		if (l->deadline)
-			deadline_start(l);
-	} else if (s->timer_remaining_ns) {
-		l->target = ktime_get_ns() + s->timer_remaining_ns;
-		target_start(l);
-	}
+	if (timer_mode(l) == LVT_DEADLINE)
+		l->expires = s->tsc_deadline;
+	else
+		l->expires = s->timer_remaining_ns ? ktime_get_ns() + s->timer_remaining_ns : 0;
+	hvx_lapic_timer_restart(l);
 
 	WRITE_ONCE(vcpu->sipi_queued, s->sipi_vector);
-	init_sipi = s->pending_init | s->pending_sipi << 1;
 	smp_store_release(&vcpu->init_sipi, init_sipi);
 	hvx_request(vcpu, HVX_REQ_EVENT);
 	return 0;

@@ -1,39 +1,195 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The local APIC as the kernel runs it: registers and timer. */
+/*
+ * The local APIC (SDM vol. 3, chapter "Advanced Programmable Interrupt
+ * Controller"). lapic.c and route.c also build for the host's unit tests.
+ *
+ * IRR, TMR, irr_words and esr_pending are changed by any context, with atomic
+ * operations. Everything else belongs to the vCPU's runner; others may read
+ * mode, accepting, LDR, DFR and LVT entries with READ_ONCE().
+ */
 #ifndef _HVX_LAPIC_H
 #define _HVX_LAPIC_H
 
-#include "hvx.h"
-#include "irq/lapic_core.h"
+#ifdef __KERNEL__
+#include "backend.h"
+#else
+#include "tests/unit/lapic_host.h"
+#endif
 
-/*
- * The timer. Only the runner arms it; the hrtimer's callback says so to the
- * runner (HVX_REQ_TIMER), who looks at the clock again. So the hrtimer may fire
- * too early without harm, and a later or cancelled expiry leaves it alone:
- * guests move their deadline away far more often than it is reached.
- */
+/* Registers: xAPIC page offset / 16 = x2APIC MSR - 0x800 */
+#define AREG_ID		0x02
+#define AREG_VERSION	0x03
+#define AREG_TPR	0x08
+#define AREG_APR	0x09
+#define AREG_PPR	0x0a
+#define AREG_EOI	0x0b
+#define AREG_RRD	0x0c
+#define AREG_LDR	0x0d
+#define AREG_DFR	0x0e
+#define AREG_SVR	0x0f
+#define AREG_ISR	0x10	/* 8 registers each */
+#define AREG_TMR	0x18
+#define AREG_IRR	0x20
+#define AREG_ESR	0x28
+#define AREG_ICR	0x30
+#define AREG_ICR2	0x31
+#define AREG_LVT	0x32	/* HVX_LVT_NR registers */
+#define AREG_TMICT	0x38
+#define AREG_TMCCT	0x39
+#define AREG_TDCR	0x3e
+#define AREG_SELF_IPI	0x3f
+#define AREG_NR		0x40
+#define AREG_MSR	0x800	/* x2APIC MSR of register 0 */
+
+enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, HVX_LVT_NR };
+
+#define LVT_MASKED		(1U << 16)
+#define LVT_TIMER_MODE(v)	(((v) >> 17) & 3)
+#define LVT_PERIODIC		1
+#define LVT_DEADLINE		2
+
+#define SVR_ENABLE		(1U << 8)
+#define SVR_NO_EOI_BROADCAST	(1U << 12)
+
+/* Interrupt messages: ICR, LVT and MSI data share these */
+#define MSG_VECTOR(v)		((u8)(v))
+#define MSG_MODE(v)		(((u32)(v) >> 8) & 7)
+#define MSG_FIXED		0
+#define MSG_LOWEST		1
+#define MSG_NMI			4
+#define MSG_INIT		5
+#define MSG_SIPI		6
+#define MSG_EXTINT		7
+#define MSG_LOGICAL		(1U << 11)
+#define MSG_ASSERT		(1U << 14)
+#define MSG_LEVEL		(1U << 15)
+#define ICR_BUSY		(1U << 12)
+#define ICR_SHORTHAND(v)	(((u32)(v) >> 18) & 3)
+#define SHORT_SELF		1
+#define SHORT_ALL		2
+#define SHORT_OTHERS		3
+
+#define LAPIC_BROADCAST		0xffffffffU
+
+#define BASE_BSP		(1ULL << 8)
+#define BASE_X2APIC		(1ULL << 10)
+#define BASE_ENABLE		(1ULL << 11)
+#define BASE_DEFAULT		0xfee00000ULL
+
+#define ESR_SEND_VECTOR		5	/* bit numbers */
+#define ESR_RECEIVE_VECTOR	6
+#define ESR_REGISTER		7
+
+enum hvx_apic_mode { LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC };
+
 struct hvx_lapic {
-	struct hvx_apic apic;
-	struct hvx_vcpu *vcpu;
-	int eoi_exit;		/* vector of a level EOI for userspace, -1 none */
+	/* What the guest would read; a page of its own, as hardware that works on it wants it. */
+	union {
+		u32 regs[AREG_NR * 4];
+		u8 page[4096];
+	} __aligned(4096);
 
-	u64 deadline;		/* guest TSC, 0 = disarmed */
-	u64 armed_tsc;		/* deadline that the hrtimer was started for; ~0: by target */
-	u64 target;		/* other modes: CLOCK_MONOTONIC ns of the next expiry, 0 = stopped */
-	u64 armed_ns;		/* when the hrtimer fires */
-	bool armed;		/* cleared by the callback */
+	struct hvx_vcpu *vcpu;
+	unsigned long irr_words;	/* bit clear: nothing in this one of IRR's 8 registers. Set: look */
+	u8 accepting;			/* globally and by SVR enabled: takes fixed interrupts */
+	int isr_top;			/* highest vector in service, -1 none */
+	unsigned int isr_count;
+	enum hvx_apic_mode mode;
+	u64 mmio_page;			/* where the page is; ~0 outside of xAPIC mode */
+	unsigned long esr_pending;
+	int eoi_exit;			/* vector of a level EOI for userspace, -1 none */
+
+	/*
+	 * The timer. Only the runner arms it; the hrtimer's callback says so to
+	 * the runner (HVX_REQ_TIMER), who looks at the clock again. So the
+	 * hrtimer may fire too early without harm, and a later or cancelled
+	 * expiry leaves it alone: guests move their deadline away far more
+	 * often than it is reached.
+	 */
+	u64 expires;		/* guest TSC in TSC-deadline mode, else CLOCK_MONOTONIC ns; 0 = stopped */
+	u64 armed;		/* the `expires` that the hrtimer runs for, 0 = none; the callback clears it */
 	struct hrtimer timer;
 };
 
-/* Who took a level-triggered message, until EOI. */
-struct hvx_irqfd_resample {
-	unsigned long took;	/* vCPUs by id */
-	u8 vector;
-};
+/* IRR, ISR and TMR: bit of a vector, counted from the first of the 8 registers, 16 bytes apart. */
+#define VECTOR_BIT(v)	(((v) & ~31U) * 4 + ((v) & 31))
 
-static inline struct hvx_lapic *hvx_lapic_of(struct hvx_apic *a)
+static inline unsigned long *hvx_lapic_bits(struct hvx_lapic *l, u32 reg)
 {
-	return container_of(a, struct hvx_lapic, apic);
+	return (unsigned long *)&l->regs[reg * 4];
+}
+
+void hvx_lapic_eoi(struct hvx_lapic *l);
+void hvx_lapic_error(struct hvx_lapic *l, unsigned int esr_bit);	/* any context */
+void hvx_lapic_lvt_fire(struct hvx_lapic *l, unsigned int lvt);	/* any context */
+int hvx_lapic_scan_irr(struct hvx_lapic *l);
+/* The register page in memory: aligned 32-bit accesses. */
+u32 hvx_lapic_mmio_read(struct hvx_lapic *l, u32 offset);
+void hvx_lapic_mmio_write(struct hvx_lapic *l, u32 offset, u32 val);
+
+static inline void hvx_lapic_update_ppr(struct hvx_lapic *l)
+{
+	u8 tpr = l->regs[AREG_TPR * 4], isrv = l->isr_top < 0 ? 0 : l->isr_top & 0xf0;
+
+	l->regs[AREG_PPR * 4] = (tpr & 0xf0) >= isrv ? tpr : isrv;
+}
+
+/* Highest requested vector, whatever PPR says, or -1. Runner. */
+static inline int hvx_lapic_highest_irr(struct hvx_lapic *l)
+{
+	return likely(!READ_ONCE(l->irr_words)) ? -1 : hvx_lapic_scan_irr(l);
+}
+
+/* Highest vector that can be delivered now, or -1. Runner. */
+static inline int hvx_lapic_pending(struct hvx_lapic *l)
+{
+	int v = hvx_lapic_highest_irr(l);
+
+	return (v & ~0xf) > (int)(l->regs[AREG_PPR * 4] & 0xf0) ? v : -1;
+}
+
+/* The CPU takes the vector that hvx_lapic_pending() gave. */
+static inline void hvx_lapic_ack(struct hvx_lapic *l, u8 vector)
+{
+	clear_bit(VECTOR_BIT(vector), hvx_lapic_bits(l, AREG_IRR));
+	__set_bit(VECTOR_BIT(vector), hvx_lapic_bits(l, AREG_ISR));
+	l->isr_top = vector;
+	l->isr_count++;
+	hvx_lapic_update_ppr(l);
+}
+
+/* Nothing but one edge-triggered vector is in service, and none is requested. Runner. */
+static inline bool hvx_lapic_eoi_can_wait(struct hvx_lapic *l)
+{
+	return l->isr_count == 1 && hvx_lapic_highest_irr(l) < 0 &&
+	       !test_bit(VECTOR_BIT(l->isr_top), hvx_lapic_bits(l, AREG_TMR));
+}
+
+/*
+ * A fixed interrupt arrives. Any context. Taken: > 0; 2 when the vector was not
+ * yet requested, so that the vCPU has to be told.
+ */
+static inline int hvx_lapic_accept(struct hvx_lapic *l, u8 vector, bool level)
+{
+	unsigned int bit = VECTOR_BIT(vector);
+	unsigned long *tmr = hvx_lapic_bits(l, AREG_TMR);
+
+	if (unlikely(!READ_ONCE(l->accepting)))
+		return 0;
+	if (unlikely(vector < 16)) {
+		hvx_lapic_error(l, ESR_RECEIVE_VECTOR);
+		return 0;
+	}
+	if (unlikely(test_bit(bit, tmr) != level)) {
+		if (level)
+			set_bit(bit, tmr);
+		else
+			clear_bit(bit, tmr);
+	}
+	if (test_and_set_bit(bit, hvx_lapic_bits(l, AREG_IRR)))
+		return 1;
+	set_bit(vector / 32, &l->irr_words);
+	return 2;
 }
 
 #endif

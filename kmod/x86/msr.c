@@ -42,7 +42,7 @@ u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu)
 static void tsc_changed(struct hvx_vcpu *vcpu)
 {
 	hvx_backend->update_tsc(vcpu);
-	hvx_lapic_timer_tsc_changed(vcpu);
+	hvx_lapic_timer_restart(vcpu->lapic);
 	hvx_request(vcpu, HVX_REQ_CLOCK);
 }
 

@@ -447,7 +447,8 @@ static void *signal_later(void *arg)
 
 static void irqfds(void)
 {
-	int e = eventfd(0, EFD_NONBLOCK), e2 = eventfd(0, EFD_NONBLOCK), file = open("/dev/null", 0);
+	int e = eventfd(0, EFD_NONBLOCK), e2 = eventfd(0, EFD_NONBLOCK), e3;
+	int file = open("/dev/null", 0);
 	pthread_t t;
 	struct tg g;
 
@@ -455,32 +456,36 @@ static void irqfds(void)
 	CHECK_EQ(said(&g, 0), 1);
 	CHECK_ERR(irqfd(&g, -1, -1, 0, 0, 0), EBADF);
 	CHECK_ERR(irqfd(&g, file, -1, 0, 0, 0), EINVAL);
-	CHECK_ERR(irqfd(&g, e, -1, 1 << 4, 0, 0), EINVAL);
+	CHECK_ERR(irqfd(&g, e, -1, 1 << 2, 0, 0), EINVAL);
 	CHECK_ERR(irqfd(&g, e, 5, 0, 0, 0), EINVAL);
 	CHECK_ERR(irqfd(&g, e, -1, HVX_IRQFD_RESAMPLE, 0, 0), EBADF);
 	CHECK_ERR(irqfd(&g, e, -1, HVX_IRQFD_DEASSIGN, 0, 0), ENOENT);
-	CHECK_ERR(irqfd(&g, e, -1, HVX_IRQFD_UPDATE, 0, 0), ENOENT);
+	CHECK_ERR(irqfd(&g, e, e, HVX_IRQFD_DEASSIGN | HVX_IRQFD_RESAMPLE, 0, 0), EINVAL);
 
 	/* Signalled before it is assigned; while the guest halts; twice the same. */
 	signal_fd(e);
 	CHECK(!irqfd(&g, e, -1, 0, 0xfee00000, 0x60));
-	CHECK_ERR(irqfd(&g, e, -1, 0, 0xfee00000, 0x60), EEXIST);
 	CHECK_EQ(said(&g, 0), 0x60);
 	CHECK(!pthread_create(&t, NULL, signal_later, (void *)(long)e));
 	CHECK_EQ(said(&g, 0), 0x60);
 	pthread_join(t, NULL);
 	CHECK_EQ(take(e), 0);
 
-	/* Masked: one signal is remembered, and delivered with the new message. */
-	CHECK(!irqfd(&g, e, -1, HVX_IRQFD_UPDATE | HVX_IRQFD_MASKED, 0xfee00000, 0x60));
-	signal_fd(e);
-	signal_fd(e);
+	/* A new message for one of two. */
 	CHECK(!irqfd(&g, e2, -1, 0, 0xfee00000, 0x61));
+	CHECK_ERR(irqfd(&g, e, e2, HVX_IRQFD_RESAMPLE, 0, 0), EINVAL);
+	CHECK(!irqfd(&g, e, -1, 0, 0xfee00000, 0x62));
+	signal_fd(e);
+	CHECK_EQ(said(&g, 0), 0x62);
 	signal_fd(e2);
 	CHECK_EQ(said(&g, 0), 0x61);
-	CHECK_ERR(irqfd(&g, e, -1, HVX_IRQFD_UPDATE | HVX_IRQFD_RESAMPLE, 0, 0), EINVAL);
-	CHECK(!irqfd(&g, e, -1, HVX_IRQFD_UPDATE, 0xfee00000, 0x62));
-	CHECK_EQ(said(&g, 0), 0x62);
+
+	/* Held back by deassigning it: signals stay in the eventfd, and make one message. */
+	CHECK(!irqfd(&g, e, -1, HVX_IRQFD_DEASSIGN, 0, 0));
+	signal_fd(e);
+	signal_fd(e);
+	CHECK(!irqfd(&g, e, -1, 0, 0xfee00000, 0x63));
+	CHECK_EQ(said(&g, 0), 0x63);
 	signal_fd(e2);
 	CHECK_EQ(said(&g, 0), 0x61);
 
@@ -489,7 +494,12 @@ static void irqfds(void)
 	CHECK_ERR(irqfd(&g, e, -1, HVX_IRQFD_DEASSIGN, 0, 0), ENOENT);
 	signal_fd(e);
 	CHECK_EQ(take(e), 1);
-	close(e2);				/* goes away by itself */
+	/* Closing it does not end it: the guest hears of what the other reference says. */
+	e3 = dup(e2);
+	close(e2);
+	signal_fd(e3);
+	CHECK_EQ(said(&g, 0), 0x61);
+	close(e3);
 	tg_free(&g);
 	close(e);
 	close(file);
@@ -534,12 +544,34 @@ static void resample(void)
 	signal_fd(e);
 	CHECK_EQ(said(&g, 0), 0x70);
 	CHECK_EQ(take(r), 0);			/* not EOIed yet */
-	signal_fd(e2);
-	CHECK_EQ(said(&g, 0), 0x71);		/* without HVX_EXIT_EOI in between */
+	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	CHECK_EQ(g.v[0].run->eoi.vector, 0x70);
 	CHECK_EQ(take(r), 1);
-	/* The same vector by a message of userspace's own: its EOI is userspace's. */
+	signal_fd(e2);
+	CHECK_EQ(said(&g, 0), 0x71);
+	/* The same vector from the I/O APIC, as of a shared pin: both hear of the EOI. */
 	CHECK_EQ(msi(&g, 0xfee00000, 0xc070), 1);
 	CHECK_EQ(said(&g, 0), 0x70);
+	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	CHECK_EQ(take(r), 1);
+	/* Another vector, and an edge of the same: not its affair. */
+	CHECK_EQ(msi(&g, 0xfee00000, 0xc072), 1);
+	CHECK_EQ(said(&g, 0), 0x72);
+	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	CHECK_EQ(msi(&g, 0xfee00000, 0x70), 1);
+	CHECK_EQ(said(&g, 0), 0x70);
+	CHECK_EQ(msi(&g, 0xfee00000, 0x71), 1);
+	CHECK_EQ(said(&g, 0), 0x71);
+	CHECK_EQ(take(r), 0);
+	/* It follows the message, and ends with it. */
+	CHECK(!irqfd(&g, e, r, HVX_IRQFD_RESAMPLE, 0xfee00000, 0x73));
+	signal_fd(e);
+	CHECK_EQ(said(&g, 0), 0x73);
+	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	CHECK_EQ(take(r), 1);
+	CHECK(!irqfd(&g, e, -1, HVX_IRQFD_DEASSIGN, 0, 0));
+	CHECK_EQ(msi(&g, 0xfee00000, 0xc073), 1);
+	CHECK_EQ(said(&g, 0), 0x73);
 	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
 	CHECK_EQ(take(r), 0);
 	tg_free(&g);
@@ -790,9 +822,7 @@ static void irqfd_races(void)
 	CHECK(!pthread_create(&t, NULL, signaller, (void *)(long)e));
 	for (i = 0; i < 500; i++) {
 		CHECK(!irqfd(&g, e, r, HVX_IRQFD_RESAMPLE, 0xfee00000, 0x60));
-		CHECK(!irqfd(&g, e, r, HVX_IRQFD_RESAMPLE | HVX_IRQFD_UPDATE | HVX_IRQFD_MASKED,
-			     0xfee00000, 0x61));
-		CHECK(!irqfd(&g, e, r, HVX_IRQFD_RESAMPLE | HVX_IRQFD_UPDATE, 0xfee00000, 0x62));
+		CHECK(!irqfd(&g, e, r, HVX_IRQFD_RESAMPLE, 0xfee00000, 0x61));
 		if (i & 1)
 			CHECK(!irqfd(&g, e, -1, HVX_IRQFD_DEASSIGN, 0, 0));
 		e2 = eventfd(0, 0);
