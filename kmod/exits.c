@@ -259,14 +259,15 @@ enum hvx_next hvx_exit_emulate_pio(struct hvx_vcpu *vcpu, bool write)
 
 static enum hvx_next lapic_mmio(struct hvx_vcpu *vcpu, const struct hvx_mov *m, u64 gpa)
 {
+	struct hvx_lapic *l = vcpu->lapic;
 	u32 offset = gpa & 0xfff, val;
 
 	/* SDM vol. 3 "Local APIC Register Access": aligned 32-bit; others are undefined. */
 	if (m->is_write) {
 		if (m->size == 4 && !(offset & 3))
-			hvx_lapic_mmio_write(vcpu->lapic, offset, mov_source(vcpu, m));
+			hvx_lapic_mmio(l, offset, true, mov_source(vcpu, m));
 	} else {
-		val = hvx_lapic_mmio_read(vcpu->lapic, offset & ~3U);
+		val = hvx_lapic_mmio(l, offset & ~3U, false, 0);
 		mov_load(vcpu, m, val >> (offset & 3) * 8);
 	}
 	hvx_skip(vcpu, vcpu->rip + m->len);

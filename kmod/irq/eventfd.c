@@ -19,7 +19,7 @@
  */
 struct irqfd {
 	struct hvx_vm *vm;
-	struct list_head list;		/* vm->irqfd_lock; those with resample come first */
+	struct list_head list;		/* vm->lock to change, with vm->irqfd_lock */
 	struct file *file;
 	struct eventfd_ctx *ctx;
 	struct eventfd_ctx *resample;	/* NULL: edge */
@@ -92,10 +92,7 @@ static int irqfd_assign(struct hvx_vm *vm, const struct hvx_irqfd *arg, struct f
 
 	/* On the list before the first message, whose EOI looks there. */
 	spin_lock_irq(&vm->irqfd_lock);
-	if (f->resample)
-		list_add(&f->list, &vm->irqfds);
-	else
-		list_add_tail(&f->list, &vm->irqfds);
+	list_add(&f->list, &vm->irqfds);
 	spin_unlock_irq(&vm->irqfd_lock);
 	if (vfs_poll(file, &f->pt) & EPOLLIN) {
 		spin_lock_irq(&f->wqh->lock);
@@ -163,48 +160,43 @@ void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector)
 	struct irqfd *f;
 
 	spin_lock_irqsave(&vm->irqfd_lock, flags);
-	list_for_each_entry(f, &vm->irqfds, list) {
-		if (!f->resample)
-			break;
-		if (MSG_VECTOR(READ_ONCE(f->data)) == vector)
+	list_for_each_entry(f, &vm->irqfds, list)
+		if (f->resample && MSG_VECTOR(READ_ONCE(f->data)) == vector)
 			hvx_eventfd_signal(f->resample);
-	}
 	spin_unlock_irqrestore(&vm->irqfd_lock, flags);
 }
 
 /* --------------------------------------------------------------- ioeventfd */
 
+/* Sorted by place, at one place the more specific first, then by match. */
 struct ioev {
-	u64 where;		/* address, with IOEV_PIO a port */
+	u64 key;		/* IOEV_KEY() + rank */
 	u64 match;		/* 0 without datamatch */
-	u8 rank;		/* among those at the same place: the more specific first */
 	u8 len;			/* 0: any */
 	bool has_match;
 	struct eventfd_ctx *ctx;
 };
-#define IOEV_PIO	BIT_ULL(63)
+#define IOEV_KEY(pio, addr)	((u64)(pio) << 63 | (u64)(addr) << 5)	/* addresses have 52 bits */
 
-/* All of them, sorted, replaced as a whole under RCU. Lookups do not sleep. */
+/* All of them, replaced as a whole under RCU. Lookups do not sleep. */
 struct hvx_ioevents {
 	unsigned int count;
 	struct ioev e[];
 };
 
-static __always_inline bool before(const struct ioev *x, const struct ioev *y)
+static __always_inline bool before(const struct ioev *e, u64 key, u64 match)
 {
-	if (x->where != y->where)
-		return x->where < y->where;
-	return x->rank != y->rank ? x->rank < y->rank : x->match < y->match;
+	return e->key != key ? e->key < key : e->match < match;
 }
 
-/* Index of the first that is not before the key. */
-static __always_inline unsigned int find(const struct hvx_ioevents *all, const struct ioev *key)
+/* Index of the first that is not before these. */
+static __always_inline unsigned int find(const struct hvx_ioevents *all, u64 key, u64 match)
 {
 	unsigned int lo = 0, hi = all ? all->count : 0, mid;
 
 	while (lo < hi) {
 		mid = (lo + hi) / 2;
-		if (before(&all->e[mid], key))
+		if (before(&all->e[mid], key, match))
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -215,23 +207,24 @@ static __always_inline unsigned int find(const struct hvx_ioevents *all, const s
 /* The first that fits is signalled. */
 bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64 val)
 {
-	const struct ioev key = { .where = addr | (pio ? IOEV_PIO : 0) }, *e, *end;
+	const u64 key = IOEV_KEY(pio, addr);
 	const struct hvx_ioevents *all;
+	const struct ioev *e;
 	bool hit = false;
+	unsigned int i;
 
 	rcu_read_lock();
 	all = rcu_dereference(vcpu->vm->ioevents);
-	if (!all)
-		goto out;
-	end = all->e + all->count;
-	for (e = all->e + find(all, &key); e < end && e->where == key.where && !hit; e++) {
+	for (i = find(all, key, 0); all && i < all->count && !hit; i++) {
+		e = &all->e[i];
+		if (e->key >> 5 != key >> 5)
+			break;
 		hit = (!e->len || e->len == len) && (!e->has_match || e->match == val);
 		if (hit) {
 			vcpu->stats.ioeventfd++;
 			hvx_eventfd_signal(e->ctx);
 		}
 	}
-out:
 	rcu_read_unlock();
 	return hit;
 }
@@ -245,8 +238,8 @@ static int ioeventfd_change(struct hvx_vm *vm, const struct ioev *want, bool rem
 
 	old = rcu_dereference_protected(vm->ioevents, lockdep_is_held(&vm->lock));
 	count = old ? old->count : 0;
-	at = find(old, want);
-	found = at < count && !before(want, &old->e[at]);
+	at = find(old, want->key, want->match);
+	found = at < count && old->e[at].key == want->key && old->e[at].match == want->match;
 	if (remove && (!found || old->e[at].ctx != want->ctx))
 		return -ENOENT;
 	if (!remove && (found || count >= HVX_MAX_IOEVENTFDS))
@@ -275,9 +268,8 @@ int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg)
 	bool pio = arg->flags & HVX_IOEVENTFD_PIO, match = arg->flags & HVX_IOEVENTFD_DATAMATCH,
 	     remove = arg->flags & HVX_IOEVENTFD_DEASSIGN;
 	struct ioev want = {
-		.where = arg->addr | (pio ? IOEV_PIO : 0),
+		.key = IOEV_KEY(pio, arg->addr) + (match ? 0 : 16) + 8 - arg->len,
 		.match = arg->datamatch,
-		.rank = (match ? 0 : 16) + 8 - arg->len,
 		.len = arg->len,
 		.has_match = match,
 	};
@@ -297,8 +289,6 @@ int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg)
 		eventfd_ctx_put(want.ctx);
 	return ret;
 }
-
-/* ------------------------------------------------------------------- end */
 
 /* No vCPU runs any more. */
 void hvx_eventfd_release(struct hvx_vm *vm)

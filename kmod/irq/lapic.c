@@ -28,38 +28,38 @@ MODULE_PARM_DESC(min_timer_period_us, "shortest period of a guest's periodic API
 #define RW	(R | W | R2 | W2)
 
 /*
- * The registers, SDM vol. 3 tables "Local APIC Register Address Map" and
- * "Local APIC Register Address Map Supported by x2APIC". Delivery status (LVT
- * bit 12) and remote IRR (14) are read-only, not reserved.
+ * SDM vol. 3 tables "Local APIC Register Address Map" and "... Supported by
+ * x2APIC". Delivery status (LVT bit 12) and remote IRR (14) are read-only, not
+ * reserved. Bit 12 of ICR is reserved in x2APIC mode, but guests write back
+ * what xAPIC code read.
  */
 static const struct areg {
+	u64 x2_valid;		/* bits that an x2APIC write may have set, others are #GP */
+	u32 holds;		/* bits that writes and saved state can change; 0: nothing is stored */
 	u32 access;
-	u32 x2_valid;		/* bits that an x2APIC write may have set, others are #GP */
-	u32 holds;		/* bits that writes and saved state can change */
 } aregs[AREG_NR] = {
-	[AREG_ID] = { R | W | R2 },	/* not writable on current processors: ignored */
-	[AREG_VERSION] = { R | R2 },
-	[AREG_TPR] = { RW, 0xff, 0xff },
-	[AREG_APR] = { R },		/* this and RRD went with the Pentium 4 */
-	[AREG_PPR] = { R | R2 },
-	[AREG_EOI] = { R | W | W2 },
-	[AREG_RRD] = { R },
-	[AREG_LDR] = { R | W | R2, 0, 0xff000000 },
-	[AREG_DFR] = { R | W, 0, 0xf0000000 },
-	[AREG_SVR] = { RW, 0x13ff, 0x13ff },
-	[AREG_ISR ... AREG_IRR + 7] = { R | R2, 0, ~0U },
-	[AREG_ESR] = { RW, 0, 0xff },
-	/* Bit 12 is reserved in x2APIC mode too, but guests write back what xAPIC code read. */
-	[AREG_ICR] = { RW, 0x000cdfff, ~ICR_BUSY },
-	[AREG_ICR2] = { R | W, 0, ~0U },
-	[AREG_LVT + LVT_TIMER] = { RW, 0x710ff, 0x700ff },
-	[AREG_LVT + LVT_THERMAL ... AREG_LVT + LVT_PERF] = { RW, 0x117ff, 0x107ff },
-	[AREG_LVT + LVT_LINT0 ... AREG_LVT + LVT_LINT1] = { RW, 0x1f7ff, 0x1a7ff },
-	[AREG_LVT + LVT_ERROR] = { RW, 0x110ff, 0x100ff },
-	[AREG_TMICT] = { RW, ~0U, ~0U },
-	[AREG_TMCCT] = { R | R2 },
-	[AREG_TDCR] = { RW, 0xb, 0xb },
-	[AREG_SELF_IPI] = { W2, 0xff },
+	[AREG_ID] = { 0, 0, R | W | R2 },	/* writes are ignored, as by current processors */
+	[AREG_VERSION] = { 0, 0, R | R2 },
+	[AREG_TPR] = { 0xff, 0xff, RW },
+	[AREG_APR] = { 0, 0, R },		/* this and RRD went with the Pentium 4 */
+	[AREG_PPR] = { 0, 0, R | R2 },
+	[AREG_EOI] = { 0, 0, R | W | W2 },
+	[AREG_RRD] = { 0, 0, R },
+	[AREG_LDR] = { 0, 0xff000000, R | W | R2 },
+	[AREG_DFR] = { 0, 0xf0000000, R | W },
+	[AREG_SVR] = { 0x13ff, 0x13ff, RW },
+	[AREG_ISR ... AREG_IRR + 7] = { 0, ~0U, R | R2 },
+	[AREG_ESR] = { 0, 0xff, RW },
+	[AREG_ICR] = { 0xffffffff000cdfff, ~ICR_BUSY, RW },
+	[AREG_ICR2] = { 0, 0xff000000, R | W },
+	[AREG_LVT + LVT_TIMER] = { 0x710ff, 0x700ff, RW },
+	[AREG_LVT + LVT_THERMAL ... AREG_LVT + LVT_PERF] = { 0x117ff, 0x107ff, RW },
+	[AREG_LVT + LVT_LINT0 ... AREG_LVT + LVT_LINT1] = { 0x1f7ff, 0x1a7ff, RW },
+	[AREG_LVT + LVT_ERROR] = { 0x110ff, 0x100ff, RW },
+	[AREG_TMICT] = { ~0U, ~0U, RW },
+	[AREG_TMCCT] = { 0, 0, R | R2 },
+	[AREG_TDCR] = { 0xb, 0xb, RW },
+	[AREG_SELF_IPI] = { 0xff, 0, W2 },
 };
 
 /* ------------------------------------------------------------------- timer */
@@ -145,6 +145,12 @@ void hvx_lapic_timer_restart(struct hvx_lapic *l)
 {
 	WRITE_ONCE(l->armed, 0);
 	hvx_lapic_timer(l);
+}
+
+static void timer_stop(struct hvx_lapic *l)
+{
+	l->expires = 0;
+	WRITE_ONCE(l->armed, 0);
 }
 
 static void timer_set(struct hvx_lapic *l, u32 count)
@@ -235,12 +241,6 @@ void hvx_lapic_lvt_fire(struct hvx_lapic *l, unsigned int lvt)
 
 /* --------------------------------------------------------------- registers */
 
-static void set_tpr(struct hvx_lapic *l, u8 tpr)
-{
-	SET_REG(l, AREG_TPR, tpr);
-	hvx_lapic_update_ppr(l);
-}
-
 u8 hvx_lapic_get_cr8(struct hvx_vcpu *vcpu)
 {
 	return REG(vcpu->lapic, AREG_TPR) >> 4;
@@ -250,7 +250,8 @@ void hvx_lapic_set_cr8(struct hvx_vcpu *vcpu, u8 val)
 {
 	/* The same class again keeps the subclass, which CR8 does not show. */
 	if (hvx_lapic_get_cr8(vcpu) != val)
-		set_tpr(vcpu->lapic, val << 4);
+		SET_REG(vcpu->lapic, AREG_TPR, val << 4);
+	hvx_lapic_update_ppr(vcpu->lapic);
 }
 
 /* What depends on mode, IA32_APIC_BASE and SVR. */
@@ -283,8 +284,7 @@ static void reset_registers(struct hvx_lapic *l)
 	WRITE_ONCE(l->esr_pending, 0);
 	l->isr_top = -1;
 	l->isr_count = 0;
-	l->expires = 0;
-	WRITE_ONCE(l->armed, 0);
+	timer_stop(l);
 	mode_changed(l);
 }
 
@@ -326,162 +326,131 @@ int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host)
 	return 0;
 }
 
-static u32 read_reg(struct hvx_lapic *l, u32 reg)
+/* 0, or 1: no such register in this mode. */
+static int read_reg(struct hvx_lapic *l, u32 reg, u64 *val)
 {
-	return reg == AREG_TMCCT ? timer_count(l) : REG(l, reg);
-}
-
-static void write_lvt(struct hvx_lapic *l, u32 reg, u32 val)
-{
-	u32 old = REG(l, reg);
-
-	SET_REG(l, reg, REG(l, AREG_SVR) & SVR_ENABLE ? val : val | LVT_MASKED);
-	/* SDM vol. 3 "TSC-Deadline Mode": to and from it, the timer is disarmed. */
-	if (reg == AREG_LVT + LVT_TIMER &&
-	    (LVT_TIMER_MODE(old) == LVT_DEADLINE) != (LVT_TIMER_MODE(val) == LVT_DEADLINE)) {
-		SET_REG(l, AREG_TMICT, 0);
-		l->expires = 0;
-		WRITE_ONCE(l->armed, 0);
-	}
-}
-
-/* In both modes. val has no bits that the register does not hold. */
-static void write_reg(struct hvx_lapic *l, u32 reg, u32 val)
-{
-	u32 i;
-
-	switch (reg) {
-	case AREG_TPR:
-		set_tpr(l, val);
-		break;
-	case AREG_EOI:
-		hvx_lapic_eoi(l);
-		break;
-	case AREG_LDR:
-		SET_REG(l, reg, val);
-		break;
-	case AREG_DFR:
-		SET_REG(l, reg, val | 0x0fffffff);
-		break;
-	case AREG_SVR:
-		SET_REG(l, reg, val);
-		for (i = AREG_LVT; !(val & SVR_ENABLE) && i < AREG_LVT + HVX_LVT_NR; i++)
-			SET_REG(l, i, REG(l, i) | LVT_MASKED);
-		mode_changed(l);
-		break;
-	case AREG_ESR:
-		SET_REG(l, reg, xchg(&l->esr_pending, 0));
-		break;
-	case AREG_LVT ... AREG_LVT + HVX_LVT_NR - 1:
-		write_lvt(l, reg, val);
-		break;
-	case AREG_TMICT:
-		if (timer_mode(l) == LVT_DEADLINE)
-			break;
-		SET_REG(l, reg, val);
-		timer_set(l, val);
-		break;
-	case AREG_TDCR:
-		i = timer_count(l);
-		SET_REG(l, reg, val);
-		if (l->expires && timer_mode(l) != LVT_DEADLINE)
-			timer_set(l, max(i, 1U));
-		break;
-	}
-}
-
-/* The page has a 32-bit register at every 16th byte. */
-u32 hvx_lapic_mmio_read(struct hvx_lapic *l, u32 offset)
-{
-	u32 reg = (offset & 0xfff) >> 4;
-
-	if (offset & 0xf)
-		return 0;
-	if (reg < AREG_NR && aregs[reg].access & R)
-		return read_reg(l, reg);
-	hvx_lapic_error(l, ESR_REGISTER);
-	return 0;
-}
-
-void hvx_lapic_mmio_write(struct hvx_lapic *l, u32 offset, u32 val)
-{
-	u32 reg = (offset & 0xfff) >> 4;
-	u64 dest;
-
-	if (offset & 0xf)
-		return;
-	if (reg >= AREG_NR || !(aregs[reg].access & W)) {
-		hvx_lapic_error(l, ESR_REGISTER);
-		return;
-	}
-	val &= aregs[reg].holds;
-	switch (reg) {
-	case AREG_ICR2:
-		SET_REG(l, reg, val & 0xff000000);
-		break;
-	case AREG_ICR:
-		SET_REG(l, reg, val);
-		dest = REG(l, AREG_ICR2) >> 24;
-		if (dest == 0xff && !(val & MSG_LOGICAL))
-			dest = LAPIC_BROADCAST;
-		hvx_send_ipi(l->vcpu, dest << 32 | val);
-		break;
-	default:
-		write_reg(l, reg, val);
-	}
-}
-
-int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val)
-{
-	struct hvx_lapic *l = vcpu->lapic;
-	u32 reg = index - AREG_MSR;
-
-	if (index == MSR_IA32_TSC_DEADLINE) {
-		*val = timer_mode(l) == LVT_DEADLINE ? l->expires : 0;
-		return 0;
-	}
-	if (l->mode != LAPIC_X2APIC || reg >= AREG_NR || !(aregs[reg].access & R2))
+	if (reg >= AREG_NR || !(aregs[reg].access & (l->mode == LAPIC_X2APIC ? R2 : R)))
 		return 1;
-	*val = read_reg(l, reg);
+	*val = reg == AREG_TMCCT ? timer_count(l) : REG(l, reg);
 	if (reg == AREG_ICR)
 		*val |= (u64)REG(l, AREG_ICR2) << 32;
 	return 0;
 }
 
-/* 0, or 1 = #GP. What guests are in a hurry about comes first. */
+static void write_icr(struct hvx_lapic *l, u64 val)
+{
+	u64 dest = REG(l, AREG_ICR2) >> 24;
+
+	if (l->mode == LAPIC_X2APIC) {
+		SET_REG(l, AREG_ICR2, val >> 32);
+		dest = val >> 32;
+	} else if (dest == 0xff && !(val & MSG_LOGICAL)) {
+		dest = LAPIC_BROADCAST;
+	}
+	hvx_send_ipi(l->vcpu, dest << 32 | (u32)val);
+}
+
+/* 0, or 1: no such register in this mode, or reserved bits are set. */
+static int write_reg(struct hvx_lapic *l, u32 reg, u64 val)
+{
+	bool x2 = l->mode == LAPIC_X2APIC;
+	u32 v, old, count = 0, i;
+
+	if (reg >= AREG_NR || !(aregs[reg].access & (x2 ? W2 : W)) ||
+	    (x2 && val & ~aregs[reg].x2_valid))
+		return 1;
+	v = val & aregs[reg].holds;
+	old = REG(l, reg);
+	switch (reg) {
+	case AREG_EOI:
+		hvx_lapic_eoi(l);
+		return 0;
+	case AREG_DFR:
+		v |= 0x0fffffff;
+		break;
+	case AREG_ESR:
+		v = xchg(&l->esr_pending, 0);
+		break;
+	case AREG_LVT ... AREG_LVT + HVX_LVT_NR - 1:
+		if (!(REG(l, AREG_SVR) & SVR_ENABLE))
+			v |= LVT_MASKED;
+		break;
+	case AREG_TMICT:
+		if (timer_mode(l) == LVT_DEADLINE)
+			return 0;
+		break;
+	case AREG_TDCR:
+		count = timer_count(l);
+		break;
+	}
+	if (aregs[reg].holds)
+		SET_REG(l, reg, v);
+	switch (reg) {
+	case AREG_TPR:
+		hvx_lapic_update_ppr(l);
+		break;
+	case AREG_SVR:
+		for (i = AREG_LVT; !(v & SVR_ENABLE) && i < AREG_LVT + HVX_LVT_NR; i++)
+			SET_REG(l, i, REG(l, i) | LVT_MASKED);
+		mode_changed(l);
+		break;
+	case AREG_ICR:
+		write_icr(l, val);
+		break;
+	case AREG_SELF_IPI:
+		hvx_send_ipi(l->vcpu, (u64)l->vcpu->id << 32 | val);
+		break;
+	case AREG_LVT + LVT_TIMER:
+		/* SDM vol. 3 "TSC-Deadline Mode": to and from it, the timer is disarmed. */
+		if ((LVT_TIMER_MODE(old) == LVT_DEADLINE) != (timer_mode(l) == LVT_DEADLINE)) {
+			SET_REG(l, AREG_TMICT, 0);
+			timer_stop(l);
+		}
+		break;
+	case AREG_TMICT:
+		timer_set(l, v);
+		break;
+	case AREG_TDCR:
+		/* The count goes on from where it is. */
+		if (l->expires && timer_mode(l) != LVT_DEADLINE)
+			timer_set(l, max(count, 1U));
+		break;
+	}
+	return 0;
+}
+
+/* The page has a 32-bit register at every 16th byte. */
+u32 hvx_lapic_mmio(struct hvx_lapic *l, u32 offset, bool write, u32 val)
+{
+	u64 got = 0;
+
+	if (!(offset & 0xf) &&
+	    (write ? write_reg(l, offset >> 4, val) : read_reg(l, offset >> 4, &got)))
+		hvx_lapic_error(l, ESR_REGISTER);
+	return got;
+}
+
+int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val)
+{
+	struct hvx_lapic *l = vcpu->lapic;
+
+	if (index != MSR_IA32_TSC_DEADLINE)
+		return l->mode != LAPIC_X2APIC || read_reg(l, index - AREG_MSR, val);
+	*val = timer_mode(l) == LVT_DEADLINE ? l->expires : 0;
+	return 0;
+}
+
 int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val)
 {
 	struct hvx_lapic *l = vcpu->lapic;
-	u32 reg = index - AREG_MSR;
 
-	if (index == MSR_IA32_TSC_DEADLINE) {
-		if (timer_mode(l) != LVT_DEADLINE || l->mode == LAPIC_OFF)
-			return 0;
+	if (index != MSR_IA32_TSC_DEADLINE)
+		return l->mode != LAPIC_X2APIC || write_reg(l, index - AREG_MSR, val);
+	if (timer_mode(l) == LVT_DEADLINE) {
 		l->expires = val;
 		if (timer_too_late(l))
 			hvx_lapic_timer(l);
-		return 0;
 	}
-	if (unlikely(l->mode != LAPIC_X2APIC))
-		return 1;
-	if (reg == AREG_ICR) {
-		if (unlikely((u32)val & ~aregs[AREG_ICR].x2_valid))
-			return 1;
-		SET_REG(l, AREG_ICR, val);
-		SET_REG(l, AREG_ICR2, val >> 32);
-		hvx_send_ipi(vcpu, val);
-		return 0;
-	}
-	if (reg == AREG_EOI && !val) {
-		hvx_lapic_eoi(l);
-		return 0;
-	}
-	if (reg >= AREG_NR || !(aregs[reg].access & W2) || (val & ~(u64)aregs[reg].x2_valid))
-		return 1;
-	if (reg == AREG_SELF_IPI)
-		hvx_send_ipi(vcpu, (u64)vcpu->id << 32 | val);
-	else
-		write_reg(l, reg, val & aregs[reg].holds);
 	return 0;
 }
 
@@ -540,43 +509,35 @@ void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf)
 	s->sipi_vector = READ_ONCE(vcpu->sipi_queued);
 }
 
-static void set_registers(struct hvx_lapic *l, const u32 *regs)
+int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 {
-	u32 reg;
+	const struct hvx_lapic_state *s = buf;
+	struct hvx_lapic *l = vcpu->lapic;
+	u32 reg, id = s->regs[AREG_ID * 4], count = s->regs[AREG_TMICT * 4];
+	u64 longest = (u64)count << divide_shift(s->regs[AREG_TDCR * 4]);
 
+	if (memchr_inv(s->pad, 0, sizeof(s->pad)) ||
+	    memchr_inv(s->reserved, 0, sizeof(s->reserved)) ||
+	    s->pending_init > 1 || s->pending_sipi > 1 ||
+	    (id != vcpu->id && id != vcpu->id << 24) ||
+	    /* The floor of periodic timers may have made it longer. */
+	    s->timer_remaining_ns > (count ? max(longest, timer_floor()) : 0))
+		return -EINVAL;
+
+	hvx_pv_eoi_slow(vcpu);
 	for (reg = AREG_TPR; reg < AREG_NR; reg++)
-		SET_REG(l, reg, regs[reg * 4] & aregs[reg].holds);
+		SET_REG(l, reg, s->regs[reg * 4] & aregs[reg].holds);
 	SET_REG(l, AREG_DFR, REG(l, AREG_DFR) | 0x0fffffff);
+	SET_REG(l, AREG_ICR2, s->regs[AREG_ICR2 * 4]);	/* all of it in x2APIC mode */
 	/* There are no vectors below 16. */
 	for (reg = AREG_ISR; reg <= AREG_IRR; reg += 8)
 		SET_REG(l, reg, REG(l, reg) & ~0xffffU);
 	WRITE_ONCE(l->irr_words, 0xff);
 	l->isr_top = top(l, AREG_ISR);
-	l->isr_count = 0;
-	for (reg = AREG_ISR; reg < AREG_ISR + 8; reg++)
+	for (l->isr_count = 0, reg = AREG_ISR; reg < AREG_ISR + 8; reg++)
 		l->isr_count += hweight32(REG(l, reg));
 	hvx_lapic_update_ppr(l);
 	mode_changed(l);
-}
-
-int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
-{
-	const struct hvx_lapic_state *s = buf;
-	struct hvx_lapic *l = vcpu->lapic;
-	u64 longest = (u64)s->regs[AREG_TMICT * 4] << divide_shift(s->regs[AREG_TDCR * 4]);
-	unsigned long init_sipi = s->pending_init | s->pending_sipi << 1;
-
-	if (memchr_inv(s->pad, 0, sizeof(s->pad)) ||
-	    memchr_inv(s->reserved, 0, sizeof(s->reserved)) ||
-	    s->pending_init > 1 || s->pending_sipi > 1)
-		return -EINVAL;
-	/* The floor of periodic timers may have made it longer. */
-	if (s->timer_remaining_ns > (s->regs[AREG_TMICT * 4] ? max(longest, timer_floor()) : 0))
-		return -EINVAL;
-	if (s->regs[AREG_ID * 4] != vcpu->id && s->regs[AREG_ID * 4] != vcpu->id << 24)
-		return -EINVAL;
-	hvx_pv_eoi_slow(vcpu);
-	set_registers(l, s->regs);
 	l->eoi_exit = -1;
 	if (timer_mode(l) == LVT_DEADLINE)
 		l->expires = s->tsc_deadline;
@@ -585,7 +546,7 @@ int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 	hvx_lapic_timer_restart(l);
 
 	WRITE_ONCE(vcpu->sipi_queued, s->sipi_vector);
-	smp_store_release(&vcpu->init_sipi, init_sipi);
+	smp_store_release(&vcpu->init_sipi, s->pending_init | s->pending_sipi << 1);
 	hvx_request(vcpu, HVX_REQ_EVENT);
 	return 0;
 }

@@ -16,37 +16,20 @@
 #include "tests/unit/lapic_host.h"
 #endif
 
-/* Registers: xAPIC page offset / 16 = x2APIC MSR - 0x800 */
-#define AREG_ID		0x02
-#define AREG_VERSION	0x03
-#define AREG_TPR	0x08
-#define AREG_APR	0x09
-#define AREG_PPR	0x0a
-#define AREG_EOI	0x0b
-#define AREG_RRD	0x0c
-#define AREG_LDR	0x0d
-#define AREG_DFR	0x0e
-#define AREG_SVR	0x0f
-#define AREG_ISR	0x10	/* 8 registers each */
-#define AREG_TMR	0x18
-#define AREG_IRR	0x20
-#define AREG_ESR	0x28
-#define AREG_ICR	0x30
-#define AREG_ICR2	0x31
-#define AREG_LVT	0x32	/* HVX_LVT_NR registers */
-#define AREG_TMICT	0x38
-#define AREG_TMCCT	0x39
-#define AREG_TDCR	0x3e
-#define AREG_SELF_IPI	0x3f
-#define AREG_NR		0x40
-#define AREG_MSR	0x800	/* x2APIC MSR of register 0 */
+/* Registers: xAPIC page offset / 16 = x2APIC MSR - 0x800. ISR, TMR and IRR are 8 each. */
+enum {
+	AREG_ID = 0x02, AREG_VERSION,
+	AREG_TPR = 0x08, AREG_APR, AREG_PPR, AREG_EOI, AREG_RRD, AREG_LDR, AREG_DFR, AREG_SVR,
+	AREG_ISR = 0x10, AREG_TMR = 0x18, AREG_IRR = 0x20, AREG_ESR = 0x28,
+	AREG_ICR = 0x30, AREG_ICR2, AREG_LVT, AREG_TMICT = 0x38, AREG_TMCCT,
+	AREG_TDCR = 0x3e, AREG_SELF_IPI, AREG_NR,
+	AREG_MSR = 0x800,	/* x2APIC MSR of register 0 */
+};
 
 enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, HVX_LVT_NR };
-
 #define LVT_MASKED		(1U << 16)
 #define LVT_TIMER_MODE(v)	(((v) >> 17) & 3)
-#define LVT_PERIODIC		1
-#define LVT_DEADLINE		2
+enum { LVT_ONESHOT, LVT_PERIODIC, LVT_DEADLINE };
 
 #define SVR_ENABLE		(1U << 8)
 #define SVR_NO_EOI_BROADCAST	(1U << 12)
@@ -54,21 +37,13 @@ enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, HVX_LV
 /* Interrupt messages: ICR, LVT and MSI data share these */
 #define MSG_VECTOR(v)		((u8)(v))
 #define MSG_MODE(v)		(((u32)(v) >> 8) & 7)
-#define MSG_FIXED		0
-#define MSG_LOWEST		1
-#define MSG_NMI			4
-#define MSG_INIT		5
-#define MSG_SIPI		6
-#define MSG_EXTINT		7
+enum { MSG_FIXED, MSG_LOWEST, MSG_SMI, MSG_NMI = 4, MSG_INIT, MSG_SIPI, MSG_EXTINT };
 #define MSG_LOGICAL		(1U << 11)
+#define ICR_BUSY		(1U << 12)
 #define MSG_ASSERT		(1U << 14)
 #define MSG_LEVEL		(1U << 15)
-#define ICR_BUSY		(1U << 12)
 #define ICR_SHORTHAND(v)	(((u32)(v) >> 18) & 3)
-#define SHORT_SELF		1
-#define SHORT_ALL		2
-#define SHORT_OTHERS		3
-
+enum { SHORT_NONE, SHORT_SELF, SHORT_ALL, SHORT_OTHERS };
 #define LAPIC_BROADCAST		0xffffffffU
 
 #define BASE_BSP		(1ULL << 8)
@@ -76,10 +51,7 @@ enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, HVX_LV
 #define BASE_ENABLE		(1ULL << 11)
 #define BASE_DEFAULT		0xfee00000ULL
 
-#define ESR_SEND_VECTOR		5	/* bit numbers */
-#define ESR_RECEIVE_VECTOR	6
-#define ESR_REGISTER		7
-
+enum { ESR_SEND_VECTOR = 5, ESR_RECEIVE_VECTOR, ESR_REGISTER };	/* bit numbers */
 enum hvx_apic_mode { LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC };
 
 struct hvx_lapic {
@@ -123,9 +95,8 @@ void hvx_lapic_eoi(struct hvx_lapic *l);
 void hvx_lapic_error(struct hvx_lapic *l, unsigned int esr_bit);	/* any context */
 void hvx_lapic_lvt_fire(struct hvx_lapic *l, unsigned int lvt);	/* any context */
 int hvx_lapic_scan_irr(struct hvx_lapic *l);
-/* The register page in memory: aligned 32-bit accesses. */
-u32 hvx_lapic_mmio_read(struct hvx_lapic *l, u32 offset);
-void hvx_lapic_mmio_write(struct hvx_lapic *l, u32 offset, u32 val);
+/* An aligned 32-bit access to the register page: what a read gives. */
+u32 hvx_lapic_mmio(struct hvx_lapic *l, u32 offset, bool write, u32 val);
 
 static inline void hvx_lapic_update_ppr(struct hvx_lapic *l)
 {

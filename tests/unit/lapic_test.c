@@ -43,6 +43,16 @@ u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu)
 	return fake_tsc;
 }
 
+static u32 mmio_read(struct hvx_lapic *a, u32 offset)
+{
+	return hvx_lapic_mmio(a, offset, false, 0);
+}
+
+static void mmio_write(struct hvx_lapic *a, u32 offset, u32 val)
+{
+	hvx_lapic_mmio(a, offset, true, val);
+}
+
 static struct hvx_lapic *new_apic(u32 id)
 {
 	struct hvx_vcpu *v = &vcpus[id];
@@ -91,7 +101,7 @@ static int msr_read(struct hvx_lapic *a, u32 reg, u64 *val)
 
 static void enable(struct hvx_lapic *a)
 {
-	hvx_lapic_mmio_write(a, OFF(AREG_SVR), SVR_ENABLE | 0xff);
+	mmio_write(a, OFF(AREG_SVR), SVR_ENABLE | 0xff);
 }
 
 static void set_base(struct hvx_lapic *a, u64 bits)
@@ -169,19 +179,19 @@ START_TEST(power_up)
 	u32 r;
 
 	ck_assert_uint_eq(a->vcpu->apic_base, BASE_DEFAULT | BASE_ENABLE);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ID)), 3U << 24);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_SVR)), 0xff);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_DFR)), 0xffffffff);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_VERSION)), 0x01050014);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ID)), 3U << 24);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_SVR)), 0xff);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_DFR)), 0xffffffff);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_VERSION)), 0x01050014);
 	for (r = AREG_LVT; r < AREG_LVT + HVX_LVT_NR; r++)
-		ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(r)), LVT_MASKED);
+		ck_assert_uint_eq(mmio_read(a, OFF(r)), LVT_MASKED);
 	/* Disabled by SVR: nothing is accepted. */
 	ck_assert_int_eq(hvx_lapic_accept(a, 0x40, false), 0);
 	ck_assert_int_eq(hvx_lapic_pending(a), -1);
 
 	a = new_apic(0);
 	ck_assert_uint_eq(a->vcpu->apic_base, BASE_DEFAULT | BASE_ENABLE | BASE_BSP);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_LVT + LVT_LINT0)), MSG_EXTINT << 8);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_LVT + LVT_LINT0)), MSG_EXTINT << 8);
 }
 END_TEST
 
@@ -199,7 +209,7 @@ START_TEST(priority_and_eoi)
 	ck_assert_uint_eq(REG(a, AREG_PPR), 0xf0);
 	ck_assert_int_eq(hvx_lapic_pending(a), -1);
 	ck_assert_int_eq(hvx_lapic_highest_irr(a), 0x52);
-	hvx_lapic_mmio_write(a, OFF(AREG_EOI), 0);
+	mmio_write(a, OFF(AREG_EOI), 0);
 	ck_assert_int_eq(take(a), 0x52);
 	/* The same class waits, a higher one nests. */
 	ck_assert_int_eq(hvx_lapic_accept(a, 0x5f, false), 2);
@@ -207,9 +217,9 @@ START_TEST(priority_and_eoi)
 	ck_assert_int_eq(hvx_lapic_accept(a, 0x60, false), 2);
 	ck_assert_int_eq(take(a), 0x60);
 	ck_assert_uint_eq(a->isr_count, 2);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ISR + 2)), 1U << 18);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ISR + 3)), 1U << 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_IRR + 2)), 1U << 31);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ISR + 2)), 1U << 18);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ISR + 3)), 1U << 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_IRR + 2)), 1U << 31);
 	hvx_lapic_eoi(a);
 	ck_assert_uint_eq(REG(a, AREG_PPR), 0x50);
 	ck_assert_int_eq(hvx_lapic_pending(a), -1);
@@ -234,24 +244,24 @@ START_TEST(tpr_ppr)
 {
 	struct hvx_lapic *a = new_enabled(1);
 
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR), 0x45);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_PPR)), 0x45);
+	mmio_write(a, OFF(AREG_TPR), 0x45);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_PPR)), 0x45);
 	hvx_lapic_accept(a, 0x4f, false);
 	ck_assert_int_eq(hvx_lapic_pending(a), -1);
 	ck_assert_int_eq(hvx_lapic_highest_irr(a), 0x4f);
 	hvx_lapic_accept(a, 0x50, false);
 	ck_assert_int_eq(take(a), 0x50);
 	/* Below the class in service TPR does not count; at or above it does, with its subclass. */
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_PPR)), 0x50);
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR), 0x5a);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_PPR)), 0x5a);
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR), 0x62);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_PPR)), 0x62);
-	hvx_lapic_mmio_write(a, OFF(AREG_EOI), 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_PPR)), 0x62);
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR), 0x3f);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_PPR)), 0x50);
+	mmio_write(a, OFF(AREG_TPR), 0x5a);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_PPR)), 0x5a);
+	mmio_write(a, OFF(AREG_TPR), 0x62);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_PPR)), 0x62);
+	mmio_write(a, OFF(AREG_EOI), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_PPR)), 0x62);
+	mmio_write(a, OFF(AREG_TPR), 0x3f);
 	ck_assert_int_eq(take(a), 0x4f);
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR), 0xff);
+	mmio_write(a, OFF(AREG_TPR), 0xff);
 	hvx_lapic_accept(a, 0xff, false);
 	ck_assert_int_eq(hvx_lapic_pending(a), -1);
 }
@@ -262,22 +272,22 @@ START_TEST(level_eoi)
 	struct hvx_lapic *a = new_enabled(1);
 
 	hvx_lapic_accept(a, 0x80, true);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_TMR + 4)), 1);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_TMR + 4)), 1);
 	ck_assert_int_eq(take(a), 0x80);
-	hvx_lapic_mmio_write(a, OFF(AREG_EOI), 0);
+	mmio_write(a, OFF(AREG_EOI), 0);
 	ck_assert_int_eq(eoi_exit(a), 0x80);
 	ck_assert_int_eq(did.resamples, 1);
 	ck_assert_uint_eq(did.vector, 0x80);
 
 	/* The next request of the vector decides its trigger mode anew. */
 	hvx_lapic_accept(a, 0x80, false);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_TMR + 4)), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_TMR + 4)), 0);
 	ck_assert_int_eq(take(a), 0x80);
 	hvx_lapic_eoi(a);
 	ck_assert_int_eq(eoi_exit(a), -1);
 	ck_assert_int_eq(did.resamples, 1);
 
-	hvx_lapic_mmio_write(a, OFF(AREG_SVR), SVR_NO_EOI_BROADCAST | SVR_ENABLE | 0xff);
+	mmio_write(a, OFF(AREG_SVR), SVR_NO_EOI_BROADCAST | SVR_ENABLE | 0xff);
 	hvx_lapic_accept(a, 0x80, true);
 	ck_assert_int_eq(take(a), 0x80);
 	hvx_lapic_eoi(a);
@@ -292,36 +302,36 @@ START_TEST(error_status)
 {
 	struct hvx_lapic *a = new_enabled(1);
 
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_ERROR), 0xfe);
+	mmio_write(a, OFF(AREG_LVT + LVT_ERROR), 0xfe);
 	ck_assert_int_eq(hvx_lapic_accept(a, 15, false), 0);
 	ck_assert_uint_eq(a->vcpu->kicks, 1);
 	ck_assert_int_eq(take(a), 0xfe);
 	hvx_lapic_eoi(a);
 	/* Visible only after a write; no second interrupt for the same bit before it. */
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ESR)), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ESR)), 0);
 	hvx_lapic_accept(a, 0, false);
 	ck_assert_int_eq(take(a), -1);
-	hvx_lapic_mmio_write(a, OFF(AREG_ESR), 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ESR)), 1U << ESR_RECEIVE_VECTOR);
-	hvx_lapic_mmio_write(a, OFF(AREG_ESR), 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ESR)), 0);
+	mmio_write(a, OFF(AREG_ESR), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ESR)), 1U << ESR_RECEIVE_VECTOR);
+	mmio_write(a, OFF(AREG_ESR), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ESR)), 0);
 
 	/* Registers that do not exist, 0x2f0 (CMCI) among them. */
-	hvx_lapic_mmio_write(a, 0x2f0, 0);
+	mmio_write(a, 0x2f0, 0);
 	ck_assert_int_eq(take(a), 0xfe);
 	hvx_lapic_eoi(a);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, 0x400), 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, 0xff0), 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_SELF_IPI)), 0);
-	hvx_lapic_mmio_write(a, OFF(AREG_ESR), 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ESR)), 1U << ESR_REGISTER);
+	ck_assert_uint_eq(mmio_read(a, 0x400), 0);
+	ck_assert_uint_eq(mmio_read(a, 0xff0), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_SELF_IPI)), 0);
+	mmio_write(a, OFF(AREG_ESR), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ESR)), 1U << ESR_REGISTER);
 
 	/* An illegal vector in the error entry itself: recorded, delivered to nobody. */
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_ERROR), 0x05);
+	mmio_write(a, OFF(AREG_LVT + LVT_ERROR), 0x05);
 	hvx_lapic_error(a, ESR_SEND_VECTOR);
 	ck_assert_int_eq(take(a), -1);
-	hvx_lapic_mmio_write(a, OFF(AREG_ESR), 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ESR)),
+	mmio_write(a, OFF(AREG_ESR), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ESR)),
 			  1U << ESR_SEND_VECTOR | 1U << ESR_RECEIVE_VECTOR);
 }
 END_TEST
@@ -331,32 +341,32 @@ START_TEST(lvt)
 	struct hvx_lapic *a = new_apic(0);
 
 	/* Disabled: entries cannot be unmasked. */
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_PERF), 0x33);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_LVT + LVT_PERF)), LVT_MASKED | 0x33);
+	mmio_write(a, OFF(AREG_LVT + LVT_PERF), 0x33);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_LVT + LVT_PERF)), LVT_MASKED | 0x33);
 	enable(a);
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_PERF), 0xffffffff & ~LVT_MASKED);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_LVT + LVT_PERF)), 0x7ff);
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_LINT1), ~0U);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_LVT + LVT_LINT1)), 0x1a7ff);
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_TIMER), ~0U);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_LVT + LVT_TIMER)), 0x700ff);
+	mmio_write(a, OFF(AREG_LVT + LVT_PERF), 0xffffffff & ~LVT_MASKED);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_LVT + LVT_PERF)), 0x7ff);
+	mmio_write(a, OFF(AREG_LVT + LVT_LINT1), ~0U);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_LVT + LVT_LINT1)), 0x1a7ff);
+	mmio_write(a, OFF(AREG_LVT + LVT_TIMER), ~0U);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_LVT + LVT_TIMER)), 0x700ff);
 
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_PERF), MSG_NMI << 8);
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_TIMER), 0xec);
+	mmio_write(a, OFF(AREG_LVT + LVT_PERF), MSG_NMI << 8);
+	mmio_write(a, OFF(AREG_LVT + LVT_TIMER), 0xec);
 	hvx_lapic_lvt_fire(a, LVT_TIMER);
 	hvx_lapic_lvt_fire(a, LVT_TIMER);
 	ck_assert_uint_eq(a->vcpu->kicks, 1);
 	ck_assert_int_eq(take(a), 0xec);
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_TIMER), LVT_MASKED | 0xec);
+	mmio_write(a, OFF(AREG_LVT + LVT_TIMER), LVT_MASKED | 0xec);
 	hvx_lapic_lvt_fire(a, LVT_TIMER);
 	ck_assert_int_eq(hvx_lapic_highest_irr(a), -1);
 
 	/* Disabling masks all, and enabling leaves them so. */
-	hvx_lapic_mmio_write(a, OFF(AREG_SVR), 0xff);
+	mmio_write(a, OFF(AREG_SVR), 0xff);
 	enable(a);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_LVT + LVT_PERF)),
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_LVT + LVT_PERF)),
 			  LVT_MASKED | MSG_NMI << 8);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_LVT + LVT_LINT0)),
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_LVT + LVT_LINT0)),
 			  LVT_MASKED | MSG_EXTINT << 8);
 }
 END_TEST
@@ -377,24 +387,24 @@ static u32 run_timer(struct hvx_lapic *a)
 }
 
 #define TIMER		(AREG_LVT + LVT_TIMER)
-#define COUNT(a)	hvx_lapic_mmio_read(a, OFF(AREG_TMCCT))
+#define COUNT(a)	mmio_read(a, OFF(AREG_TMCCT))
 
 START_TEST(oneshot)
 {
 	struct hvx_lapic *a = new_enabled(1);
 
-	hvx_lapic_mmio_write(a, OFF(TIMER), 0x31);
-	hvx_lapic_mmio_write(a, OFF(AREG_TDCR), 0xff);	/* by 1 */
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_TDCR)), 0xb);
+	mmio_write(a, OFF(TIMER), 0x31);
+	mmio_write(a, OFF(AREG_TDCR), 0xff);	/* by 1 */
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_TDCR)), 0xb);
 	ck_assert_uint_eq(a->timer.starts, 0);
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 1000);
+	mmio_write(a, OFF(AREG_TMICT), 1000);
 	ck_assert_uint_eq(a->timer.starts, 1);
 	ck_assert_uint_eq(a->timer.at, fake_ns + 1000);
 	fake_ns += 400;
 	ck_assert_uint_eq(COUNT(a), 600);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_TMICT)), 1000);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_TMICT)), 1000);
 	/* Divided by 4 from here on: later, so that the hrtimer is left alone. */
-	hvx_lapic_mmio_write(a, OFF(AREG_TDCR), 1);
+	mmio_write(a, OFF(AREG_TDCR), 1);
 	ck_assert_uint_eq(COUNT(a), 600);
 	fake_ns += 100;
 	ck_assert_uint_eq(COUNT(a), 575);
@@ -409,10 +419,10 @@ START_TEST(oneshot)
 	ck_assert_uint_eq(a->vcpu->stats.timer_fired, 1);
 
 	/* A sooner count starts the hrtimer anew; zero stops it. */
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 1000);
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 10);
+	mmio_write(a, OFF(AREG_TMICT), 1000);
+	mmio_write(a, OFF(AREG_TMICT), 10);
 	ck_assert_uint_eq(a->timer.at, fake_ns + 40);
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 0);
+	mmio_write(a, OFF(AREG_TMICT), 0);
 	ck_assert_uint_eq(COUNT(a), 0);
 	ck_assert_uint_eq(run_timer(a), 0);
 }
@@ -423,9 +433,9 @@ START_TEST(periodic)
 	struct hvx_lapic *a = new_enabled(1);
 	u64 start = fake_ns;
 
-	hvx_lapic_mmio_write(a, OFF(AREG_TDCR), 0xb);
-	hvx_lapic_mmio_write(a, OFF(TIMER), LVT_PERIODIC << 17 | 0x32);
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 1000000);
+	mmio_write(a, OFF(AREG_TDCR), 0xb);
+	mmio_write(a, OFF(TIMER), LVT_PERIODIC << 17 | 0x32);
+	mmio_write(a, OFF(AREG_TMICT), 1000000);
 	ck_assert_uint_eq(run_timer(a), 1);
 	ck_assert_uint_eq(a->timer.at, start + 2000000);
 	/* Late: one interrupt for all that were missed, and the phase stays. */
@@ -438,12 +448,12 @@ START_TEST(periodic)
 	fake_ns += 300001;
 	ck_assert_uint_eq(COUNT(a), 999999);
 	/* To one-shot: the period that runs is the last. */
-	hvx_lapic_mmio_write(a, OFF(TIMER), 0x32);
+	mmio_write(a, OFF(TIMER), 0x32);
 	ck_assert_uint_eq(run_timer(a) + run_timer(a), 1);
 	/* The floor. */
-	hvx_lapic_mmio_write(a, OFF(TIMER), LVT_PERIODIC << 17 | 0x32);
+	mmio_write(a, OFF(TIMER), LVT_PERIODIC << 17 | 0x32);
 	start = fake_ns;
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 1);
+	mmio_write(a, OFF(AREG_TMICT), 1);
 	ck_assert_uint_eq(run_timer(a), 1);
 	ck_assert_uint_eq(fake_ns, start + 100000);
 	ck_assert_uint_eq(a->timer.at, start + 200000);
@@ -469,23 +479,23 @@ START_TEST(tsc_deadline)
 	u64 start = fake_ns;
 	int i;
 
-	hvx_lapic_mmio_write(a, OFF(AREG_TDCR), 0xb);
+	mmio_write(a, OFF(AREG_TDCR), 0xb);
 	/* Ignored in the other modes. */
 	set_deadline(a, fake_tsc + 1000);
 	ck_assert_uint_eq(deadline(a), 0);
 	/* The switch stops what runs. */
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 500);
-	hvx_lapic_mmio_write(a, OFF(TIMER), LVT_DEADLINE << 17 | 0x33);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_TMICT)), 0);
+	mmio_write(a, OFF(AREG_TMICT), 500);
+	mmio_write(a, OFF(TIMER), LVT_DEADLINE << 17 | 0x33);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_TMICT)), 0);
 	ck_assert_uint_eq(run_timer(a), 0);
 	/* In TSC-deadline mode the initial count is ignored, the current one is zero. */
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 5);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_TMICT)), 0);
+	mmio_write(a, OFF(AREG_TMICT), 5);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_TMICT)), 0);
 	start = fake_ns;
 	set_deadline(a, fake_tsc + 1000);
 	ck_assert_uint_eq(a->timer.at, start + 501);	/* 2 GHz */
 	ck_assert_uint_eq(deadline(a), fake_tsc + 1000);
-	hvx_lapic_mmio_write(a, OFF(AREG_TDCR), 0);
+	mmio_write(a, OFF(AREG_TDCR), 0);
 	ck_assert_uint_eq(deadline(a), fake_tsc + 1000);
 	ck_assert_uint_eq(COUNT(a), 0);
 	/* Moved away: the hrtimer stays. Nearer: it is started anew. */
@@ -529,18 +539,18 @@ START_TEST(xapic_icr)
 {
 	struct hvx_lapic *a = new_enabled(1), *b = new_enabled(5);
 
-	hvx_lapic_mmio_write(a, OFF(AREG_ICR2), 0x05ffffff);
+	mmio_write(a, OFF(AREG_ICR2), 0x05ffffff);
 	ck_assert_uint_eq(a->vcpu->stats.ipi_sent, 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ICR2)), 0x05000000);
-	hvx_lapic_mmio_write(a, OFF(AREG_ICR), ICR_BUSY | 0x4041);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ICR)), 0x4041);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ICR2)), 0x05000000);
+	mmio_write(a, OFF(AREG_ICR), ICR_BUSY | 0x4041);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ICR)), 0x4041);
 	ck_assert_uint_eq(requested(0x41), 1UL << 5);
 	/* 0xff is everybody, but as a logical destination it is just all the bits. */
-	hvx_lapic_mmio_write(b, OFF(AREG_LDR), 0x02000000);
-	hvx_lapic_mmio_write(a, OFF(AREG_ICR2), 0xff000000);
-	hvx_lapic_mmio_write(a, OFF(AREG_ICR), 0x41);
+	mmio_write(b, OFF(AREG_LDR), 0x02000000);
+	mmio_write(a, OFF(AREG_ICR2), 0xff000000);
+	mmio_write(a, OFF(AREG_ICR), 0x41);
 	ck_assert_uint_eq(requested(0x41), 1UL << 1 | 1UL << 5);
-	hvx_lapic_mmio_write(a, OFF(AREG_ICR), MSG_LOGICAL | 0x41);
+	mmio_write(a, OFF(AREG_ICR), MSG_LOGICAL | 0x41);
 	ck_assert_uint_eq(requested(0x41), 1UL << 5);
 	ck_assert_uint_eq(a->vcpu->stats.ipi_sent, 3);
 }
@@ -550,15 +560,15 @@ START_TEST(unaligned)
 {
 	struct hvx_lapic *a = new_enabled(0x2a);
 
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ID)), 0x2a000000);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ID) + 3), 0);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ID) + 4), 0);
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR) + 4, 0x50);
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR) + 1, 0x50);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ID)), 0x2a000000);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ID) + 3), 0);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ID) + 4), 0);
+	mmio_write(a, OFF(AREG_TPR) + 4, 0x50);
+	mmio_write(a, OFF(AREG_TPR) + 1, 0x50);
 	ck_assert_uint_eq(REG(a, AREG_TPR), 0);
-	hvx_lapic_mmio_write(a, OFF(AREG_ID), 0x11000000);
-	ck_assert_uint_eq(hvx_lapic_mmio_read(a, OFF(AREG_ID)), 0x2a000000);
-	hvx_lapic_mmio_write(a, OFF(AREG_ESR), 0);
+	mmio_write(a, OFF(AREG_ID), 0x11000000);
+	ck_assert_uint_eq(mmio_read(a, OFF(AREG_ID)), 0x2a000000);
+	mmio_write(a, OFF(AREG_ESR), 0);
 	ck_assert_uint_eq(REG(a, AREG_ESR), 0);
 }
 END_TEST
@@ -702,8 +712,8 @@ START_TEST(base_effects)
 {
 	struct hvx_lapic *a = new_enabled(5);
 
-	hvx_lapic_mmio_write(a, OFF(AREG_LDR), 0x20000000);
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR), 0x20);
+	mmio_write(a, OFF(AREG_LDR), 0x20000000);
+	mmio_write(a, OFF(AREG_TPR), 0x20);
 	hvx_lapic_accept(a, 0x90, false);
 	/* Into x2APIC mode registers stay; the logical id changes. */
 	set_base(a, BASE_ENABLE | BASE_X2APIC);
@@ -743,7 +753,7 @@ START_TEST(logical_flat)
 	for (i = 0; i < 4; i++) {
 		struct hvx_lapic *a = new_enabled(i);
 
-		hvx_lapic_mmio_write(a, OFF(AREG_LDR), 1U << (24 + i));
+		mmio_write(a, OFF(AREG_LDR), 1U << (24 + i));
 	}
 	ck_assert_uint_eq(logical_dest(0x01), 0x1);
 	ck_assert_uint_eq(logical_dest(0x0a), 0xa);
@@ -752,11 +762,11 @@ START_TEST(logical_flat)
 	ck_assert_uint_eq(logical_dest(0x100), 0);
 	ck_assert_uint_eq(logical_dest(0), 0);
 	/* A logical id of several bits; a changed one; none. */
-	hvx_lapic_mmio_write(vcpus[0].lapic, OFF(AREG_LDR), 0x82000000);
+	mmio_write(vcpus[0].lapic, OFF(AREG_LDR), 0x82000000);
 	ck_assert_uint_eq(logical_dest(0x01), 0);
 	ck_assert_uint_eq(logical_dest(0x02), 0x3);
 	ck_assert_uint_eq(logical_dest(0x80), 0x1);
-	hvx_lapic_mmio_write(vcpus[1].lapic, OFF(AREG_LDR), 0);
+	mmio_write(vcpus[1].lapic, OFF(AREG_LDR), 0);
 	ck_assert_uint_eq(logical_dest(0xff), 0xd);
 	/* Turned off. */
 	set_base(vcpus[0].lapic, 0);
@@ -771,8 +781,8 @@ START_TEST(logical_cluster)
 	for (i = 0; i < 8; i++) {
 		struct hvx_lapic *a = new_enabled(i);
 
-		hvx_lapic_mmio_write(a, OFF(AREG_DFR), 0x0fffffff);
-		hvx_lapic_mmio_write(a, OFF(AREG_LDR), (i / 4) << 28 | 1U << (24 + i % 4));
+		mmio_write(a, OFF(AREG_DFR), 0x0fffffff);
+		mmio_write(a, OFF(AREG_LDR), (i / 4) << 28 | 1U << (24 + i % 4));
 	}
 	ck_assert_uint_eq(logical_dest(0x01), 0x01);
 	ck_assert_uint_eq(logical_dest(0x0c), 0x0c);
@@ -780,7 +790,7 @@ START_TEST(logical_cluster)
 	ck_assert_uint_eq(logical_dest(0x2f), 0);
 	ck_assert_uint_eq(logical_dest(0xff), 0xff);
 	/* A reserved model matches nothing. */
-	hvx_lapic_mmio_write(vcpus[0].lapic, OFF(AREG_DFR), 0x7fffffff);
+	mmio_write(vcpus[0].lapic, OFF(AREG_DFR), 0x7fffffff);
 	ck_assert_uint_eq(logical_dest(0x0f), 0x0e);
 }
 END_TEST
@@ -803,7 +813,7 @@ START_TEST(logical_x2)
 	ck_assert_uint_eq(logical_dest(0xff), 0xfb);
 	set_base(vcpus[2].lapic, BASE_ENABLE);
 	enable(vcpus[2].lapic);
-	hvx_lapic_mmio_write(vcpus[2].lapic, OFF(AREG_LDR), 0x80000000);
+	mmio_write(vcpus[2].lapic, OFF(AREG_LDR), 0x80000000);
 	ck_assert_uint_eq(logical_dest(0x80), 0x84);
 }
 END_TEST
@@ -832,7 +842,7 @@ START_TEST(lowest_priority)
 	ck_assert_int_eq(hvx_deliver_msi(&vm, 0xfeeff008, 0x40), 1);
 	ck_assert_int_eq(hvx_deliver_msi(&vm, 0xfeeff000, 0x40), 2);
 	/* Disabled by software: no longer a candidate. */
-	hvx_lapic_mmio_write(vcpus[1].lapic, OFF(AREG_SVR), 0xff);
+	mmio_write(vcpus[1].lapic, OFF(AREG_SVR), 0xff);
 	ck_assert_uint_eq(sent((u64)LAPIC_BROADCAST << 32 | MSG_LOWEST << 8 | 0x41), 1UL << 3);
 	ck_assert_uint_eq(sent((u64)LAPIC_BROADCAST << 32 | MSG_LOWEST << 8 | 0x42), 1UL << 3);
 }
@@ -925,13 +935,13 @@ START_TEST(state_round_trip)
 	struct hvx_lapic *a = new_enabled(9), *b;
 	static struct hvx_lapic_state first, again;
 
-	hvx_lapic_mmio_write(a, OFF(AREG_LDR), 0x40000000);
-	hvx_lapic_mmio_write(a, OFF(AREG_TPR), 0x11);
-	hvx_lapic_mmio_write(a, OFF(AREG_ICR2), 0x03000000);
-	hvx_lapic_mmio_write(a, OFF(AREG_ICR), 0x55);
-	hvx_lapic_mmio_write(a, OFF(AREG_LVT + LVT_TIMER), LVT_PERIODIC << 17 | 0x99);
-	hvx_lapic_mmio_write(a, OFF(AREG_TMICT), 12345);
-	hvx_lapic_mmio_write(a, OFF(AREG_TDCR), 3);
+	mmio_write(a, OFF(AREG_LDR), 0x40000000);
+	mmio_write(a, OFF(AREG_TPR), 0x11);
+	mmio_write(a, OFF(AREG_ICR2), 0x03000000);
+	mmio_write(a, OFF(AREG_ICR), 0x55);
+	mmio_write(a, OFF(AREG_LVT + LVT_TIMER), LVT_PERIODIC << 17 | 0x99);
+	mmio_write(a, OFF(AREG_TMICT), 12345);
+	mmio_write(a, OFF(AREG_TDCR), 3);
 	hvx_lapic_accept(a, 0x30, true);
 	hvx_lapic_accept(a, 0x62, false);
 	take(a);
@@ -1031,11 +1041,11 @@ START_TEST(random_traffic)
 			hvx_lapic_eoi(a);
 			break;
 		case 5:
-			hvx_lapic_mmio_write(a, r >> 8 & 0xfff, val ^ val << 13);
+			mmio_write(a, r >> 8 & 0xfff, val ^ val << 13);
 			break;
 		case 6:
 			msr_write(a, r >> 8 & 0x7f, val & (1U << (val >> 27)));
-			hvx_lapic_mmio_read(a, r >> 8 & 0xfff);
+			mmio_read(a, r >> 8 & 0xfff);
 			break;
 		case 7:
 			if (r >> 8 & 0x3f)
