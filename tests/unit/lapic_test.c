@@ -19,7 +19,6 @@ static struct {
 	u8 vector;
 } did;
 
-static struct hvx_cpuid_entry leaf1;
 static struct hvx_vm vm;
 static struct hvx_vcpu vcpus[HVX_MAX_VCPUS];
 
@@ -28,13 +27,6 @@ void hvx_irqfd_eoi(struct hvx_vm *m, u8 vector)
 	(void)m;
 	did.resamples++;
 	did.vector = vector;
-}
-
-const struct hvx_cpuid_entry *hvx_cpuid_find(struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf)
-{
-	(void)vcpu;
-	(void)subleaf;
-	return leaf == 1 ? &leaf1 : NULL;
 }
 
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu)
@@ -63,6 +55,7 @@ static struct hvx_lapic *new_apic(u32 id)
 	v->id = id;
 	v->vm = &vm;
 	v->phys_bits = 40;
+	v->caps = HVX_CAP_X2APIC;
 	ck_assert_int_eq(hvx_lapic_create(v), 0);
 	hvx_lapic_reset(v, false);
 	vm.vcpus[id] = v;
@@ -74,7 +67,6 @@ static void setup(void)
 {
 	memset(&did, 0, sizeof(did));
 	memset(&vm, 0, sizeof(vm));
-	leaf1.ecx = 1U << 21;
 	fake_ns = 1000000;
 	fake_tsc = 5000000;
 }
@@ -701,7 +693,7 @@ START_TEST(base_transitions)
 	ck_assert_int_eq(guest_base(a, BASE_DEFAULT | BASE_ENABLE | 1 << 9), 1);
 	ck_assert_int_eq(guest_base(a, 1ULL << 40 | BASE_ENABLE), 1);
 	ck_assert_int_eq(hvx_lapic_set_base(a->vcpu, 1ULL << 40 | BASE_ENABLE, true), 1);
-	leaf1.ecx = 0;		/* without x2APIC */
+	a->vcpu->caps = 0;
 	ck_assert_int_eq(guest_base(a, BASE_DEFAULT | state[2]), 1);
 	ck_assert_int_eq(guest_base(a, 1ULL << 39 | BASE_ENABLE), 0);
 	ck_assert_uint_eq(a->mmio_page, 1ULL << 39);
