@@ -2,8 +2,9 @@
 /*
  * Instruction decoding: the plain MOVs that local APIC, ioeventfd and simple
  * device registers need, and lengths of instructions that always exit. All
- * bytes come from the guest; every read goes through fetch(), which checks.
- * Formats: SDM vol. 2, chapter 2.
+ * bytes come from the guest. They are copied into a buffer of zeroes that an
+ * instruction cannot outgrow: what was read beyond their end shows at the end
+ * of decoding, by `pos`. Formats: SDM vol. 2, chapter 2.
  */
 #ifdef __KERNEL__
 #include <linux/errno.h>
@@ -19,7 +20,8 @@
 #define REX_W	0x08
 
 struct insn {
-	const u8 *bytes;
+	/* 15 prefixes, then at most: opcode 2, ModRM, SIB, displacement 4, immediate 4; or offset 8 */
+	u8 bytes[HVX_INSN_MAX + 16];
 	int len;		/* valid bytes, at most HVX_INSN_MAX */
 	int pos;
 	enum hvx_cpu_mode mode;
@@ -27,45 +29,6 @@ struct insn {
 	u8 rex;			/* whole byte, 0 = none */
 	u8 modrm;
 };
-
-/* n bytes, little-endian */
-static bool fetch(struct insn *in, int n, u64 *val)
-{
-	int i;
-
-	if (n > in->len - in->pos)
-		return false;
-	*val = 0;
-	for (i = 0; i < n; i++)
-		*val |= (u64)in->bytes[in->pos + i] << (8 * i);
-	in->pos += n;
-	return true;
-}
-
-static bool skip_bytes(struct insn *in, int n)
-{
-	u64 unused;
-
-	return fetch(in, n, &unused);
-}
-
-static bool fetch_modrm(struct insn *in)
-{
-	u64 val;
-
-	if (!fetch(in, 1, &val))
-		return false;
-	in->modrm = val;
-	return true;
-}
-
-static void insn_start(struct insn *in, const u8 *bytes, int len, enum hvx_cpu_mode mode)
-{
-	memset(in, 0, sizeof(*in));
-	in->bytes = bytes;
-	in->len = len < HVX_INSN_MAX ? len : HVX_INSN_MAX;
-	in->mode = mode;
-}
 
 /* Is b a legacy prefix? Notes what it means. */
 static bool legacy_prefix(struct insn *in, u8 b)
@@ -90,20 +53,23 @@ static bool legacy_prefix(struct insn *in, u8 b)
 	return false;
 }
 
-/* Skip the prefixes; false when nothing follows them. */
-static bool skip_prefixes(struct insn *in)
+/* Take the bytes and skip the prefixes; in->pos == in->len when nothing follows them. */
+static void insn_start(struct insn *in, const u8 *bytes, int len, enum hvx_cpu_mode mode)
 {
+	memset(in, 0, sizeof(*in));
+	in->len = len < 0 ? 0 : len < HVX_INSN_MAX ? len : HVX_INSN_MAX;
+	in->mode = mode;
+	memcpy(in->bytes, bytes, in->len);
 	for (; in->pos < in->len; in->pos++) {
 		u8 b = in->bytes[in->pos];
 
 		if (legacy_prefix(in, b))
 			in->rex = 0;	/* REX counts only right before the opcode */
-		else if (in->mode == HVX_MODE_64 && (b & 0xf0) == 0x40)
+		else if (mode == HVX_MODE_64 && (b & 0xf0) == 0x40)
 			in->rex = b;
 		else
-			return true;
+			break;
 	}
-	return false;
 }
 
 static int operand_size(const struct insn *in)
@@ -121,35 +87,22 @@ static int address_size(const struct insn *in)
 }
 
 /* Skip SIB and displacement of in->modrm. */
-static bool skip_memory_operand(struct insn *in)
+static void skip_operand(struct insn *in)
 {
 	u8 mod = in->modrm >> 6, rm = in->modrm & 7;
-	int disp = 0;
 
 	if (mod == 3)
-		return true;
+		return;
 	if (address_size(in) == 2) {
-		if (mod == 1)
-			disp = 1;
-		else if (mod == 2 || rm == 6)
-			disp = 2;
-		return skip_bytes(in, disp);
+		in->pos += mod == 0 ? (rm == 6) * 2 : mod;
+		return;
 	}
-	if (rm == 4) {
-		u64 sib;
-
-		if (!fetch(in, 1, &sib))
-			return false;
-		if (mod == 0 && (sib & 7) == 5)
-			disp = 4;
-	} else if (mod == 0 && rm == 5) {
-		disp = 4;	/* disp32, RIP-relative in 64-bit mode */
-	}
+	if (rm == 4)
+		rm = in->bytes[in->pos++] & 7;	/* base 5 without mod: disp32, as without SIB */
 	if (mod == 1)
-		disp = 1;
-	else if (mod == 2)
-		disp = 4;
-	return skip_bytes(in, disp);
+		in->pos++;
+	else if (mod == 2 || rm == 5)		/* rm 5: disp32, RIP-relative in 64-bit mode */
+		in->pos += 4;
 }
 
 /* What an opcode does. */
@@ -184,16 +137,13 @@ static const struct mov_form {
 
 static const struct mov_form *mov_form(struct insn *in)
 {
+	u16 op = in->bytes[in->pos++];
 	unsigned int i;
-	u64 op, op2;
 
-	if (!fetch(in, 1, &op) || (op == 0x63 && in->mode != HVX_MODE_64))
+	if (op == 0x63 && in->mode != HVX_MODE_64)
 		return NULL;
-	if (op == 0x0f) {
-		if (!fetch(in, 1, &op2))
-			return NULL;
-		op = op << 8 | op2;
-	}
+	if (op == 0x0f)
+		op = op << 8 | in->bytes[in->pos++];
 	for (i = 0; i < sizeof(mov_forms) / sizeof(mov_forms[0]); i++)
 		if (mov_forms[i].opcode == op)
 			return &mov_forms[i];
@@ -213,29 +163,30 @@ static int mov_memory_size(const struct insn *in, u8 flags)
 
 static bool mov_operands(struct insn *in, u8 flags, struct hvx_mov *mov)
 {
-	if (flags & MOV_MOFFS)
-		return skip_bytes(in, address_size(in));	/* register 0 */
+	int i;
 
-	if (!fetch_modrm(in) || in->modrm >> 6 == 3)
+	if (flags & MOV_MOFFS) {
+		in->pos += address_size(in);	/* register 0 */
+		return true;
+	}
+	in->modrm = in->bytes[in->pos++];
+	if (in->modrm >> 6 == 3)
 		return false;
+	skip_operand(in);
 	mov->reg = (in->modrm >> 3) & 7;
 	if (flags & MOV_IMM) {
-		if (mov->reg)	/* C6, C7: only /0 is MOV */
-			return false;
-	} else if (mov->dst_size == 1 && !in->rex && mov->reg >= 4) {
+		for (i = 0; i < mov->size && i < 4; i++)
+			mov->imm |= (u64)in->bytes[in->pos++] << (8 * i);
+		if (mov->size == 8)
+			mov->imm = (u64)(s64)(s32)mov->imm;
+		return !mov->reg;	/* C6, C7: only /0 is MOV */
+	}
+	if (mov->dst_size == 1 && !in->rex && mov->reg >= 4) {
 		mov->high_byte = true;
 		mov->reg -= 4;
 	} else if (in->rex & REX_R) {
 		mov->reg += 8;
 	}
-	if (!skip_memory_operand(in))
-		return false;
-	if (!(flags & MOV_IMM))
-		return true;
-	if (!fetch(in, mov->size < 4 ? mov->size : 4, &mov->imm))
-		return false;
-	if (mov->size == 8)
-		mov->imm = (u64)(s64)(s32)mov->imm;
 	return true;
 }
 
@@ -245,11 +196,9 @@ int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_m
 	struct insn in;
 
 	insn_start(&in, insn, len, mode);
-	/* LOCK MOV is #UD; REP and XACQUIRE/XRELEASE are ignored on it. */
-	if (!skip_prefixes(&in) || in.lock)
-		return -EINVAL;
 	f = mov_form(&in);
-	if (!f)
+	/* LOCK MOV is #UD; REP and XACQUIRE/XRELEASE are ignored on it. */
+	if (!f || in.lock)
 		return -EINVAL;
 
 	memset(mov, 0, sizeof(*mov));
@@ -258,47 +207,34 @@ int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_m
 	mov->is_imm = f->flags & MOV_IMM;
 	mov->size = mov_memory_size(&in, f->flags);
 	mov->dst_size = f->flags & MOV_EXTEND ? operand_size(&in) : mov->size;
-	if (!mov_operands(&in, f->flags, mov))
+	if (!mov_operands(&in, f->flags, mov) || in.pos > in.len)
 		return -EINVAL;
 	mov->len = in.pos;
 	return 0;
 }
 
-/* Prefixes and opcode; afterwards in->pos is behind the opcode. */
-static bool match_opcode(struct insn *in, const u8 *opcode, int opcode_len)
-{
-	if (!skip_prefixes(in))
-		return false;
-	if (opcode_len > 1 && opcode[0] == 0xf3) {
-		if (!in->rep_f3)
-			return false;
-		opcode++;
-		opcode_len--;
-	}
-	if (opcode_len <= 0 || opcode_len > in->len - in->pos ||
-	    memcmp(in->bytes + in->pos, opcode, opcode_len))
-		return false;
-	in->pos += opcode_len;
-	return true;
-}
-
 int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode,
 		 const u8 *opcode, int opcode_len, struct hvx_modrm *modrm)
 {
-	/* MOV to and from CRn and DRn: registers whatever mod says (SDM vol. 2, "MOV"). */
-	bool ignores_mod = opcode_len == 2 && opcode[0] == 0x0f && (opcode[1] & ~3) == 0x20;
+	bool f3 = opcode_len > 1 && opcode[0] == 0xf3;
 	struct insn in;
 
 	insn_start(&in, insn, len, mode);
-	if (!match_opcode(&in, opcode, opcode_len))
+	opcode += f3;
+	opcode_len -= f3;
+	if ((f3 && !in.rep_f3) || opcode_len <= 0 || opcode_len > in.len - in.pos ||
+	    memcmp(in.bytes + in.pos, opcode, opcode_len))
 		return 0;
+	in.pos += opcode_len;
 	if (modrm) {
-		if (!fetch_modrm(&in) || (!ignores_mod && !skip_memory_operand(&in)))
-			return 0;
+		in.modrm = in.bytes[in.pos++];
+		/* MOV to and from CRn, DRn: registers whatever mod says (SDM vol. 2, "MOV"). */
+		if (opcode_len != 2 || opcode[0] != 0x0f || (opcode[1] & ~3) != 0x20)
+			skip_operand(&in);
 		modrm->mod = in.modrm >> 6;
 		modrm->reg = ((in.modrm >> 3) & 7) | (in.rex & REX_R ? 8 : 0);
 		modrm->rm = (in.modrm & 7) | (in.rex & REX_B ? 8 : 0);
 		modrm->lock = in.lock;
 	}
-	return in.pos;
+	return in.pos <= in.len ? in.pos : 0;
 }

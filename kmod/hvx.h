@@ -293,12 +293,21 @@ int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg);
  * can_sleep (preemption off) -EAGAIN: it takes sleeping.
  */
 int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access, bool can_sleep);
-/* Guest-physical memory; the caller runs in vm->mm. Ranges may cross slots. -EFAULT. Writes log dirty. */
-int hvx_read_guest(struct hvx_vm *vm, u64 gpa, void *buf, size_t len);
-int hvx_write_guest(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len);
-/* Without sleeping (page faults disabled): -EFAULT also where the page is not present now. */
-int hvx_read_guest_atomic(struct hvx_vm *vm, u64 gpa, void *buf, size_t len);
-int hvx_write_guest_atomic(struct hvx_vm *vm, u64 gpa, const void *buf, size_t len);
+/*
+ * Guest-physical memory; the caller runs in vm->mm. Ranges may cross slots.
+ * Writes log dirty. -EFAULT; HVX_MEM_ATOMIC: without sleeping (page faults
+ * disabled), so also where the page is not present now.
+ */
+#define HVX_MEM_WRITE		(1U << 0)
+#define HVX_MEM_ATOMIC		(1U << 1)
+int hvx_guest_mem(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, unsigned int how);
+#define hvx_read_guest(vm, gpa, buf, len)	hvx_guest_mem(vm, gpa, buf, len, 0)
+#define hvx_write_guest(vm, gpa, buf, len) \
+	hvx_guest_mem(vm, gpa, (void *)(buf), len, HVX_MEM_WRITE)
+#define hvx_read_guest_atomic(vm, gpa, buf, len) \
+	hvx_guest_mem(vm, gpa, buf, len, HVX_MEM_ATOMIC)
+#define hvx_write_guest_atomic(vm, gpa, buf, len) \
+	hvx_guest_mem(vm, gpa, (void *)(buf), len, HVX_MEM_WRITE | HVX_MEM_ATOMIC)
 
 /* walk.c: guest page tables, for instruction fetch */
 /*

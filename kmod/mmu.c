@@ -15,9 +15,7 @@
  */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/pagemap.h>
 #include <linux/pgtable.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/srcu.h>
 
@@ -26,6 +24,12 @@
 
 #define ENTRIES		512
 #define BATCH		4096	/* leaves, about, between looks at need_resched() */
+
+/*
+ * Kept in a leaf of 4 KiB that cannot be written: only the dirty log forbids
+ * it. Software's own in the entries of both vendors.
+ */
+#define LEAF_LOGGED	BIT_ULL(52)
 
 static inline const struct hvx_pte_ops *pte_ops(void)
 {
@@ -53,11 +57,6 @@ static inline u64 *entry_table(u64 pte)
 	return __va(pte_ops()->address(pte));
 }
 
-static inline bool leaf_grants(u64 pte, u32 access)
-{
-	return !(access & HVX_ACC_WRITE) || pte_ops()->writable(pte);
-}
-
 unsigned int hvx_mmu_phys_bits(void)
 {
 	unsigned int mapped = hvx_backend->table_levels * 9 + PAGE_SHIFT;
@@ -83,11 +82,11 @@ static void entry_set(u64 *ptep, u64 val)
 }
 
 /* Change a present leaf without losing bits that the CPU sets meanwhile. */
-static void leaf_update(u64 *ptep, u64 (*change)(u64 pte))
+static void leaf_update(u64 *ptep, u64 (*change)(u64 pte), u64 set)
 {
 	u64 old = READ_ONCE(*ptep);
 
-	while (!try_cmpxchg64(ptep, &old, change(old)))
+	while (!try_cmpxchg64(ptep, &old, change(old) | set))
 		;
 }
 
@@ -103,16 +102,17 @@ static int cache_fill(struct hvx_mmu_cache *cache, unsigned int want)
 	return 0;
 }
 
-/* Hang an empty table into an empty entry. NULL: the cache is empty. */
-static u64 *table_add(struct hvx_vm *vm, struct hvx_mmu_cache *cache, u64 *ptep)
+/* Hang an empty table into an empty entry. NULL: the vCPU's cache is empty. */
+static u64 *table_add(struct hvx_vcpu *vcpu, u64 *ptep)
 {
+	struct hvx_mmu_cache *cache = &vcpu->vm->mmu.caches[vcpu->id];
 	u64 *table;
 
 	if (!cache->count)
 		return NULL;
 	table = cache->table[--cache->count];
 	set_page_private(virt_to_page(table), 0);
-	vm->stats.table_pages++;
+	vcpu->vm->stats.table_pages++;
 	smp_wmb();	/* its zeroes before its address */
 	entry_set(ptep, pte_ops()->make_table(__pa(table)));
 	return table;
@@ -121,31 +121,29 @@ static u64 *table_add(struct hvx_vm *vm, struct hvx_mmu_cache *cache, u64 *ptep)
 /* The leaf that maps gfn, or NULL. */
 static u64 *leaf_find(struct hvx_vm *vm, u64 gfn)
 {
-	u64 *table = vm->mmu.root;
+	u64 *table = vm->mmu.root, *ptep;
 	int level;
 
 	for (level = vm->mmu.levels; level > 0; level--) {
-		u64 *ptep = &table[level_index(gfn, level)];
-		u64 pte = READ_ONCE(*ptep);
-
-		if (!pte)
-			return NULL;
-		if (entry_is_leaf(pte, level))
-			return ptep;
-		table = entry_table(pte);
+		ptep = &table[level_index(gfn, level)];
+		if (!*ptep || entry_is_leaf(*ptep, level))
+			break;
+		table = entry_table(*ptep);
 	}
-	return NULL;
+	return *ptep ? ptep : NULL;
 }
 
 /* ------------------------------------------------------------------- walks */
 
-enum leaf_op { LEAF_ZAP, LEAF_TEST_YOUNG, LEAF_CLEAR_YOUNG };
+enum leaf_op { LEAF_ZAP, LEAF_PROTECT, LEAF_TEST_YOUNG, LEAF_CLEAR_YOUNG };
 
 /* One pass over the leaves of [pos, end), in pieces. */
 struct leaf_walk {
 	struct hvx_vm *vm;
 	enum leaf_op op;
 	u64 pos, end;		/* gfn; pos is what comes next */
+	u64 first;		/* LEAF_PROTECT: what bit 0 of words stands for */
+	const unsigned long *words;
 	int budget;		/* leaves until the next pause */
 	bool flush;		/* rights were taken away: flush before mmu_lock is dropped */
 	bool young;		/* some leaf was accessed */
@@ -162,16 +160,20 @@ static void walk_leaf(struct leaf_walk *w, u64 *ptep)
 		w->vm->stats.pages_zapped++;
 		w->flush = true;
 		break;
+	case LEAF_PROTECT:
+		if (pte_ops()->writable(pte) && test_bit(w->pos - w->first, w->words)) {
+			leaf_update(ptep, pte_ops()->clear_write, LEAF_LOGGED);
+			w->flush = true;
+		}
+		break;
 	case LEAF_CLEAR_YOUNG:
 		/*
 		 * No flush: a translation that stays cached only makes the page
 		 * look older than it is, as with the host's own tables on x86.
 		 */
-		if (pte_ops()->accessed(pte)) {
-			leaf_update(ptep, pte_ops()->clear_accessed);
-			w->young = true;
-		}
-		break;
+		if (pte_ops()->accessed(pte))
+			leaf_update(ptep, pte_ops()->clear_accessed, 0);
+		fallthrough;
 	case LEAF_TEST_YOUNG:
 		w->young |= pte_ops()->accessed(pte);
 		break;
@@ -226,41 +228,39 @@ static void walk_settle(struct leaf_walk *w)
 	}
 }
 
-/* Under mmu_lock; with can_sleep it is dropped now and then. */
+/* Under mmu_lock; with can_sleep it is dropped now and then. Was any leaf accessed? */
+static bool walk_run(struct leaf_walk *w, bool can_sleep)
+{
+	struct hvx_vm *vm = w->vm;
+
+	lockdep_assert_held(&vm->mmu_lock);
+	while (w->pos < w->end) {
+		w->budget = BATCH;
+		walk_table(w, vm->mmu.root, vm->mmu.levels);
+		if (can_sleep && w->pos < w->end &&
+		    (need_resched() || spin_needbreak(&vm->mmu_lock))) {
+			walk_settle(w);
+			cond_resched_lock(&vm->mmu_lock);
+		}
+	}
+	walk_settle(w);
+	return w->young;
+}
+
 static bool walk_range(struct hvx_vm *vm, enum leaf_op op, u64 gfn, u64 end, bool can_sleep)
 {
 	struct leaf_walk w = { .vm = vm, .op = op, .pos = gfn, .end = end };
 
-	lockdep_assert_held(&vm->mmu_lock);
-	while (w.pos < w.end) {
-		w.budget = BATCH;
-		walk_table(&w, vm->mmu.root, vm->mmu.levels);
-		if (can_sleep && w.pos < w.end &&
-		    (need_resched() || spin_needbreak(&vm->mmu_lock))) {
-			walk_settle(&w);
-			cond_resched_lock(&vm->mmu_lock);
-		}
-	}
-	walk_settle(&w);
-	return w.young;
+	return walk_run(&w, can_sleep);
 }
 
-void hvx_mmu_protect(struct hvx_vm *vm, u64 gfn, const unsigned long *words, unsigned int nbits)
+void hvx_mmu_protect(struct hvx_vm *vm, u64 gfn, u64 end, const unsigned long *words)
 {
-	unsigned long bit;
-	bool flush = false;
+	struct leaf_walk w = { .vm = vm, .op = LEAF_PROTECT, .pos = gfn, .end = end,
+			       .first = gfn, .words = words };
 
 	spin_lock(&vm->mmu_lock);
-	for_each_set_bit(bit, words, nbits) {
-		u64 *ptep = leaf_find(vm, gfn + bit);
-
-		if (ptep && pte_ops()->writable(*ptep)) {
-			leaf_update(ptep, pte_ops()->clear_write);
-			flush = true;
-		}
-	}
-	if (flush)
-		mmu_flush(vm);
+	walk_run(&w, true);
 	spin_unlock(&vm->mmu_lock);
 }
 
@@ -274,7 +274,7 @@ struct fault {
 	struct hvx_memslot slot; /* copy; slot.dirty is good under mmu_lock while seq holds */
 	unsigned long hva;
 	struct page *page;	/* a reference of our own */
-	bool page_writable;	/* the host lets this mm write to it */
+	bool write;		/* the leaf may be writable: slot, log, and the host's mapping allow it */
 	int goal;		/* level of the leaf to make */
 };
 
@@ -317,13 +317,35 @@ static bool fault_is_stale(struct fault *f)
 	return f->vcpu->vm->mmu.invalidate_seq != f->seq || fault_is_invalidating(f);
 }
 
+/*
+ * Only the dirty log holds this write back: the page was writable to the guest,
+ * and is what the host maps still, as its leaf has not been removed.
+ */
+static bool fault_relog(struct fault *f)
+{
+	struct hvx_vm *vm = f->vcpu->vm;
+	bool done = false;
+	u64 *ptep;
+
+	spin_lock(&vm->mmu_lock);
+	ptep = leaf_find(vm, f->gfn);
+	if (ptep && *ptep & LEAF_LOGGED && !fault_is_stale(f)) {
+		entry_set(ptep, pte_ops()->make_leaf(pte_ops()->address(*ptep), 1, true, true));
+		set_bit(f->gfn - f->slot.base_gfn, f->slot.dirty);
+		done = true;
+	}
+	spin_unlock(&vm->mmu_lock);
+	return done;
+}
+
 /* The page if it is mapped now, writable if it can be had so. Does not sleep. */
 static bool fault_page_fast(struct fault *f)
 {
-	f->page_writable = !(f->slot.flags & HVX_SLOT_READONLY) &&
-			   get_user_page_fast_only(f->hva, FOLL_WRITE, &f->page);
-	return f->page_writable || (!(f->access & HVX_ACC_WRITE) &&
-				    get_user_page_fast_only(f->hva, 0, &f->page));
+	bool write = f->access & HVX_ACC_WRITE;
+
+	f->write = (write || (!f->slot.dirty && !(f->slot.flags & HVX_SLOT_READONLY))) &&
+		   get_user_page_fast_only(f->hva, FOLL_WRITE, &f->page);
+	return f->write || (!write && get_user_page_fast_only(f->hva, 0, &f->page));
 }
 
 /* Fault the page in. Reading leaves copy-on-write alone: the leaf will be read-only. */
@@ -342,7 +364,7 @@ static int fault_page_slow(struct fault *f)
 		return 0;
 	}
 	f->page = page;
-	f->page_writable = write;
+	f->write = write;
 	return 0;
 }
 
@@ -358,21 +380,13 @@ static bool page_mark_dirty(struct page *page, bool can_sleep)
 
 	if (folio_test_dirty(folio))
 		return true;
-	if (folio_test_swapbacked(folio)) {
+	if (folio_test_swapbacked(folio))
 		folio_set_dirty(folio);
-		return true;
-	}
-	if (!can_sleep)
+	else if (can_sleep)
+		set_page_dirty_lock(page);
+	else
 		return false;
-	folio_lock(folio);
-	folio_mark_dirty(folio);
-	folio_unlock(folio);
 	return true;
-}
-
-static bool fault_maps_writable(struct fault *f)
-{
-	return f->page_writable && (!f->slot.dirty || f->access & HVX_ACC_WRITE);
 }
 
 /* Level at which the host maps hva: 1 also where it does not at all. */
@@ -391,10 +405,10 @@ static int host_level(struct mm_struct *mm, unsigned long hva)
 	if (pgd_none(pgd))
 		goto out;
 	p4d = READ_ONCE(*p4d_offset(&pgd, hva));
-	if (p4d_none(p4d) || !p4d_present(p4d))
+	if (!p4d_present(p4d))
 		goto out;
 	pud = READ_ONCE(*pud_offset(&p4d, hva));
-	if (pud_none(pud) || !pud_present(pud))
+	if (!pud_present(pud))
 		goto out;
 	if (pud_leaf(pud)) {
 		level = 3;
@@ -415,11 +429,9 @@ out:
 static int fault_goal(struct fault *f)
 {
 	const struct hvx_memslot *slot = &f->slot;
-	int level;
+	int level = slot->dirty ? 1 : hvx_backend->max_leaf_level;
 
-	if (slot->dirty)
-		return 1;
-	for (level = hvx_backend->max_leaf_level; level > 1; level--) {
+	for (; level > 1; level--) {
 		u64 pages = level_pages(level), first = f->gfn & ~(pages - 1);
 
 		if (first >= slot->base_gfn && first + pages <= slot->base_gfn + slot->npages &&
@@ -433,24 +445,18 @@ static int fault_goal(struct fault *f)
 static void fault_install(struct fault *f, u64 *ptep, int level)
 {
 	struct hvx_stats *stats = &f->vcpu->stats;
-	bool write = fault_maps_writable(f);
 	u64 pfn = page_to_pfn(f->page) & ~(level_pages(level) - 1);
-	u64 leaf = pte_ops()->make_leaf(pfn << PAGE_SHIFT, level, write, true);
-	u64 old = READ_ONCE(*ptep);
+	u64 leaf = pte_ops()->make_leaf(pfn << PAGE_SHIFT, level, f->write, true);
 
-	if (old && (pte_ops()->address(old) ^ pte_ops()->address(leaf)) >> PAGE_SHIFT) {
+	if (*ptep && (pte_ops()->address(*ptep) ^ pte_ops()->address(leaf)) >> PAGE_SHIFT) {
 		entry_set(ptep, 0);	/* never two translations at once */
 		mmu_flush(f->vcpu->vm);
 	}
 	entry_set(ptep, leaf);
-	if (write && f->slot.dirty)
+	if (f->write && f->slot.dirty)
 		set_bit(f->gfn - f->slot.base_gfn, f->slot.dirty);
-	if (level == 3)
-		stats->pages_mapped_1g++;
-	else if (level == 2)
-		stats->pages_mapped_2m++;
-	else
-		stats->pages_mapped_4k++;
+	++*(level == 1 ? &stats->pages_mapped_4k :
+	    level == 2 ? &stats->pages_mapped_2m : &stats->pages_mapped_1g);
 }
 
 /*
@@ -460,7 +466,6 @@ static void fault_install(struct fault *f, u64 *ptep, int level)
 static int fault_map(struct fault *f)
 {
 	struct hvx_vm *vm = f->vcpu->vm;
-	struct hvx_mmu_cache *cache = &vm->mmu.caches[f->vcpu->id];
 	u64 *table, *ptep, pte, first;
 	bool leaf;
 	int level;
@@ -469,9 +474,9 @@ again:
 	table = vm->mmu.root;
 	for (level = vm->mmu.levels; table; level--) {
 		ptep = &table[level_index(f->gfn, level)];
-		pte = READ_ONCE(*ptep);
+		pte = *ptep;
 		leaf = pte && entry_is_leaf(pte, level);
-		if (leaf && leaf_grants(pte, f->access))
+		if (leaf && (!(f->access & HVX_ACC_WRITE) || pte_ops()->writable(pte)))
 			return HVX_FAULT_OK;	/* another vCPU was faster */
 		if (level == f->goal && (!pte || leaf)) {
 			fault_install(f, ptep, level);
@@ -482,51 +487,43 @@ again:
 			walk_range(vm, LEAF_ZAP, first, first + level_pages(level), false);
 			goto again;
 		}
-		table = pte ? entry_table(pte) : table_add(vm, cache, ptep);
+		table = pte ? entry_table(pte) : table_add(f->vcpu, ptep);
 	}
 	return -EAGAIN;
-}
-
-/* Everything after the page was found. -EAGAIN: start over. */
-static int fault_finish(struct fault *f)
-{
-	struct hvx_vm *vm = f->vcpu->vm;
-	int ret;
-
-	f->goal = fault_goal(f);
-	spin_lock(&vm->mmu_lock);
-	ret = fault_is_stale(f) ? -EAGAIN : fault_map(f);
-	spin_unlock(&vm->mmu_lock);
-	return ret;
 }
 
 int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access, bool can_sleep)
 {
 	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access, .goal = 1 };
-	struct hvx_mmu *mmu = &vcpu->vm->mmu;
+	struct hvx_vm *vm = vcpu->vm;
 	int ret = fault_begin(&f);
 
 	if (can_sleep && ret == HVX_FAULT_OK && fault_is_invalidating(&f)) {
-		if (wait_event_interruptible(mmu->invalidate_wait, !fault_is_invalidating(&f)))
+		if (wait_event_interruptible(vm->mmu.invalidate_wait, !fault_is_invalidating(&f)))
 			return HVX_FAULT_OK;	/* a signal waits: the guest will fault again */
 		ret = fault_begin(&f);
 	}
 	if (ret != HVX_FAULT_OK)
 		return ret;
-	if (can_sleep) {
-		ret = cache_fill(&mmu->caches[vcpu->id], mmu->levels - 1);
-		if (!ret)
-			ret = fault_page_slow(&f);
-		if (ret)
-			return ret == -EAGAIN ? HVX_FAULT_OK : ret;
-	} else if (!fault_page_fast(&f)) {
-		return -EAGAIN;
-	}
-	if (fault_maps_writable(&f) && !page_mark_dirty(f.page, can_sleep))
-		ret = -EAGAIN;
+	if (f.slot.dirty && access & HVX_ACC_WRITE && fault_relog(&f))
+		return HVX_FAULT_OK;
+	if (!can_sleep)
+		ret = fault_page_fast(&f) ? 0 : -EAGAIN;
 	else
-		ret = fault_finish(&f);
+		ret = cache_fill(&vm->mmu.caches[vcpu->id], vm->mmu.levels - 1) ?:
+		      fault_page_slow(&f);
+	if (ret)
+		goto out;
+	ret = -EAGAIN;
+	if (!f.write || page_mark_dirty(f.page, can_sleep)) {
+		f.goal = fault_goal(&f);
+		spin_lock(&vm->mmu_lock);
+		if (!fault_is_stale(&f))
+			ret = fault_map(&f);
+		spin_unlock(&vm->mmu_lock);
+	}
 	put_page(f.page);
+out:
 	/* The host changed something meanwhile: the guest will fault again. */
 	return ret == -EAGAIN && can_sleep ? HVX_FAULT_OK : ret;
 }
