@@ -16,22 +16,22 @@ enum hvx_next {
 	HVX_LEAVE = 3,		/* handled, but something must be done with preemption on first */
 };
 
-/* Second-level leaf and table entry format. Pure functions. An entry of zero is not present. */
-struct hvx_pte_ops {
-	u64 (*make_table)(u64 pa);
-	u64 (*make_leaf)(u64 pa, int level, bool write, bool exec);	/* level 1 = 4K, 2 = 2M, 3 = 1G */
-	bool (*leaf)(u64 pte, int level);
-	bool (*writable)(u64 pte);
-	u64 (*clear_write)(u64 pte);
-	u64 (*address)(u64 pte);
-	bool (*accessed)(u64 pte);
-	u64 (*clear_accessed)(u64 pte);	/* where there is no accessed bit: the pte unchanged */
+/*
+ * Second-level table entries: bits beside the address. An entry of zero is not
+ * present, bits 52 to 56 are software's.
+ */
+struct hvx_pte_format {
+	u64 table;		/* an entry that points to a table */
+	u64 leaf;		/* a leaf that can be read and executed, and counts as accessed */
+	u64 write;		/* ... written too, and counts as dirty */
+	u64 large;		/* ... above level 1 (4K; 2 = 2M, 3 = 1G) */
+	u64 accessed;		/* set by the CPU; 0: it does not */
 };
 
 struct hvx_backend {
 	const char *name;
 	u64 features;			/* HVX_FEAT_*, set by ->setup() */
-	const struct hvx_pte_ops *pte;
+	const struct hvx_pte_format *pte;
 	int max_leaf_level;		/* 2 or 3 */
 	unsigned int table_levels;	/* 4 or 5 */
 

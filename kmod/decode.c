@@ -30,29 +30,6 @@ struct insn {
 	u8 modrm;
 };
 
-/* Is b a legacy prefix? Notes what it means. */
-static bool legacy_prefix(struct insn *in, u8 b)
-{
-	switch (b) {
-	case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65:
-	case 0xf2:
-		return true;	/* segment: the address is known from the exit; F2: nothing here */
-	case 0x66:
-		in->opsize_66 = true;
-		return true;
-	case 0x67:
-		in->adsize_67 = true;
-		return true;
-	case 0xf0:
-		in->lock = true;
-		return true;
-	case 0xf3:
-		in->rep_f3 = true;
-		return true;
-	}
-	return false;
-}
-
 /* Take the bytes and skip the prefixes; in->pos == in->len when nothing follows them. */
 static void insn_start(struct insn *in, const u8 *bytes, int len, enum hvx_cpu_mode mode)
 {
@@ -63,12 +40,30 @@ static void insn_start(struct insn *in, const u8 *bytes, int len, enum hvx_cpu_m
 	for (; in->pos < in->len; in->pos++) {
 		u8 b = in->bytes[in->pos];
 
-		if (legacy_prefix(in, b))
-			in->rex = 0;	/* REX counts only right before the opcode */
-		else if (mode == HVX_MODE_64 && (b & 0xf0) == 0x40)
+		if (mode == HVX_MODE_64 && (b & 0xf0) == 0x40) {
 			in->rex = b;
-		else
+			continue;
+		}
+		switch (b) {
+		/* Segments: the address is known from the exit. F2 means nothing here. */
+		case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: case 0xf2:
 			break;
+		case 0x66:
+			in->opsize_66 = true;
+			break;
+		case 0x67:
+			in->adsize_67 = true;
+			break;
+		case 0xf0:
+			in->lock = true;
+			break;
+		case 0xf3:
+			in->rep_f3 = true;
+			break;
+		default:
+			return;
+		}
+		in->rex = 0;	/* it counts only right before the opcode */
 	}
 }
 
@@ -107,32 +102,31 @@ static void skip_operand(struct insn *in)
 
 /* What an opcode does. */
 #define MOV_WRITE	(1U << 0)
-#define MOV_BYTE	(1U << 1)	/* memory operand is a byte */
-#define MOV_WORD	(1U << 2)	/* ... always a word */
-#define MOV_EXTEND	(1U << 3)	/* the register is of operand size, whatever the memory is */
-#define MOV_SIGN	(1U << 4)
-#define MOV_IMM		(1U << 5)
-#define MOV_MOFFS	(1U << 6)	/* no ModRM: accumulator and an absolute offset */
+#define MOV_EXTEND	(1U << 1)	/* the register is of operand size, whatever the memory is */
+#define MOV_SIGN	(1U << 2)
+#define MOV_IMM		(1U << 3)
+#define MOV_MOFFS	(1U << 4)	/* no ModRM: accumulator and an absolute offset */
 
 static const struct mov_form {
 	u16 opcode;
+	u8 size;		/* bytes of the memory operand, if not less by operand size */
 	u8 flags;
 } mov_forms[] = {
-	{ 0x89, MOV_WRITE },
-	{ 0x8b, 0 },
-	{ 0x88, MOV_WRITE | MOV_BYTE },
-	{ 0x8a, MOV_BYTE },
-	{ 0xc7, MOV_WRITE | MOV_IMM },
-	{ 0xc6, MOV_WRITE | MOV_IMM | MOV_BYTE },
-	{ 0xa0, MOV_MOFFS | MOV_BYTE },
-	{ 0xa1, MOV_MOFFS },
-	{ 0xa2, MOV_MOFFS | MOV_WRITE | MOV_BYTE },
-	{ 0xa3, MOV_MOFFS | MOV_WRITE },
-	{ 0x0fb6, MOV_EXTEND | MOV_BYTE },
-	{ 0x0fb7, MOV_EXTEND | MOV_WORD },
-	{ 0x0fbe, MOV_EXTEND | MOV_SIGN | MOV_BYTE },
-	{ 0x0fbf, MOV_EXTEND | MOV_SIGN | MOV_WORD },
-	{ 0x63, MOV_EXTEND | MOV_SIGN },	/* MOVSXD; ARPL outside 64-bit mode */
+	{ 0x89, 8, MOV_WRITE },
+	{ 0x8b, 8, 0 },
+	{ 0x88, 1, MOV_WRITE },
+	{ 0x8a, 1, 0 },
+	{ 0xc7, 8, MOV_WRITE | MOV_IMM },
+	{ 0xc6, 1, MOV_WRITE | MOV_IMM },
+	{ 0xa0, 1, MOV_MOFFS },
+	{ 0xa1, 8, MOV_MOFFS },
+	{ 0xa2, 1, MOV_MOFFS | MOV_WRITE },
+	{ 0xa3, 8, MOV_MOFFS | MOV_WRITE },
+	{ 0x0fb6, 1, MOV_EXTEND },
+	{ 0x0fb7, 2, MOV_EXTEND },
+	{ 0x0fbe, 1, MOV_EXTEND | MOV_SIGN },
+	{ 0x0fbf, 2, MOV_EXTEND | MOV_SIGN },
+	{ 0x63, 4, MOV_EXTEND | MOV_SIGN },	/* MOVSXD; ARPL outside 64-bit mode */
 };
 
 static const struct mov_form *mov_form(struct insn *in)
@@ -148,17 +142,6 @@ static const struct mov_form *mov_form(struct insn *in)
 		if (mov_forms[i].opcode == op)
 			return &mov_forms[i];
 	return NULL;
-}
-
-static int mov_memory_size(const struct insn *in, u8 flags)
-{
-	if (flags & MOV_BYTE)
-		return 1;
-	if (flags & MOV_WORD)
-		return 2;
-	if (flags & MOV_EXTEND)		/* MOVSXD: a doubleword, or a word with 66 and no REX.W */
-		return operand_size(in) == 2 ? 2 : 4;
-	return operand_size(in);
 }
 
 static bool mov_operands(struct insn *in, u8 flags, struct hvx_mov *mov)
@@ -194,8 +177,10 @@ int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_m
 {
 	const struct mov_form *f;
 	struct insn in;
+	int opsize;
 
 	insn_start(&in, insn, len, mode);
+	opsize = operand_size(&in);
 	f = mov_form(&in);
 	/* LOCK MOV is #UD; REP and XACQUIRE/XRELEASE are ignored on it. */
 	if (!f || in.lock)
@@ -205,8 +190,8 @@ int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_m
 	mov->is_write = f->flags & MOV_WRITE;
 	mov->sign_extend = f->flags & MOV_SIGN;
 	mov->is_imm = f->flags & MOV_IMM;
-	mov->size = mov_memory_size(&in, f->flags);
-	mov->dst_size = f->flags & MOV_EXTEND ? operand_size(&in) : mov->size;
+	mov->size = f->size < opsize ? f->size : opsize;
+	mov->dst_size = f->flags & MOV_EXTEND ? opsize : mov->size;
 	if (!mov_operands(&in, f->flags, mov) || in.pos > in.len)
 		return -EINVAL;
 	mov->len = in.pos;

@@ -72,7 +72,7 @@ struct hvx_memslot {
 	unsigned long *dirty;	/* npages bits, or NULL; set_bit()/xchg() only */
 };
 
-/* Slot array, sorted by base_gfn, replaced as a whole. */
+/* Slot array, replaced as a whole. */
 struct hvx_memslots {
 	unsigned int count;
 	struct hvx_memslot slot[];

@@ -27,11 +27,13 @@
 
 /*
  * Kept in a leaf of 4 KiB that cannot be written: only the dirty log forbids
- * it. Software's own in the entries of both vendors.
+ * it. Software's own in the entries of both vendors, which all have the
+ * address in bits 51:12.
  */
-#define LEAF_LOGGED	BIT_ULL(52)
+#define ENTRY_LOGGED	BIT_ULL(52)
+#define ENTRY_ADDR	GENMASK_ULL(51, 12)
 
-static inline const struct hvx_pte_ops *pte_ops(void)
+static inline const struct hvx_pte_format *format(void)
 {
 	return hvx_backend->pte;
 }
@@ -49,12 +51,12 @@ static inline unsigned int level_index(u64 gfn, int level)
 
 static inline bool entry_is_leaf(u64 pte, int level)
 {
-	return level == 1 || pte_ops()->leaf(pte, level);
+	return level == 1 || pte & format()->large;
 }
 
-static inline u64 *entry_table(u64 pte)
+static inline u64 entry_pa(u64 pte)
 {
-	return __va(pte_ops()->address(pte));
+	return __sme_clr(pte & ENTRY_ADDR);
 }
 
 unsigned int hvx_mmu_phys_bits(void)
@@ -82,11 +84,11 @@ static void entry_set(u64 *ptep, u64 val)
 }
 
 /* Change a present leaf without losing bits that the CPU sets meanwhile. */
-static void leaf_update(u64 *ptep, u64 (*change)(u64 pte), u64 set)
+static void leaf_update(u64 *ptep, u64 clear, u64 set)
 {
 	u64 old = READ_ONCE(*ptep);
 
-	while (!try_cmpxchg64(ptep, &old, change(old) | set))
+	while (!try_cmpxchg64(ptep, &old, (old & ~clear) | set))
 		;
 }
 
@@ -114,23 +116,8 @@ static u64 *table_add(struct hvx_vcpu *vcpu, u64 *ptep)
 	set_page_private(virt_to_page(table), 0);
 	vcpu->vm->stats.table_pages++;
 	smp_wmb();	/* its zeroes before its address */
-	entry_set(ptep, pte_ops()->make_table(__pa(table)));
+	entry_set(ptep, __sme_set(__pa(table)) | format()->table);
 	return table;
-}
-
-/* The leaf that maps gfn, or NULL. */
-static u64 *leaf_find(struct hvx_vm *vm, u64 gfn)
-{
-	u64 *table = vm->mmu.root, *ptep;
-	int level;
-
-	for (level = vm->mmu.levels; level > 0; level--) {
-		ptep = &table[level_index(gfn, level)];
-		if (!*ptep || entry_is_leaf(*ptep, level))
-			break;
-		table = entry_table(*ptep);
-	}
-	return *ptep ? ptep : NULL;
 }
 
 /* ------------------------------------------------------------------- walks */
@@ -144,6 +131,7 @@ struct leaf_walk {
 	u64 pos, end;		/* gfn; pos is what comes next */
 	u64 first;		/* LEAF_PROTECT: what bit 0 of words stands for */
 	const unsigned long *words;
+	bool can_sleep;		/* mmu_lock may be dropped now and then */
 	int budget;		/* leaves until the next pause */
 	bool flush;		/* rights were taken away: flush before mmu_lock is dropped */
 	bool young;		/* some leaf was accessed */
@@ -161,8 +149,8 @@ static void walk_leaf(struct leaf_walk *w, u64 *ptep)
 		w->flush = true;
 		break;
 	case LEAF_PROTECT:
-		if (pte_ops()->writable(pte) && test_bit(w->pos - w->first, w->words)) {
-			leaf_update(ptep, pte_ops()->clear_write, LEAF_LOGGED);
+		if (pte & format()->write && test_bit(w->pos - w->first, w->words)) {
+			leaf_update(ptep, format()->write, ENTRY_LOGGED);
 			w->flush = true;
 		}
 		break;
@@ -171,11 +159,10 @@ static void walk_leaf(struct leaf_walk *w, u64 *ptep)
 		 * No flush: a translation that stays cached only makes the page
 		 * look older than it is, as with the host's own tables on x86.
 		 */
-		if (pte_ops()->accessed(pte))
-			leaf_update(ptep, pte_ops()->clear_accessed, 0);
+		leaf_update(ptep, format()->accessed, 0);
 		fallthrough;
 	case LEAF_TEST_YOUNG:
-		w->young |= pte_ops()->accessed(pte);
+		w->young |= !!(pte & format()->accessed);
 		break;
 	}
 }
@@ -192,7 +179,7 @@ static void walk_table(struct leaf_walk *w, u64 *table, int level)
 		u64 pte = READ_ONCE(*ptep);
 
 		if (pte && !entry_is_leaf(pte, level)) {
-			u64 *child = entry_table(pte);
+			u64 *child = __va(entry_pa(pte));
 
 			walk_table(w, child, level - 1);
 			w->budget -= ENTRIES / 8;	/* empty entries take time too */
@@ -223,45 +210,59 @@ static void walk_settle(struct leaf_walk *w)
 		struct page *page = virt_to_page(w->freed);
 
 		w->freed = (u64 *)page_private(page);
-		set_page_private(page, 0);
 		__free_page(page);
 	}
 }
 
-/* Under mmu_lock; with can_sleep it is dropped now and then. Was any leaf accessed? */
-static bool walk_run(struct leaf_walk *w, bool can_sleep)
+/* Under mmu_lock. */
+static void walk_run(struct leaf_walk *w)
 {
-	struct hvx_vm *vm = w->vm;
-
-	lockdep_assert_held(&vm->mmu_lock);
+	lockdep_assert_held(&w->vm->mmu_lock);
 	while (w->pos < w->end) {
 		w->budget = BATCH;
-		walk_table(w, vm->mmu.root, vm->mmu.levels);
-		if (can_sleep && w->pos < w->end &&
-		    (need_resched() || spin_needbreak(&vm->mmu_lock))) {
+		walk_table(w, w->vm->mmu.root, w->vm->mmu.levels);
+		if (w->can_sleep && w->pos < w->end &&
+		    (need_resched() || spin_needbreak(&w->vm->mmu_lock))) {
 			walk_settle(w);
-			cond_resched_lock(&vm->mmu_lock);
+			cond_resched_lock(&w->vm->mmu_lock);
 		}
 	}
 	walk_settle(w);
-	return w->young;
-}
-
-static bool walk_range(struct hvx_vm *vm, enum leaf_op op, u64 gfn, u64 end, bool can_sleep)
-{
-	struct leaf_walk w = { .vm = vm, .op = op, .pos = gfn, .end = end };
-
-	return walk_run(&w, can_sleep);
 }
 
 void hvx_mmu_protect(struct hvx_vm *vm, u64 gfn, u64 end, const unsigned long *words)
 {
 	struct leaf_walk w = { .vm = vm, .op = LEAF_PROTECT, .pos = gfn, .end = end,
-			       .first = gfn, .words = words };
+			       .first = gfn, .words = words, .can_sleep = true };
 
 	spin_lock(&vm->mmu_lock);
-	walk_run(&w, true);
+	walk_run(&w);
 	spin_unlock(&vm->mmu_lock);
+}
+
+/*
+ * Walk what the slots show of host addresses [start, end). Under mmu_lock.
+ * With can_sleep also under srcu or slots_lock. Was any leaf accessed?
+ */
+static bool walk_slots(struct hvx_vm *vm, enum leaf_op op, unsigned long start,
+		       unsigned long end, bool can_sleep)
+{
+	struct leaf_walk w = { .vm = vm, .op = op, .can_sleep = can_sleep };
+	struct hvx_memslots *slots = hvx_slots(vm);
+	unsigned int i;
+
+	for (i = 0; i < slots->count; i++) {
+		const struct hvx_memslot *slot = &slots->slot[i];
+		unsigned long first = max(start, slot->hva);
+		unsigned long last = min(end, slot->hva + (slot->npages << PAGE_SHIFT));
+
+		if (first >= last)
+			continue;
+		w.pos = slot->base_gfn + ((first - slot->hva) >> PAGE_SHIFT);
+		w.end = slot->base_gfn + (PAGE_ALIGN(last - slot->hva) >> PAGE_SHIFT);
+		walk_run(&w);
+	}
+	return w.young;
 }
 
 /* ------------------------------------------------------------------ faults */
@@ -315,27 +316,6 @@ static bool fault_is_invalidating(struct fault *f)
 static bool fault_is_stale(struct fault *f)
 {
 	return f->vcpu->vm->mmu.invalidate_seq != f->seq || fault_is_invalidating(f);
-}
-
-/*
- * Only the dirty log holds this write back: the page was writable to the guest,
- * and is what the host maps still, as its leaf has not been removed.
- */
-static bool fault_relog(struct fault *f)
-{
-	struct hvx_vm *vm = f->vcpu->vm;
-	bool done = false;
-	u64 *ptep;
-
-	spin_lock(&vm->mmu_lock);
-	ptep = leaf_find(vm, f->gfn);
-	if (ptep && *ptep & LEAF_LOGGED && !fault_is_stale(f)) {
-		entry_set(ptep, pte_ops()->make_leaf(pte_ops()->address(*ptep), 1, true, true));
-		set_bit(f->gfn - f->slot.base_gfn, f->slot.dirty);
-		done = true;
-	}
-	spin_unlock(&vm->mmu_lock);
-	return done;
 }
 
 /* The page if it is mapped now, writable if it can be had so. Does not sleep. */
@@ -410,13 +390,11 @@ static int host_level(struct mm_struct *mm, unsigned long hva)
 	pud = READ_ONCE(*pud_offset(&p4d, hva));
 	if (!pud_present(pud))
 		goto out;
-	if (pud_leaf(pud)) {
-		level = 3;
+	level = 3;
+	if (pud_leaf(pud))
 		goto out;
-	}
 	pmd = READ_ONCE(*pmd_offset(&pud, hva));
-	if (pmd_present(pmd) && pmd_leaf(pmd))
-		level = 2;
+	level = pmd_present(pmd) && pmd_leaf(pmd) ? 2 : 1;
 out:
 	local_irq_restore(flags);
 	return level;
@@ -442,13 +420,13 @@ static int fault_goal(struct fault *f)
 }
 
 /* Write the leaf. Under mmu_lock. */
-static void fault_install(struct fault *f, u64 *ptep, int level)
+static void fault_install(struct fault *f, u64 *ptep, u64 pa, int level)
 {
 	struct hvx_stats *stats = &f->vcpu->stats;
-	u64 pfn = page_to_pfn(f->page) & ~(level_pages(level) - 1);
-	u64 leaf = pte_ops()->make_leaf(pfn << PAGE_SHIFT, level, f->write, true);
+	u64 leaf = __sme_set(pa & ~((level_pages(level) << PAGE_SHIFT) - 1)) | format()->leaf |
+		   (level > 1 ? format()->large : 0) | (f->write ? format()->write : 0);
 
-	if (*ptep && (pte_ops()->address(*ptep) ^ pte_ops()->address(leaf)) >> PAGE_SHIFT) {
+	if (*ptep && (*ptep ^ leaf) & ENTRY_ADDR) {
 		entry_set(ptep, 0);	/* never two translations at once */
 		mmu_flush(f->vcpu->vm);
 	}
@@ -460,70 +438,85 @@ static void fault_install(struct fault *f, u64 *ptep, int level)
 }
 
 /*
- * Make the leaf, with the tables above it. Under mmu_lock. -EAGAIN: the cache
- * ran out of tables, which it does not when it was full.
+ * Make the leaf, with the tables above it. -EAGAIN: start over. Without a page
+ * this is done for a leaf that only the dirty log holds writes back from: the
+ * page was writable, and is what the host maps still, or the leaf were gone.
  */
-static int fault_map(struct fault *f)
+static int fault_map_locked(struct fault *f)
 {
 	struct hvx_vm *vm = f->vcpu->vm;
-	u64 *table, *ptep, pte, first;
-	bool leaf;
+	bool write = f->access & HVX_ACC_WRITE, leaf;
+	u64 *table, *ptep, pte, pages;
 	int level;
 
+	if (fault_is_stale(f))
+		return -EAGAIN;
 again:
 	table = vm->mmu.root;
 	for (level = vm->mmu.levels; table; level--) {
 		ptep = &table[level_index(f->gfn, level)];
 		pte = *ptep;
 		leaf = pte && entry_is_leaf(pte, level);
-		if (leaf && (!(f->access & HVX_ACC_WRITE) || pte_ops()->writable(pte)))
+		if (leaf && (!write || pte & format()->write))
 			return HVX_FAULT_OK;	/* another vCPU was faster */
+		if (!f->page && (leaf ? !(pte & ENTRY_LOGGED) : !pte))
+			return -EAGAIN;
 		if (level == f->goal && (!pte || leaf)) {
-			fault_install(f, ptep, level);
+			fault_install(f, ptep, f->page ? page_to_phys(f->page) : entry_pa(pte),
+				      level);
 			return HVX_FAULT_OK;
 		}
 		if (level == f->goal || leaf) {	/* leaves of another size are in the way */
-			first = f->gfn & ~(level_pages(level) - 1);
-			walk_range(vm, LEAF_ZAP, first, first + level_pages(level), false);
+			pages = level_pages(level);
+			walk_run(&(struct leaf_walk) { .vm = vm, .op = LEAF_ZAP,
+				 .pos = f->gfn & ~(pages - 1), .end = (f->gfn | (pages - 1)) + 1 });
 			goto again;
 		}
-		table = pte ? entry_table(pte) : table_add(f->vcpu, ptep);
+		table = pte ? __va(entry_pa(pte)) : table_add(f->vcpu, ptep);
 	}
-	return -EAGAIN;
+	return -EAGAIN;		/* no more tables in the cache: it was not filled for this fault */
+}
+
+static int fault_map(struct fault *f)
+{
+	int ret;
+
+	spin_lock(&f->vcpu->vm->mmu_lock);
+	ret = fault_map_locked(f);
+	spin_unlock(&f->vcpu->vm->mmu_lock);
+	return ret;
 }
 
 int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access, bool can_sleep)
 {
 	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access, .goal = 1 };
-	struct hvx_vm *vm = vcpu->vm;
+	struct hvx_mmu *mmu = &vcpu->vm->mmu;
 	int ret = fault_begin(&f);
 
 	if (can_sleep && ret == HVX_FAULT_OK && fault_is_invalidating(&f)) {
-		if (wait_event_interruptible(vm->mmu.invalidate_wait, !fault_is_invalidating(&f)))
+		if (wait_event_interruptible(mmu->invalidate_wait, !fault_is_invalidating(&f)))
 			return HVX_FAULT_OK;	/* a signal waits: the guest will fault again */
 		ret = fault_begin(&f);
 	}
 	if (ret != HVX_FAULT_OK)
 		return ret;
-	if (f.slot.dirty && access & HVX_ACC_WRITE && fault_relog(&f))
-		return HVX_FAULT_OK;
+	if (f.slot.dirty && access & HVX_ACC_WRITE) {
+		f.write = true;
+		if (fault_map(&f) == HVX_FAULT_OK)
+			return HVX_FAULT_OK;
+	}
 	if (!can_sleep)
 		ret = fault_page_fast(&f) ? 0 : -EAGAIN;
 	else
-		ret = cache_fill(&vm->mmu.caches[vcpu->id], vm->mmu.levels - 1) ?:
-		      fault_page_slow(&f);
-	if (ret)
-		goto out;
-	ret = -EAGAIN;
-	if (!f.write || page_mark_dirty(f.page, can_sleep)) {
-		f.goal = fault_goal(&f);
-		spin_lock(&vm->mmu_lock);
-		if (!fault_is_stale(&f))
+		ret = cache_fill(&mmu->caches[vcpu->id], mmu->levels - 1) ?: fault_page_slow(&f);
+	if (!ret) {
+		ret = -EAGAIN;
+		if (!f.write || page_mark_dirty(f.page, can_sleep)) {
+			f.goal = fault_goal(&f);
 			ret = fault_map(&f);
-		spin_unlock(&vm->mmu_lock);
+		}
+		put_page(f.page);
 	}
-	put_page(f.page);
-out:
 	/* The host changed something meanwhile: the guest will fault again. */
 	return ret == -EAGAIN && can_sleep ? HVX_FAULT_OK : ret;
 }
@@ -533,31 +526,6 @@ out:
 static struct hvx_vm *mn_vm(struct mmu_notifier *mn)
 {
 	return container_of(mn, struct hvx_vm, mn);
-}
-
-/*
- * Walk what the slots show of host addresses [start, end). Under mmu_lock.
- * With can_sleep also under srcu or slots_lock, as mmu_lock is dropped now and then.
- */
-static bool walk_slots(struct hvx_vm *vm, enum leaf_op op, unsigned long start,
-		       unsigned long end, bool can_sleep)
-{
-	struct hvx_memslots *slots = hvx_slots(vm);
-	bool young = false;
-	unsigned int i;
-
-	for (i = 0; i < slots->count; i++) {
-		const struct hvx_memslot *slot = &slots->slot[i];
-		unsigned long first = max(start, slot->hva);
-		unsigned long last = min(end, slot->hva + (slot->npages << PAGE_SHIFT));
-
-		if (first < last)
-			young |= walk_range(vm, op,
-					    slot->base_gfn + ((first - slot->hva) >> PAGE_SHIFT),
-					    slot->base_gfn + (PAGE_ALIGN(last - slot->hva) >> PAGE_SHIFT),
-					    can_sleep);
-	}
-	return young;
 }
 
 void hvx_mmu_invalidate_begin(struct hvx_vm *vm, unsigned long start, unsigned long end,
@@ -636,7 +604,8 @@ static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 	struct hvx_vm *vm = mn_vm(mn);
 
 	spin_lock(&vm->mmu_lock);
-	walk_range(vm, LEAF_ZAP, 0, level_pages(vm->mmu.levels + 1), true);
+	walk_run(&(struct leaf_walk) { .vm = vm, .op = LEAF_ZAP, .can_sleep = true,
+				       .end = level_pages(vm->mmu.levels + 1) });
 	spin_unlock(&vm->mmu_lock);
 }
 
@@ -665,24 +634,18 @@ int hvx_mmu_init(struct hvx_vm *vm)
 	ret = init_srcu_struct(&vm->srcu);
 	if (ret)
 		return ret;
-	ret = -ENOMEM;
 	slots = kzalloc(sizeof(*slots), GFP_KERNEL_ACCOUNT);
-	vm->mmu.root = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!slots || !vm->mmu.root)
-		goto err;
 	RCU_INIT_POINTER(vm->slots, slots);
-	set_page_private(virt_to_page(vm->mmu.root), 0);
-	vm->stats.table_pages = 1;
-
-	vm->mn.ops = &mn_ops;
-	ret = mmu_notifier_register(&vm->mn, vm->mm);
-	if (!ret)
-		return 0;
-err:
-	RCU_INIT_POINTER(vm->slots, NULL);
-	free_page((unsigned long)vm->mmu.root);
-	kfree(slots);
-	cleanup_srcu_struct(&vm->srcu);
+	vm->mmu.root = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	ret = -ENOMEM;
+	if (slots && vm->mmu.root) {
+		set_page_private(virt_to_page(vm->mmu.root), 0);
+		vm->stats.table_pages = 1;
+		vm->mn.ops = &mn_ops;
+		ret = mmu_notifier_register(&vm->mn, vm->mm);
+	}
+	if (ret)
+		hvx_mmu_destroy(vm);
 	return ret;
 }
 
@@ -696,13 +659,12 @@ void hvx_mmu_destroy(struct hvx_vm *vm)
 	struct hvx_memslots *slots = rcu_dereference_protected(vm->slots, true);
 	unsigned int i;
 
-	WARN_ON_ONCE(vm->stats.table_pages != 1);	/* release() has left the root */
-	set_page_private(virt_to_page(vm->mmu.root), 0);
+	WARN_ON_ONCE(vm->stats.table_pages > 1);	/* release() has left the root */
 	free_page((unsigned long)vm->mmu.root);
 	for (i = 0; i < HVX_MAX_VCPUS; i++)
 		while (vm->mmu.caches[i].count)
 			free_page((unsigned long)vm->mmu.caches[i].table[--vm->mmu.caches[i].count]);
-	for (i = 0; i < slots->count; i++)
+	for (i = 0; slots && i < slots->count; i++)
 		kvfree(slots->slot[i].dirty);
 	kfree(slots);
 	cleanup_srcu_struct(&vm->srcu);

@@ -17,19 +17,13 @@
 
 struct hvx_memslot *hvx_slot_search(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gfn)
 {
-	unsigned int lo = 0, hi = slots->count;
+	unsigned int i;
 
-	while (lo < hi) {
-		unsigned int mid = lo + (hi - lo) / 2;
-
-		if (hvx_slot_has(&slots->slot[mid], gfn)) {
-			WRITE_ONCE(vm->mmu.slot_hint, mid);
-			return &slots->slot[mid];
+	for (i = 0; i < slots->count; i++) {
+		if (hvx_slot_has(&slots->slot[i], gfn)) {
+			WRITE_ONCE(vm->mmu.slot_hint, i);
+			return &slots->slot[i];
 		}
-		if (gfn < slots->slot[mid].base_gfn)
-			hi = mid;
-		else
-			lo = mid + 1;
 	}
 	return NULL;
 }
@@ -103,40 +97,6 @@ int hvx_guest_mem(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, unsigned in
 
 /* ------------------------------------------------------------ HVX_SET_SLOT */
 
-static int check_slot_arg(const struct hvx_slot *arg)
-{
-	u64 limit = 1ULL << hvx_mmu_phys_bits();
-
-	if (arg->slot >= HVX_MAX_SLOTS || arg->flags & ~(HVX_SLOT_READONLY | HVX_SLOT_LOG_DIRTY))
-		return -EINVAL;
-	if (arg->size && (!PAGE_ALIGNED(arg->gpa | arg->size | arg->hva) || arg->gpa >= limit ||
-			  arg->size > limit - arg->gpa ||
-			  !access_ok((void __user *)arg->hva, arg->size)))
-		return -EINVAL;
-	return 0;
-}
-
-/* Is all of [hva, hva + size) mapped, and ordinary memory? */
-static int check_vmas(struct mm_struct *mm, unsigned long hva, unsigned long size)
-{
-	unsigned long end = hva + size;
-	int ret = 0;
-
-	mmap_read_lock(mm);
-	while (hva < end) {
-		struct vm_area_struct *vma = find_vma(mm, hva);
-
-		if (!vma || vma->vm_start > hva || vma->vm_flags & (VM_IO | VM_PFNMAP)) {
-			ret = -EINVAL;
-			break;
-		}
-		hva = vma->vm_end;
-		cond_resched();
-	}
-	mmap_read_unlock(mm);
-	return ret;
-}
-
 static struct hvx_memslot *slot_by_id(struct hvx_memslots *slots, u32 id)
 {
 	unsigned int i;
@@ -152,7 +112,7 @@ static struct hvx_memslots *slots_replace(const struct hvx_memslots *old,
 					  const struct hvx_memslot *new)
 {
 	struct hvx_memslots *slots;
-	unsigned int i, n = 0;
+	unsigned int i;
 
 	slots = kzalloc(struct_size(slots, slot, old->count + 1), GFP_KERNEL_ACCOUNT);
 	if (!slots)
@@ -167,65 +127,42 @@ static struct hvx_memslots *slots_replace(const struct hvx_memslots *old,
 			kfree(slots);
 			return ERR_PTR(-EEXIST);
 		}
-		slots->slot[n++] = *s;
+		slots->slot[slots->count++] = *s;
 	}
-	if (new->npages) {
-		for (i = n++; i > 0 && slots->slot[i - 1].base_gfn > new->base_gfn; i--)
-			slots->slot[i] = slots->slot[i - 1];
-		slots->slot[i] = *new;
-	}
-	slots->count = n;
+	if (new->npages)
+		slots->slot[slots->count++] = *new;
 	return slots;
 }
 
-/* arg->size 0: delete. Under slots_lock. */
-static int slot_change(struct hvx_vm *vm, const struct hvx_slot *arg)
+/* Put `new` for `old` (NULL: there is none). Under slots_lock. */
+static int slot_change(struct hvx_vm *vm, const struct hvx_memslot *old, struct hvx_memslot *new)
 {
 	struct hvx_memslots *slots = hvx_slots(vm), *new_slots;
-	const struct hvx_memslot *old = slot_by_id(slots, arg->slot);
-	struct hvx_memslot new = { .id = arg->slot };
-	unsigned long *gone, start;
+	unsigned long *gone, start = (old ?: new)->hva;
 	u64 bytes;
 	int ret;
 
-	if (arg->size) {
-		new.base_gfn = arg->gpa >> PAGE_SHIFT;
-		new.npages = arg->size >> PAGE_SHIFT;
-		new.hva = arg->hva;
-		new.flags = arg->flags;
-		if (old && (new.npages != old->npages || new.hva != old->hva))
-			return -EINVAL;
-		if (old && new.base_gfn == old->base_gfn && new.flags == old->flags)
-			return 0;
-		ret = old ? 0 : check_vmas(vm->mm, arg->hva, arg->size);
-		if (ret)
-			return ret;
-	} else if (!old) {
-		return -ENOENT;
-	}
-	if (new.flags & HVX_SLOT_LOG_DIRTY) {
-		bytes = BITS_TO_LONGS(new.npages) * sizeof(unsigned long);
+	if (new->flags & HVX_SLOT_LOG_DIRTY) {
+		bytes = BITS_TO_LONGS(new->npages) * sizeof(unsigned long);
 		if (old && old->dirty)
-			new.dirty = old->dirty;
+			new->dirty = old->dirty;
 		else if (bytes <= INT_MAX)	/* else kvmalloc() would complain loudly */
-			new.dirty = kvzalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-		if (!new.dirty)
+			new->dirty = kvzalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		if (!new->dirty)
 			return -ENOMEM;
 	}
-
-	new_slots = slots_replace(slots, &new);
+	new_slots = slots_replace(slots, new);
 	ret = PTR_ERR_OR_ZERO(new_slots);
-	gone = ret ? new.dirty : old ? old->dirty : NULL;
-	if (old && old->dirty == new.dirty)
+	gone = ret ? new->dirty : old ? old->dirty : NULL;
+	if (old && old->dirty == new->dirty)
 		gone = NULL;
 	if (!ret) {
 		/*
 		 * To the second-level tables this is a change of the host's: the
 		 * old slot's leaves go, and faults that saw it start over.
 		 */
-		start = old ? old->hva : 0;
-		hvx_mmu_invalidate_begin(vm, start, old ? start + (old->npages << PAGE_SHIFT) : 0,
-					 true);
+		hvx_mmu_invalidate_begin(vm, start,
+					 start + (old ? old->npages << PAGE_SHIFT : 0), true);
 		hvx_mmu_invalidate_end(vm, new_slots);
 		synchronize_srcu_expedited(&vm->srcu);
 		synchronize_rcu_expedited();
@@ -235,14 +172,34 @@ static int slot_change(struct hvx_vm *vm, const struct hvx_slot *arg)
 	return ret;
 }
 
+/* Whether there is memory at hva is for faults to find out: it may change at any time. */
 int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg)
 {
-	int ret = check_slot_arg(arg);
+	u64 limit = 1ULL << hvx_mmu_phys_bits();
+	struct hvx_memslot new = { .id = arg->slot }, *old;
+	int ret;
 
-	if (ret)
-		return ret;
+	if (arg->slot >= HVX_MAX_SLOTS || arg->flags & ~(HVX_SLOT_READONLY | HVX_SLOT_LOG_DIRTY))
+		return -EINVAL;
+	if (arg->size) {
+		if (!PAGE_ALIGNED(arg->gpa | arg->size | arg->hva) || arg->gpa >= limit ||
+		    arg->size > limit - arg->gpa || !access_ok((void __user *)arg->hva, arg->size))
+			return -EINVAL;
+		new.base_gfn = arg->gpa >> PAGE_SHIFT;
+		new.npages = arg->size >> PAGE_SHIFT;
+		new.hva = arg->hva;
+		new.flags = arg->flags;
+	}
 	mutex_lock(&vm->slots_lock);
-	ret = slot_change(vm, arg);
+	old = slot_by_id(hvx_slots(vm), arg->slot);
+	if (!arg->size && !old)
+		ret = -ENOENT;
+	else if (arg->size && old && (new.npages != old->npages || new.hva != old->hva))
+		ret = -EINVAL;
+	else if (arg->size && old && new.base_gfn == old->base_gfn && new.flags == old->flags)
+		ret = 0;
+	else
+		ret = slot_change(vm, old, &new);
 	mutex_unlock(&vm->slots_lock);
 	return ret;
 }
@@ -260,22 +217,17 @@ static int dirty_chunk(struct hvx_vm *vm, struct hvx_memslot *slot, u64 first, u
 	void __user *p = u64_to_user_ptr(arg->bitmap) + (first - arg->first_page) / 8;
 	atomic_long_t *dirty = (atomic_long_t *)&slot->dirty[first / BITS_PER_LONG];
 	unsigned int i, n = BITS_TO_LONGS(end - first);
-	bool only_clear = arg->flags & HVX_DIRTY_ONLY_CLEAR;
 
-	if (only_clear && copy_from_user(words, p, n * sizeof(*words)))
-		return -EFAULT;
 	for (i = 0; i < n; i++)
-		words[i] = atomic_long_read(&dirty[i]) & (only_clear ? words[i] : ~0UL);
+		words[i] = atomic_long_read(&dirty[i]);
 	words[n - 1] &= BITMAP_LAST_WORD_MASK(end - first);
-	if (!only_clear) {
-		if (copy_to_user(p, words, n * sizeof(*words)))
-			return -EFAULT;
-		arg->dirty_pages += bitmap_weight(words, n * BITS_PER_LONG);
-	}
-	if (arg->flags) {
+	if (copy_to_user(p, words, n * sizeof(*words)))
+		return -EFAULT;
+	arg->dirty_pages += bitmap_weight(words, n * BITS_PER_LONG);
+	if (arg->flags & HVX_DIRTY_CLEAR) {
 		for (i = 0; i < n; i++)
 			if (words[i])
-				atomic_long_fetch_andnot(words[i], &dirty[i]);
+				atomic_long_andnot(words[i], &dirty[i]);
 		hvx_mmu_protect(vm, slot->base_gfn + first, slot->base_gfn + end, words);
 	}
 	return 0;
@@ -288,8 +240,7 @@ int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg)
 	u64 first, next, end;
 	int ret = 0;
 
-	if (arg->flags & ~(HVX_DIRTY_CLEAR | HVX_DIRTY_ONLY_CLEAR) ||
-	    arg->flags == (HVX_DIRTY_CLEAR | HVX_DIRTY_ONLY_CLEAR) || arg->first_page % 64)
+	if (arg->flags & ~HVX_DIRTY_CLEAR || arg->first_page % 64)
 		return -EINVAL;
 	words = (unsigned long *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	if (!words)

@@ -132,11 +132,13 @@ struct hvx_create_vm {
 
 /*
  * HVX_SET_SLOT: guest-physical range [gpa, gpa+size) shows the caller's memory
- * at [hva, hva+size). All three are page-aligned, hva must be mapped ordinary
- * memory (not VM_IO / VM_PFNMAP: EINVAL). size 0 deletes the slot. A slot may
- * be moved (new gpa, same size and hva) and its flags changed while vCPUs run;
- * changing size or hva needs delete and add: EINVAL. Overlap with another
- * slot: EEXIST. Accesses after the call returns see the new layout.
+ * at [hva, hva+size). All three are page-aligned. What is mapped there may
+ * change at any time: an access for which there is no ordinary memory (nothing
+ * mapped, no right to write, VM_IO, VM_PFNMAP) exits with
+ * HVX_EXIT_MEMORY_FAULT. size 0 deletes the slot. A slot may be moved (new gpa,
+ * same size and hva) and its flags changed while vCPUs run; changing size or
+ * hva needs delete and add: EINVAL. Overlap with another slot: EEXIST. Accesses
+ * after the call returns see the new layout.
  */
 struct hvx_slot {
 	__u32 slot;		/* 0..HVX_MAX_SLOTS-1 */
@@ -155,7 +157,6 @@ struct hvx_slot {
  * first_page must be a multiple of 64). With HVX_DIRTY_CLEAR, the bits
  * reported are cleared and the pages write-protected again before the call
  * returns: a write that the bitmap does not show will be in the next one.
- * HVX_DIRTY_ONLY_CLEAR clears bits given in bitmap and reports nothing.
  * ENOENT: no such slot, or not logged. EINVAL: range.
  */
 struct hvx_dirty {
@@ -168,7 +169,6 @@ struct hvx_dirty {
 	__u64 reserved[2];
 };
 #define HVX_DIRTY_CLEAR		(1U << 0)
-#define HVX_DIRTY_ONLY_CLEAR	(1U << 1)
 
 /*
  * An interrupt message, as a PCI function would write it (SDM vol. 3, "Message

@@ -17,59 +17,13 @@
 #define PTE_A	BIT_ULL(5)
 #define PTE_D	BIT_ULL(6)
 #define PTE_PS	BIT_ULL(7)
-#define PTE_NX	BIT_ULL(63)
-#define PTE_PA	GENMASK_ULL(51, 12)
 
-static u64 pte_make_table(u64 pa)
-{
-	return __sme_set(pa) | PTE_P | PTE_W | PTE_U | PTE_A;
-}
-
-static u64 pte_make_leaf(u64 pa, int level, bool write, bool exec)
-{
-	return __sme_set(pa) | PTE_P | PTE_U | PTE_A | (write ? PTE_W | PTE_D : 0) |
-	       (exec ? 0 : PTE_NX) | (level > 1 ? PTE_PS : 0);
-}
-
-static bool pte_is_leaf(u64 pte, int level)
-{
-	return level == 1 || pte & PTE_PS;
-}
-
-static bool pte_is_writable(u64 pte)
-{
-	return pte & PTE_W;
-}
-
-static u64 pte_no_write(u64 pte)
-{
-	return pte & ~(PTE_W | PTE_D);
-}
-
-static u64 pte_pa(u64 pte)
-{
-	return __sme_clr(pte & PTE_PA);
-}
-
-static bool pte_is_accessed(u64 pte)
-{
-	return pte & PTE_A;
-}
-
-static u64 pte_no_accessed(u64 pte)
-{
-	return pte & ~PTE_A;
-}
-
-const struct hvx_pte_ops svm_pte = {
-	.make_table = pte_make_table,
-	.make_leaf = pte_make_leaf,
-	.leaf = pte_is_leaf,
-	.writable = pte_is_writable,
-	.clear_write = pte_no_write,
-	.address = pte_pa,
-	.accessed = pte_is_accessed,
-	.clear_accessed = pte_no_accessed,
+const struct hvx_pte_format svm_pte = {
+	.table = PTE_P | PTE_W | PTE_U | PTE_A,
+	.leaf = PTE_P | PTE_U | PTE_A,
+	.write = PTE_W | PTE_D,
+	.large = PTE_PS,
+	.accessed = PTE_A,
 };
 
 /* -------------------------------------------------------------- segments */

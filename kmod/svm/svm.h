@@ -82,7 +82,7 @@ enum hvx_next svm_handle_exit(struct hvx_vcpu *vcpu);
 int svm_handle_slow(struct hvx_vcpu *vcpu);
 
 /* state.c */
-extern const struct hvx_pte_ops svm_pte;
+extern const struct hvx_pte_format svm_pte;
 void svm_init_msrpm(u8 *map);
 void svm_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s);
 void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);

@@ -83,12 +83,7 @@ static void slot_arguments(void)
 	CHECK_ERR(tg_slot(&g, 1, 0, FAR, ~0xfffULL, p), EINVAL);
 	CHECK_ERR(tg_slot(&g, 1, 0, FAR, TG_PAGE, (void *)~0xfffULL), EINVAL);
 	CHECK_ERR(tg_slot(&g, 1, 0, FAR, TG_PAGE, (void *)0xffff888000000000), EINVAL);
-	CHECK_ERR(tg_slot(&g, 1, 0, FAR, TG_PAGE, NULL), EINVAL);
-	CHECK_ERR(tg_slot(&g, 1, 0, FAR, 64 * MIB, (void *)0x7ffffffff000), EINVAL);
 	CHECK_ERR(tg_slot(&g, 1, 0, 0, 0, NULL), ENOENT);
-	/* A hole in the caller's memory. */
-	CHECK(!munmap(p + MIB, TG_PAGE));
-	CHECK_ERR(tg_slot(&g, 1, 0, FAR, 2 * MIB, p), EINVAL);
 	CHECK(!tg_slot(&g, 1, 0, FAR, MIB, p));
 	/* Overlaps of every kind. */
 	CHECK_ERR(tg_slot(&g, 2, 0, FAR, MIB, p), EEXIST);
@@ -112,10 +107,9 @@ static void slot_arguments(void)
 	munmap(p, 4 * MIB);
 }
 
-/* Device memory is no guest memory. */
+/* Device memory is no guest memory, nor is what is not mapped. */
 static void pfnmap(void)
 {
-	static const uint8_t hlt[] = { 0xf4 };
 	static const char *const files[] = {
 		"/dev/mem", "/sys/bus/pci/devices/0000:00:1f.2/resource5", "/dev/hpet",
 	};
@@ -135,10 +129,18 @@ static void pfnmap(void)
 		tg_skipped = "no device whose memory can be mapped";
 		return;
 	}
-	tg_new(&g, HVX_VM_EXIT_HLT, hlt, sizeof(hlt));
-	CHECK_ERR(tg_slot(&g, 1, 0, FAR, TG_PAGE, p), EINVAL);
+	tg_new(&g, 0, g_inc, GUEST_LEN(g_inc));
+	tg_long(&g, 0);
+	tg_set_reg(&g, 0, 3, FAR);
+	CHECK(!tg_slot(&g, 1, 0, FAR, TG_PAGE, p));
+	for (i = 0; i < 2; i++) {
+		tg_run_to(&g, 0, HVX_EXIT_MEMORY_FAULT);
+		CHECK_EQ(g.v[0].run->memory_fault.gpa, FAR);
+		CHECK_EQ(g.v[0].run->memory_fault.is_write, 0);
+		CHECK_EQ(g.v[0].run->memory_fault.error, EFAULT);
+		munmap(p, TG_PAGE);
+	}
 	tg_free(&g);
-	munmap(p, TG_PAGE);
 }
 
 /* --------------------------------------------------------- the layout changes */
@@ -256,13 +258,9 @@ static void dirty_log(void)
 	CHECK_EQ(bits[0], 0x1f);
 	CHECK(!get_dirty(&g, 0, 64, 64, bits, &n));
 	CHECK_EQ(bits[0], 0x7e0);
-	/* Only what is named is cleared; bits that are not set do no harm. */
-	bits[0] = 0xf400;
-	CHECK(!get_dirty(&g, HVX_DIRTY_ONLY_CLEAR, 0, 64, bits, &n));
-	CHECK_EQ(n, 0);
 	CHECK(!get_dirty(&g, HVX_DIRTY_CLEAR, 0, LOG_PAGES, bits, &n));
-	CHECK_EQ(bits[0], (~0ULL << 10) & ~0xf400ULL);
-	CHECK_EQ(n, 65 - 5 - 5);
+	CHECK_EQ(bits[0], ~0ULL << 10);
+	CHECK_EQ(n, 65 - 5);
 	CHECK(!get_dirty(&g, 0, 0, LOG_PAGES, bits, &n));
 	CHECK_EQ(n, 0);
 	/* All of them are seen again. */
@@ -281,7 +279,7 @@ static void dirty_log(void)
 	CHECK_ERR(get_dirty(&g, 0, 256, 1, bits, &n), EINVAL);
 	CHECK_ERR(get_dirty(&g, 0, 64, ~0ULL, bits, &n), EINVAL);
 	CHECK_ERR(get_dirty(&g, 3, 0, 1, bits, &n), EINVAL);
-	CHECK_ERR(get_dirty(&g, 4, 0, 1, bits, &n), EINVAL);
+	CHECK_ERR(get_dirty(&g, 2, 0, 1, bits, &n), EINVAL);
 	CHECK(!get_dirty(&g, 0, 0, 0, NULL, &n));
 	/* What cannot be told is not lost. */
 	CHECK_EQ(tg_said(&g, 0), 1);
@@ -628,7 +626,7 @@ static void load_wait(struct load *l, bool away)
 			usleep(100);
 }
 
-/* Bring the copy up to date by the log, in two ranges and both ways of clearing. */
+/* Bring the copy up to date by the log, in two ranges. */
 static void load_harvest(struct load *l)
 {
 	const uint64_t pages = l->size / TG_PAGE, half = pages / 2;
@@ -637,8 +635,7 @@ static void load_harvest(struct load *l)
 	if (!l->logged)
 		return;
 	CHECK(!get_dirty(&l->g, HVX_DIRTY_CLEAR, 0, half, bits, &n));
-	CHECK(!get_dirty(&l->g, 0, half, pages - half, bits + half / 64, &n));
-	CHECK(!get_dirty(&l->g, HVX_DIRTY_ONLY_CLEAR, half, pages - half, bits + half / 64, &n));
+	CHECK(!get_dirty(&l->g, HVX_DIRTY_CLEAR, half, pages - half, bits + half / 64, &n));
 	for (k = 0; k < pages; k++)
 		if (bits[k / 64] >> k % 64 & 1)
 			memcpy(l->copy + k * TG_PAGE, l->p + k * TG_PAGE, TG_PAGE);
