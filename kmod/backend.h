@@ -25,7 +25,7 @@ struct hvx_pte_format {
 	u64 leaf;		/* a leaf that can be read and executed, and counts as accessed */
 	u64 write;		/* ... written too, and counts as dirty */
 	u64 large;		/* ... above level 1 (4K; 2 = 2M, 3 = 1G) */
-	u64 accessed;		/* set by the CPU; 0: it does not */
+	u64 accessed;		/* set by the CPU; 0: it does not, and every page looks used */
 };
 
 struct hvx_backend {

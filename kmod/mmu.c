@@ -162,7 +162,7 @@ static void walk_leaf(struct leaf_walk *w, u64 *ptep)
 		leaf_update(ptep, format()->accessed, 0);
 		fallthrough;
 	case LEAF_TEST_YOUNG:
-		w->young |= !!(pte & format()->accessed);
+		w->young |= !format()->accessed || pte & format()->accessed;
 		break;
 	}
 }

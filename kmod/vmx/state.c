@@ -19,59 +19,13 @@
 #define EPT_LARGE	BIT_ULL(7)
 #define EPT_A		BIT_ULL(8)
 #define EPT_D		BIT_ULL(9)
-#define EPT_PA		GENMASK_ULL(51, 12)
 
-static u64 ept_make_table(u64 pa)
-{
-	return pa | EPT_R | EPT_W | EPT_X | EPT_A;
-}
-
-static u64 ept_make_leaf(u64 pa, int level, bool write, bool exec)
-{
-	return pa | EPT_R | (write ? EPT_W | EPT_D : 0) | (exec ? EPT_X : 0) |
-	       EPT_WB | EPT_IPAT | EPT_A | (level > 1 ? EPT_LARGE : 0);
-}
-
-static bool ept_is_leaf(u64 pte, int level)
-{
-	return level == 1 || pte & EPT_LARGE;
-}
-
-static bool ept_is_writable(u64 pte)
-{
-	return pte & EPT_W;
-}
-
-static u64 ept_no_write(u64 pte)
-{
-	return pte & ~(EPT_W | EPT_D);
-}
-
-static u64 ept_address(u64 pte)
-{
-	return pte & EPT_PA;
-}
-
-/* Without the CPU's accessed bits every page looks used for ever. */
-static bool ept_is_accessed(u64 pte)
-{
-	return pte & EPT_A;
-}
-
-static u64 ept_no_accessed(u64 pte)
-{
-	return vmx_caps.ept_ad ? pte & ~EPT_A : pte;
-}
-
-const struct hvx_pte_ops vmx_pte = {
-	.make_table = ept_make_table,
-	.make_leaf = ept_make_leaf,
-	.leaf = ept_is_leaf,
-	.writable = ept_is_writable,
-	.clear_write = ept_no_write,
-	.address = ept_address,
-	.accessed = ept_is_accessed,
-	.clear_accessed = ept_no_accessed,
+struct hvx_pte_format vmx_pte = {
+	.table = EPT_R | EPT_W | EPT_X | EPT_A,
+	.leaf = EPT_R | EPT_X | EPT_WB | EPT_IPAT | EPT_A,
+	.write = EPT_W | EPT_D,
+	.large = EPT_LARGE,
+	.accessed = EPT_A,
 };
 
 /* -------------------------------------------------------------- segments */

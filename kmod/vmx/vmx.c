@@ -40,6 +40,8 @@ static int vmx_setup(void)
 	rdmsrq(MSR_STAR, host_star);
 	rdmsrq(MSR_LSTAR, host_lstar);
 	rdmsrq(MSR_SYSCALL_MASK, host_sfmask);
+	if (!vmx_caps.ept_ad)
+		vmx_pte.accessed = 0;
 	hvx_vmx.max_leaf_level = vmx_caps.ept & VMX_EPT_1GB_PAGE_BIT ? 3 :
 				 vmx_caps.ept & VMX_EPT_2MB_PAGE_BIT ? 2 : 1;
 	hvx_vmx.table_levels = vmx_caps.ept & VMX_EPT_PAGE_WALK_5_BIT &&

@@ -163,7 +163,7 @@ int vmx_handle_slow(struct hvx_vcpu *vcpu);
 void vmx_complete_events(struct hvx_vcpu *vcpu);
 
 /* state.c */
-extern const struct hvx_pte_ops vmx_pte;
+extern struct hvx_pte_format vmx_pte;	/* constant after setup */
 void vmx_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s);
 void vmx_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);
 u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr);
