@@ -96,12 +96,9 @@ static __always_inline enum hvx_next do_msr(struct hvx_vcpu *vcpu, unsigned int 
 {
 	u32 index = vcpu->regs[1];
 	u64 val = write ? edx_eax(vcpu) : 0;
-	int r = HVX_MSR_TO_USER;
+	int r = hvx_msr(vcpu, index, &val, write, false);
 
 	vcpu->stats.exit_msr++;
-	if (!rcu_access_pointer(vcpu->vm->msr_filter) || !hvx_msr_filtered(vcpu->vm, index, write))
-		r = write ? hvx_set_msr(vcpu, index, val, false) :
-			    hvx_get_msr(vcpu, index, &val, false);
 	if (write)
 		trace_hvx_wrmsr(vcpu, index, val, r);
 	else

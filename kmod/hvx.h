@@ -210,10 +210,9 @@ struct hvx_vcpu {
 
 	/* paravirtual: pv.c */
 	struct hvx_pv {
-		u64 system_time_msr, wall_clock_msr, steal_msr, eoi_msr;
+		u64 system_time_msr, steal_msr, eoi_msr;
 		u32 clock_version;
 		bool eoi_set;		/* PV EOI flag is set in guest memory */
-		bool wall_pending;	/* the wall clock is to be written with HVX_REQ_CLOCK */
 		bool unhalted;		/* KVM_HC_KICK_CPU: ends HLT once; xchg() by the run loop, set by any vCPU */
 		u64 steal_last;
 	} pv;
@@ -330,13 +329,11 @@ const struct hvx_cpuid_entry *hvx_cpuid_find(const struct hvx_vcpu *vcpu, u32 le
 
 /* x86/msr.c: 0 done; 1 = #GP; HVX_MSR_TO_USER */
 #define HVX_MSR_TO_USER 2
-int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host);	/* host: ioctl, not guest */
-int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);
+int hvx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write, bool host);	/* host: ioctl, not guest */
 void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* once, for a new vCPU; INIT leaves MSRs alone */
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz);	/* 0: the host's; -EINVAL */
 bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr);	/* for the widest paging that the guest may use */
 int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, unsigned int count);
-bool hvx_msr_filtered(struct hvx_vm *vm, u32 index, bool write);
 void hvx_msr_filter_free(struct hvx_vm *vm);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);		/* now */
 u64 hvx_guest_tsc(struct hvx_vcpu *vcpu, u64 host_tsc);

@@ -274,8 +274,7 @@ static int do_msrs(struct call *c, bool set)
 	unsigned int i;
 
 	for (i = 0; i < c->list.count && !e[i].pad; i++)
-		if (set ? hvx_set_msr(c->vcpu, e[i].index, e[i].value, true) :
-			  hvx_get_msr(c->vcpu, e[i].index, &e[i].value, true))
+		if (hvx_msr(c->vcpu, e[i].index, &e[i].value, set, true))
 			break;
 	return i;
 }

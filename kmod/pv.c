@@ -5,7 +5,8 @@
  * exists for the guest where its bit of CPUID 0x40000001 EAX is set: vcpu->caps.
  *
  * Each of the guest's areas is the MSR by which it was registered: address and
- * enable bit in vcpu->pv, rows in x86/msr.c, hvx_pv_set_msr() below.
+ * enable bit in vcpu->pv, rows in x86/msr.c, hvx_pv_set_msr() below. The wall
+ * clock, which is asked for once, is userspace's (HVX_GET_CLOCK has it).
  */
 #include <linux/clocksource.h>
 #include <linux/ktime.h>
@@ -76,8 +77,6 @@ int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c)
 	struct hvx_vcpu *vcpu;
 	unsigned int i;
 
-	if (c->realtime_ns || c->host_tsc || memchr_inv(c->reserved, 0, sizeof(c->reserved)))
-		return -EINVAL;
 	WRITE_ONCE(vm->clock_offset, c->ns - raw_ns(vm, rdtsc_ordered()));
 	hvx_for_each_vcpu(i, vcpu, vm) {
 		hvx_request(vcpu, HVX_REQ_CLOCK);
@@ -101,22 +100,6 @@ static void write_versioned(struct hvx_vm *vm, u64 gpa, u32 *version, u64 data_g
 	hvx_write_guest(vm, gpa, &v, sizeof(v));
 }
 
-/* When the guest's clock was zero. */
-static void write_wall_clock(struct hvx_vcpu *vcpu)
-{
-	u64 gpa = vcpu->pv.wall_clock_msr;
-	struct hvx_clock now;
-	u32 version, when[2], ns;
-	u64 sec;
-
-	hvx_get_clock(vcpu->vm, &now);
-	sec = div_u64_rem(now.realtime_ns - now.ns, NSEC_PER_SEC, &ns);
-	when[0] = sec;
-	when[1] = ns;
-	if (!hvx_read_guest(vcpu->vm, gpa, &version, sizeof(version)))
-		write_versioned(vcpu->vm, gpa, &version, gpa + sizeof(version), when, sizeof(when));
-}
-
 void hvx_pv_update_clock(struct hvx_vcpu *vcpu)
 {
 	struct tsc_scale s = tsc_scale(vcpu->tsc_khz);
@@ -129,10 +112,6 @@ void hvx_pv_update_clock(struct hvx_vcpu *vcpu)
 	const size_t start = offsetof(struct pvclock_vcpu_time_info, pad0);
 	u64 gpa = vcpu->pv.system_time_msr & ~1ULL;
 
-	if (vcpu->pv.wall_pending) {
-		vcpu->pv.wall_pending = false;
-		write_wall_clock(vcpu);
-	}
 	if (!(vcpu->pv.system_time_msr & KVM_MSR_ENABLED))
 		return;
 	if (has_feature(vcpu, KVM_FEATURE_CLOCKSOURCE_STABLE_BIT) && !check_tsc_unstable())
@@ -237,12 +216,6 @@ int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 	struct hvx_pv *pv = &vcpu->pv;
 
 	switch (index) {
-	case MSR_KVM_WALL_CLOCK:
-	case MSR_KVM_WALL_CLOCK_NEW:
-		pv->wall_clock_msr = val;
-		pv->wall_pending = !host;
-		hvx_request(vcpu, HVX_REQ_CLOCK);
-		break;
 	case MSR_KVM_SYSTEM_TIME:
 	case MSR_KVM_SYSTEM_TIME_NEW:
 		pv->system_time_msr = val;

@@ -430,6 +430,8 @@ struct cpu_policy *cpu_policy_new(const struct domain *dom, const struct hvx_inf
 	apply_pv(p, dom, info);
 	apply_topology(p);
 
+	e = find(p, LEAF_PV_FEATURES, 0);
+	p->pv_features = e ? e->eax : 0;
 	e = find(p, LEAF_EXT_SIZES, 0);
 	p->phys_bits = e ? e->eax & 0xff : info->phys_bits;
 	if (p->phys_bits < 36 || p->phys_bits > 52)

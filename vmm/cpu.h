@@ -21,6 +21,7 @@ struct cpu_policy {
 	struct cpu_topology topo;
 	unsigned int phys_bits;		/* MAXPHYADDR */
 	unsigned int emul_quirks;	/* EMUL_NO_* */
+	unsigned int pv_features;	/* leaf 0x40000001 EAX, 0: hidden */
 };
 
 /* Fill in topo for nr vCPUs. 0, or -EINVAL after a message. */

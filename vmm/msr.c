@@ -38,6 +38,7 @@ enum {
 	AT_MISC_ENABLE = AT_MC0 + 4,
 	AT_HWCR,
 	AT_DE_CFG,
+	AT_WALL_CLOCK,
 	AT_NR
 };
 _Static_assert(AT_NR <= MSR_KEPT, "room");
@@ -60,6 +61,7 @@ struct msr_row {
  */
 static const struct msr_row rows[] = {
 	{ 0x00, 0x01, IGNORED },			/* P5 machine check */
+	{ ONE(MSR_WALL_CLOCK), KEPT, AT_WALL_CLOCK, ~3ULL, 0 },
 	{ ONE(0x17), CONST, 0, 0, 0 },			/* platform id */
 	{ ONE(0x2a), IGNORED },				/* EBL_CR_POWERON */
 	{ ONE(0x34), IGNORED },				/* SMI_COUNT */
@@ -89,6 +91,7 @@ static const struct msr_row rows[] = {
 	{ ONE(0x606), IGNORED },			/* RAPL_POWER_UNIT */
 	{ ONE(0x611), IGNORED },			/* PKG_ENERGY_STATUS */
 	{ ONE(0x619), IGNORED },			/* DRAM_ENERGY_STATUS */
+	{ ONE(MSR_WALL_CLOCK_NEW), KEPT, AT_WALL_CLOCK, ~3ULL, 0 },
 	{ 0xc0010000, 0xc0010007, IGNORED },		/* event selects and counters */
 	{ ONE(0xc0010010), IGNORED },			/* SYSCFG */
 	{ ONE(0xc0010015), KEPT, AT_HWCR, ANY, HWCR_RESET },

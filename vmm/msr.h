@@ -11,6 +11,10 @@
 
 #define MSR_KEPT	40
 
+/* Paravirtual: a write asks for the time at which the guest's clock was zero. */
+#define MSR_WALL_CLOCK		0x11
+#define MSR_WALL_CLOCK_NEW	0x4b564d00
+
 /* One vCPU's. Belongs to its thread, or to who has it parked. */
 struct msr_store {
 	uint64_t kept[MSR_KEPT];

@@ -56,18 +56,45 @@ static void exit_emulate(struct vcpu *v, struct hvx_run *run)
 		fatal(v, "an instruction that touches a device cannot be emulated");
 }
 
+/* KVM's documented wall clock: a version that is odd while the rest changes, seconds, nanoseconds. */
+static void wall_clock(struct vcpu *v, uint64_t gpa)
+{
+	struct hvx_clock c;
+	uint32_t now[3];
+	uint64_t zero;
+
+	if (guest_read(&v->m->mem, gpa, &now[0], 4) || hv_get_clock(&v->m->hv, &c))
+		return;
+	zero = c.realtime_ns - c.ns;
+	now[0] = (now[0] | 1) + 2;
+	now[1] = (uint32_t)(zero / 1000000000);
+	now[2] = (uint32_t)(zero % 1000000000);
+	guest_write(&v->m->mem, gpa, &now[0], 4);
+	atomic_thread_fence(memory_order_release);
+	guest_write(&v->m->mem, gpa + 4, &now[1], 8);
+	atomic_thread_fence(memory_order_release);
+	now[0]++;
+	guest_write(&v->m->mem, gpa, &now[0], 4);
+}
+
 static void exit_msr(struct vcpu *v, struct hvx_run *run)
 {
 	struct hvx_exit_msr *msr = &run->msr;
 	uint64_t val = msr->data;
+	uint32_t index = msr->index;
+	/* Two numbers, each with a feature bit of its own. */
+	bool wall = index == MSR_WALL_CLOCK || index == MSR_WALL_CLOCK_NEW;
+	bool there = !wall || v->m->cpu->pv_features & (index == MSR_WALL_CLOCK ? 1 << 0 : 1 << 3);
 
-	if (msr->is_write ? msr_write(&v->msrs, v->m->cpu->phys_bits, msr->index, val) :
-			    msr_read(&v->msrs, msr->index, &val)) {
+	if (there && (msr->is_write ? msr_write(&v->msrs, v->m->cpu->phys_bits, index, val) :
+				      msr_read(&v->msrs, index, &val))) {
 		msr->data = val;
+		if (wall && msr->is_write)
+			wall_clock(v, val);
 		return;
 	}
 	log_debug("vCPU %u: %s MSR %#x refused", v->id, msr->is_write ? "write to" : "read of",
-		  msr->index);
+		  index);
 	msr->error = 1;
 }
 

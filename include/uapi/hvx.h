@@ -112,8 +112,7 @@ struct hvx_cpuid {
 	0x0000003b,			/* IA32_TSC_ADJUST */ \
 	0x00000174, 0x00000175, 0x00000176, /* IA32_SYSENTER_CS, _ESP, _EIP */ \
 	0x00000277,			/* IA32_PAT */ \
-	0x4b564d00, 0x4b564d01,		/* paravirtual: wall clock, system time */ \
-	0x4b564d03, 0x4b564d04,		/* ... steal time, EOI */ \
+	0x4b564d01, 0x4b564d03, 0x4b564d04, /* paravirtual: system time, steal time, EOI */ \
 	0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */ \
 	0xc0000102, 0xc0000103,		/* KERNEL_GS_BASE, TSC_AUX */ \
 }

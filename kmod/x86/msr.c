@@ -3,8 +3,8 @@
  * Model-specific registers: one table for those that the module has to know,
  * because the CPU or the module itself acts on them. What is not in it is
  * unknown: #GP, or userspace's affair (MTRRs, machine check banks and the like
- * hold no more than what was written to them). Nothing here sleeps. The VM's
- * filter is looked at by the exit handlers, before they come here.
+ * hold no more than what was written to them). Nothing here sleeps, but for
+ * hvx_set_msr_filter().
  */
 #include <linux/math64.h>
 #include <linux/slab.h>
@@ -79,15 +79,12 @@ void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val)
  */
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
 {
-	u64 diff;
-
 	if (!khz)
 		khz = tsc_khz;
 	if (!tsc_khz)		/* never calibrated: nothing to scale by */
 		return khz ? -EINVAL : 0;
-	diff = khz > tsc_khz ? khz - tsc_khz : tsc_khz - khz;
-	if (diff && !(hvx_backend->features & HVX_FEAT_TSC_SCALING)) {
-		if (diff * 4000 > tsc_khz)
+	if (!(hvx_backend->features & HVX_FEAT_TSC_SCALING)) {
+		if ((u64)(max(khz, tsc_khz) - min(khz, tsc_khz)) * 4000 > tsc_khz)
 			return -EINVAL;
 		khz = tsc_khz;
 	}
@@ -206,14 +203,12 @@ static_assert(offsetof(struct hvx_vcpu, tsc_adjust) && sizeof(struct hvx_vcpu) <
  */
 static const struct msr_row rows[] = {
 	{ ONE(MSR_IA32_TSC), set_tsc, hvx_read_guest_tsc },
-	{ ONE(MSR_KVM_WALL_CLOCK), hvx_pv_set_msr, AT(pv.wall_clock_msr), PV(CLOCKSOURCE), 3 },
 	{ ONE(MSR_KVM_SYSTEM_TIME), hvx_pv_set_msr, AT(pv.system_time_msr), PV(CLOCKSOURCE), 2 },
 	{ ONE(MSR_IA32_APICBASE), set_apic_base, AT(apic_base) },
 	{ ONE(MSR_IA32_TSC_ADJUST), set_tsc_adjust, AT(tsc_adjust) },
 	{ ONE(MSR_IA32_SYSENTER_CS), set_switched },
 	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, set_address },
 	{ ONE(MSR_IA32_CR_PAT), set_pat, AT(pat) },
-	{ ONE(MSR_KVM_WALL_CLOCK_NEW), hvx_pv_set_msr, AT(pv.wall_clock_msr), PV(CLOCKSOURCE2), 3 },
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), hvx_pv_set_msr, AT(pv.system_time_msr),
 	  PV(CLOCKSOURCE2), 2 },
 	{ ONE(MSR_KVM_STEAL_TIME), hvx_pv_set_msr, AT(pv.steal_msr), PV(STEAL_TIME),
@@ -252,11 +247,6 @@ static const struct msr_row *find_row(const struct hvx_vcpu *vcpu, u32 index, bo
 	return NULL;
 }
 
-static int unknown(const struct hvx_vcpu *vcpu, bool host)
-{
-	return !host && (vcpu->vm->flags & HVX_VM_EXIT_MSR) ? HVX_MSR_TO_USER : 1;
-}
-
 /* Those of the local APIC have no row: they are the ones that are in a hurry. */
 static bool is_lapic(u32 index)
 {
@@ -264,31 +254,37 @@ static bool is_lapic(u32 index)
 	       index - X2APIC_FIRST <= X2APIC_LAST - X2APIC_FIRST;
 }
 
-int hvx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool host)
+static bool filtered(struct hvx_vm *vm, u32 index, u32 flag)
+{
+	const struct hvx_msr_range *r;
+	bool hit = false;
+
+	rcu_read_lock();
+	for (r = rcu_dereference(vm->msr_filter); r && r->flags && !hit; r++)
+		hit = index >= r->first && index <= r->last && (r->flags & flag);
+	rcu_read_unlock();
+	return hit;
+}
+
+int hvx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write, bool host)
 {
 	const struct msr_row *row;
 
+	if (unlikely(rcu_access_pointer(vcpu->vm->msr_filter)) && !host &&
+	    filtered(vcpu->vm, index, write ? HVX_MSR_FILTER_WRITE : HVX_MSR_FILTER_READ))
+		return HVX_MSR_TO_USER;
 	if (is_lapic(index))
-		return hvx_lapic_msr_read(vcpu, index, val);
+		return write ? hvx_lapic_msr_write(vcpu, index, *val) :
+			       hvx_lapic_msr_read(vcpu, index, val);
 	row = find_row(vcpu, index, host);
 	if (unlikely(!row))
-		return unknown(vcpu, host);
+		return !host && (vcpu->vm->flags & HVX_VM_EXIT_MSR) ? HVX_MSR_TO_USER : 1;
+	if (write)
+		return *val & row->reserved ? 1 : row->set(vcpu, index, *val, host);
 	if (is_switched(row))
 		return hvx_backend->get_msr(vcpu, index, val);
 	*val = row->get ? row->get(vcpu) : *(u64 *)((void *)vcpu + row->at);
 	return 0;
-}
-
-int hvx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
-{
-	const struct msr_row *row;
-
-	if (is_lapic(index))
-		return hvx_lapic_msr_write(vcpu, index, val);
-	row = find_row(vcpu, index, host);
-	if (unlikely(!row))
-		return unknown(vcpu, host);
-	return val & row->reserved ? 1 : row->set(vcpu, index, val, host);
 }
 
 /*
@@ -346,20 +342,6 @@ int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, uns
 	synchronize_rcu();
 	kfree(old);
 	return 0;
-}
-
-/* Any context. */
-bool hvx_msr_filtered(struct hvx_vm *vm, u32 index, bool write)
-{
-	u32 flag = write ? HVX_MSR_FILTER_WRITE : HVX_MSR_FILTER_READ;
-	const struct hvx_msr_range *r;
-	bool hit = false;
-
-	rcu_read_lock();
-	for (r = rcu_dereference(vm->msr_filter); r && r->flags && !hit; r++)
-		hit = index >= r->first && index <= r->last && (r->flags & flag);
-	rcu_read_unlock();
-	return hit;
 }
 
 /* The VM's last user is gone. */
