@@ -634,6 +634,21 @@ static void fetch_fault(void)
 /* L and D together pass while paging is off; paging turned on, the next entry is refused. */
 GUEST32(g_fail, "mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0\ncpuid\nhlt\n");
 
+/* VT-x enters long mode by the book, but checks what AMD-V leaves alone: a local descriptor table has its type. */
+static void fail_entry_vmx(struct tg *g)
+{
+	struct hvx_sregs s, good;
+
+	CHECK(!tg_get(g, 0, HVX_STATE_SREGS, &good, sizeof(good)));
+	s = good;
+	s.ldtr.attr = HVX_SEG_P | 3;
+	CHECK(!tg_set(g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	tg_run_to(g, 0, HVX_EXIT_FAIL_ENTRY);
+	CHECK(g->v[0].run->fail.hw_reason);
+	tg_run_to(g, 0, HVX_EXIT_FAIL_ENTRY);
+	CHECK(!tg_set(g, 0, HVX_STATE_SREGS, &good, sizeof(good)));
+}
+
 static void fail_entry(void)
 {
 	struct hvx_sregs s;
@@ -641,6 +656,10 @@ static void fail_entry(void)
 
 	tg_new(&g, HVX_VM_EXIT_HLT, g_fail, GUEST_LEN(g_fail));
 	tg_long(&g, 0);
+	if (strcmp(g.info.backend, "svm")) {
+		fail_entry_vmx(&g);
+		goto out;
+	}
 	CHECK(!tg_get(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
 	s.cr0 = 0x33;
 	s.efer = 0x901;
@@ -652,6 +671,7 @@ static void fail_entry(void)
 	tg_run_to(&g, 0, HVX_EXIT_FAIL_ENTRY);
 	CHECK(!tg_get(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
 	CHECK_ERR(tg_set(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)), EINVAL);
+out:
 	tg_long(&g, 0);
 	g.mem[TG_CODE] = 0xf4;
 	tg_run_to(&g, 0, HVX_EXIT_HALTED);
