@@ -23,6 +23,7 @@
 static bool has_rdtscp, has_debugctl;
 static u64 host_efer, host_star, host_lstar, host_sfmask;	/* the same on all CPUs */
 static DEFINE_IDA(vpids);
+static atomic64_t serials;
 
 /* ----------------------------------------------------------------- module */
 
@@ -142,6 +143,7 @@ static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 		kfree(v);
 		return -ENOMEM;
 	}
+	v->serial = atomic64_inc_return(&serials);
 	*(u32 *)v->vmcs = vmx_caps.revision;
 	v->vmcs_pa = __pa(v->vmcs);
 	v->vpid = 0x10000 - vpid;
@@ -232,13 +234,13 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
 	vmcs_migrate(v);
+	vmcs_barrier(v);
 	if (unlikely(v->pdpte_stale))
 		vmx_load_pdptes(vcpu, false);
 	savesegment(ds, v->host_ds);
 	savesegment(es, v->host_es);
 	savesegment(fs, v->host_fs);
 	savesegment(gs, v->host_gs);
-	asm volatile("sldt %0" : "=rm" (v->host_ldt));
 	rdmsrq(MSR_FS_BASE, v->fs_base);
 	rdmsrq(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
 	if (has_debugctl)
@@ -259,8 +261,11 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 
 static void put_segments(struct vmx_vcpu *v)
 {
-	if (unlikely(v->host_ldt))
-		asm volatile("lldt %0" : : "rm" (v->host_ldt));
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+	/* The process's, which another thread may have made since vmx_load(). */
+	if (unlikely(READ_ONCE(current->mm->context.ldt)))
+		asm volatile("lldt %w0" : : "r" (GDT_ENTRY_LDT * 8));
+#endif
 	if (unlikely(v->host_ds))
 		loadsegment(ds, v->host_ds);
 	if (unlikely(v->host_es))

@@ -54,6 +54,7 @@ struct vmx_vcpu {
 	void *vapic;			/* virtual-APIC page: the TPR only */
 	u8 *msr_bitmap;
 	u64 eptp;
+	u64 serial;			/* of all vCPUs since the module was loaded */
 	u16 vpid;
 
 	int cpu;			/* where the VMCS is active, -1 nowhere; list's CPU */
@@ -80,7 +81,7 @@ struct vmx_vcpu {
 	bool loaded;
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;
 	u64 fs_base, host_kernel_gs_base, host_debugctl, host_tsc_aux;
-	u16 host_ds, host_es, host_fs, host_gs, host_ldt;
+	u16 host_ds, host_es, host_fs, host_gs;
 	bool dr_loaded;
 	u64 host_dr[4];
 };
@@ -129,6 +130,7 @@ void vmx_share(bool other);
 int vmcs_open(struct vmx_vcpu *v);	/* interrupts off from open to close; -EIO: VMX is gone */
 void vmcs_close(struct vmx_vcpu *v);
 void vmcs_migrate(struct vmx_vcpu *v);	/* preemption off, interrupts on: from the CPU where it was */
+void vmcs_barrier(struct vmx_vcpu *v);	/* preemption off: no branch predictions of another vCPU's */
 void vmcs_release(struct vmx_vcpu *v);	/* active nowhere; may sleep */
 void vmcs_flush_tlb(struct vmx_vcpu *v);	/* in a window: what flush_ept and flush_vpid ask for */
 void vmcs_write_dirty(struct vmx_vcpu *v);	/* in a window */

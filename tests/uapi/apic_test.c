@@ -206,7 +206,7 @@ static void init_running(void)
 {
 	static const uint8_t ap[] = { 0xb0, 0x34, 0xe6, 0x10, 0xf4 };	/* mov al,0x34; out 0x10,al; hlt */
 	static const uint8_t spin[] = { 0xc6, 0x04, 0x25, 0x00, 0xa0, 0, 0, 1,	/* movb $1,0xa000 */
-					0xeb, 0xfe };			/* jmp . */
+					0xfa, 0xeb, 0xfd };		/* 1: cli; jmp 1b */
 	pthread_t t;
 	struct tg g;
 	void *ret;

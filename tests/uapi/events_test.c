@@ -307,7 +307,9 @@ static void events_by_state(void)
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(tg_said(&g, 0), 0);
 	CHECK_EQ(tg_said(&g, 0), 1);
-	/* Re-injected, whatever IF says: it was on its way in. */
+	/* Re-injected, whatever IF says: it was on its way in. VT-x insists on IF. */
+	if (strcmp(g.info.backend, "svm"))
+		tg_set_reg(&g, 0, 17, 0x202);
 	e = (struct hvx_events) { .interrupt_injected = 1, .interrupt_vector = 0x99 };
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(tg_said(&g, 0), 0x99);
@@ -563,7 +565,8 @@ static void double_faults(void)
 
 	/* Benign, then contributory: one after the other. */
 	CHECK_EQ(second_fault(ud, 6, &code), 11);
-	CHECK_EQ(code, tg_host_is_tcg() ? 6 * 16 + 2 : 6 * 8 + 2);	/* so says QEMU's TCG */
+	/* So says QEMU's TCG. Bit 0, EXT: Intel counts an exception that is being delivered as an external event. */
+	CHECK_EQ(code & ~1ULL, tg_host_is_tcg() ? 6 * 16 + 2 : 6 * 8 + 2);
 	CHECK_EQ(second_fault(gp, 13, &code), 8);
 	CHECK_EQ(code, 0);
 	CHECK_EQ(second_fault(pf, 14, &code), 8);

@@ -359,15 +359,10 @@ static void mmio_across_code_pages(void)
 GUEST(g_vmmcall,
       "mov $0x123456789, %rax\nmov $1, %ebx\nmov $2, %ecx\nmov $3, %edx\nmov $4, %esi\n"
       "vmmcall\nhlt\n");
-GUEST(g_vmcall,
-      "mov $0x123456789, %rax\nmov $1, %ebx\nmov $2, %ecx\nmov $3, %edx\nmov $4, %esi\n"
-      "vmcall\nhlt\n");
 
 static void hypercall_new(struct tg *g, uint32_t flags)
 {
 	new_mode(g, HVX_VM_EXIT_HLT | flags, LONG, g_vmmcall, GUEST_LEN(g_vmmcall));
-	if (strcmp(g->info.backend, "svm"))
-		memcpy(g->mem + TG_CODE, g_vmcall, GUEST_LEN(g_vmcall));
 }
 
 static void hypercalls(void)
@@ -411,8 +406,6 @@ static void hypercall_32bit(void)
 	struct tg g;
 
 	new_mode(&g, HVX_VM_EXIT_HLT | HVX_VM_EXIT_HYPERCALL, PROT32, g_vmmcall32, GUEST_LEN(g_vmmcall32));
-	if (strcmp(g.info.backend, "svm"))
-		g.mem[TG_CODE + 12] = 0xc1;
 	tg_run_to(&g, 0, HVX_EXIT_HYPERCALL);
 	CHECK_EQ(g.v[0].run->hypercall.nr, 0xffffffff);
 	CHECK_EQ(g.v[0].run->hypercall.args[0], 0xffffffff);
@@ -706,7 +699,7 @@ static void *kick_later(void *arg)
 
 static void kicks(void)
 {
-	static const uint8_t spin[] = { 0xeb, 0xfe }, halt[] = { 0xfa, 0xf4, 0xf4 };
+	static const uint8_t spin[] = TG_SPIN, halt[] = { 0xfa, 0xf4, 0xf4 };
 	struct hvx_mp_state mp;
 	pthread_t t;
 	struct tg g;
@@ -752,7 +745,7 @@ static void *signal_later(void *arg)
 
 static void signals(void)
 {
-	static const uint8_t spin[] = { 0xeb, 0xfe }, halt[] = { 0xf4 };
+	static const uint8_t spin[] = TG_SPIN, halt[] = { 0xf4 };
 	struct sigaction sa = { .sa_handler = no_op };
 	pthread_t t, self = pthread_self();
 	struct tg g;

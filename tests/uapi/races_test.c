@@ -9,7 +9,7 @@
 
 #include "guest.h"
 
-static const uint8_t spin[] = { 0xeb, 0xfe }, hlt[] = { 0xf4 };
+static const uint8_t spin[] = TG_SPIN, hlt[] = { 0xf4 };
 
 static bool stop;
 

@@ -110,6 +110,18 @@ static void real_mode(struct tg *g, unsigned int id)
 	start_at(g, id);
 }
 
+void tg_code(struct tg *g, const void *code, size_t len)
+{
+	static const uint8_t vmmcall[] = { 0x0f, 0x01, 0xd9 };
+	uint8_t *to = g->mem + TG_CODE, *p;
+
+	memcpy(to, code, len);
+	/* VT-x has the instruction as VMCALL. */
+	if (strcmp(g->info.backend, "svm"))
+		while ((p = memmem(to, len, vmmcall, sizeof(vmmcall))))
+			p[2] = 0xc1;
+}
+
 void tg_new(struct tg *g, uint32_t vm_flags, const void *code, size_t len)
 {
 	struct hvx_create_vm c = { .flags = vm_flags };
@@ -129,7 +141,7 @@ void tg_new(struct tg *g, uint32_t vm_flags, const void *code, size_t len)
 		die("mmap");
 	if (tg_slot(g, 0, 0, 0, TG_MEM, g->mem))
 		die("HVX_SET_SLOT");
-	memcpy(g->mem + TG_CODE, code, len);
+	tg_code(g, code, len);
 	tg_add_vcpu(g, 0);
 	real_mode(g, 0);
 }
@@ -188,10 +200,13 @@ void tg_long(struct tg *g, unsigned int id)
 		pd[i] = ((uint64_t)i << 21) | 0x87;
 	gdt[1] = 0x00af9b000000ffffULL;
 	gdt[2] = 0x00cf93000000ffffULL;
+	/* The TSS that reset leaves, at 0: without an I/O map, CPL 3 has no ports. */
+	memset(g->mem + 0x66, 0xff, 2);
 
 	if (tg_get(g, id, HVX_STATE_SREGS, &s, sizeof(s)))
 		die("get sregs");
 	flat_segments(&s, true);
+	s.tr.limit = 0x67;
 	s.gdtr.base = TG_GDT;
 	s.gdtr.limit = 0x17;
 	s.idtr.base = TG_IDT;

@@ -24,6 +24,11 @@
 #define TG_MEM		(4UL << 20)	/* default guest RAM at gpa 0 */
 #define TG_CODE		0x1000		/* where code goes */
 #define TG_STACK	0x9000
+/*
+ * Code that never exits by itself: 1: cli; jmp 1b. Bochs forgets that a guest
+ * with IF clear can be interrupted, until the guest executes CLI.
+ */
+#define TG_SPIN		{ 0xfa, 0xeb, 0xfd }
 #define TG_PML4		0x10000		/* tg_long(): identity map of 4 GiB by 2 MiB pages */
 #define TG_GDT		0x8000
 #define TG_IDT		0x7000
@@ -75,6 +80,8 @@ struct tg_test {
 #define TG_TEST(f) { #f, f }
 int tg_main(const struct tg_test *tests, unsigned int n, int argc, char **argv);
 
+/* Code at TG_CODE; a hypercall is written VMMCALL. */
+void tg_code(struct tg *g, const void *code, size_t len);
 /* A VM with TG_MEM of RAM at 0 and vCPU 0 in real mode, about to run code at TG_CODE. Exits the program when that fails. */
 void tg_new(struct tg *g, uint32_t vm_flags, const void *code, size_t len);
 void tg_free(struct tg *g);
