@@ -114,7 +114,8 @@ static const struct policy {
 	{ 0x07,  0, D, 0, BIT(4) /* FSRM */ | BIT(10) /* MD_CLEAR */ | BIT(14) /* SERIALIZE */, 0 },
 	{ 0x07,  0, D, X_ZMM, BIT(2) /* 4VNNIW */ | BIT(3) /* 4FMAPS */ |
 	  BIT(8) /* VP2INTERSECT */ | BIT(23) /* FP16 */, 0 },
-	{ 0x07,  1, A, 0, BIT(7) /* CMPCCXADD */ | BIT(10) | BIT(11) | BIT(12) /* FZRM FSRS FSRC */, 0 },
+	{ 0x07,  1, A, 0, BIT(7) /* CMPCCXADD */ |
+	  BIT(10) | BIT(11) | BIT(12) /* FZRM FSRS FSRC */, 0 },
 	{ 0x07,  1, A, X_YMM, BIT(0) /* SHA512 */ | BIT(1) /* SM3 */ | BIT(2) /* SM4 */ |
 	  BIT(4) /* AVX_VNNI */ | BIT(23) /* AVX_IFMA */, 0 },
 	{ 0x07,  1, A, X_ZMM, BIT(5) /* AVX512_BF16 */, 0 },

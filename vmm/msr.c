@@ -65,7 +65,7 @@ static const struct msr_row rows[] = {
 	{ ONE(0x17), CONST, 0, 0, 0 },			/* platform id */
 	{ ONE(0x2a), IGNORED },				/* EBL_CR_POWERON */
 	{ ONE(0x34), IGNORED },				/* SMI_COUNT */
-	{ ONE(0x3a), CONST, 0, 0, 1 },			/* FEATURE_CONTROL: locked, nothing enabled */
+	{ ONE(0x3a), CONST, 0, 0, 1 },			/* FEATURE_CONTROL: locked, all off */
 	{ ONE(0x79), WRITE_ONLY, 0, ANY, 0 },		/* microcode update */
 	{ ONE(0x8b), MICROCODE, 0, ANY, 0 },
 	{ 0xc1, 0xc2, IGNORED },			/* P6 counters */

@@ -56,7 +56,7 @@ static void exit_emulate(struct vcpu *v, struct hvx_run *run)
 		fatal(v, "an instruction that touches a device cannot be emulated");
 }
 
-/* KVM's documented wall clock: a version that is odd while the rest changes, seconds, nanoseconds. */
+/* KVM's documented wall clock: version (odd while the rest changes), seconds, nanoseconds. */
 static void wall_clock(struct vcpu *v, uint64_t gpa)
 {
 	struct hvx_clock c;

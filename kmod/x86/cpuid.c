@@ -60,7 +60,7 @@ static const struct control {
 
 /* ------------------------------------------------------------------- lookup */
 
-/* The entry for a leaf and subleaf, or the one before where it would stand; NULL: of no such leaf. */
+/* The entry for a leaf and subleaf, or the one before its place; NULL: no such leaf. */
 static const struct hvx_cpuid_entry *find_near(const struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf)
 {
 	const struct hvx_cpuid_entry *e = vcpu->cpuid;
@@ -89,7 +89,7 @@ const struct hvx_cpuid_entry *hvx_cpuid_find(const struct hvx_vcpu *vcpu, u32 le
 	return answers(e, 0) ? e : NULL;
 }
 
-/* Bytes of an XSAVE area for XCR0 as it is, by the table's component subleaves (SDM vol. 1 13.4). */
+/* Bytes of an XSAVE area for XCR0 as it is, by the table's components (SDM vol. 1 13.4). */
 static u32 xsave_size(struct hvx_vcpu *vcpu, bool compacted)
 {
 	u64 xcr0 = hvx_guest_xcr0(vcpu);

@@ -154,7 +154,8 @@ static bool xcr0_ok(u64 val, u64 allowed)
 	if ((val & XFEATURE_MASK_YMM) && !(val & XFEATURE_MASK_SSE))
 		return false;
 	if (val & XFEATURE_MASK_AVX512)
-		return (val & XFEATURE_MASK_AVX512) == XFEATURE_MASK_AVX512 && (val & XFEATURE_MASK_YMM);
+		return (val & XFEATURE_MASK_AVX512) == XFEATURE_MASK_AVX512 &&
+		       (val & XFEATURE_MASK_YMM);
 	return true;
 }
 
@@ -194,7 +195,8 @@ int hvx_fpu_set(struct hvx_vcpu *vcpu, const void *buf)
 	/* Not xcr0_allowed: state may be restored before the CPUID table. */
 	if (!xcr0_ok(hdr->xcr0, hvx_xcr0_mask))
 		return -EINVAL;
-	if ((a->header.xfeatures & ~hvx_xcr0_mask) || a->header.xcomp_bv || (a->i387.mxcsr & ~mxcsr_valid) ||
+	if ((a->header.xfeatures & ~hvx_xcr0_mask) || a->header.xcomp_bv ||
+	    (a->i387.mxcsr & ~mxcsr_valid) ||
 	    memchr_inv(a->header.reserved, 0, sizeof(a->header.reserved)))
 		return -EINVAL;
 

@@ -187,7 +187,7 @@ struct msr_row {
 	u32 first, last;
 	int (*set)(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* 0; 1: #GP */
 	u64 (*get)(struct hvx_vcpu *vcpu);	/* NULL: read from `at`, or switched */
-	u16 at;			/* offset of a u64 in struct hvx_vcpu; 0: the CPU switches it, no exits */
+	u16 at;			/* offset of a u64 in struct hvx_vcpu; 0: the CPU switches it */
 	u64 caps;		/* not for the guest unless it has one of these; 0: always */
 	u64 reserved;		/* bits that must be zero */
 };
@@ -323,7 +323,7 @@ static bool range_ok(const struct hvx_msr_range *r)
 	return true;
 }
 
-/* vm->lock held. Whoever looks an MSR up after this sees the new table, which ends with no flags. */
+/* vm->lock held. Afterwards everyone sees the new table, which ends with a range of no flags. */
 int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, unsigned int count)
 {
 	struct hvx_msr_range *new = NULL, *old;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* units: vmm/msr.c */
-/* MSRs without effect: what they start with, which writes they take, and that a reset undoes them. */
+/* MSRs without effect: what they start with, which writes they take, that a reset undoes them. */
 #include <check.h>
 #include <stdlib.h>
 
