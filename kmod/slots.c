@@ -30,36 +30,25 @@ struct hvx_memslot *hvx_slot_search(struct hvx_vm *vm, struct hvx_memslots *slot
 
 /* ------------------------------------------------------------- guest memory */
 
-/* Bytes left over. Slots only ever hold addresses that passed access_ok(). */
+/*
+ * Bytes left over. Slots only ever hold addresses that passed access_ok().
+ * Single bytes are the PV EOI flag, on a hot path: they go without a function's
+ * worth of checks.
+ */
 static __always_inline unsigned long copy(void *buf, void __user *p, size_t n, bool write)
 {
-	/* The sizes of table entries and flags: fast, and in a single access. */
-#define COPY_WORD(type)							\
-	case sizeof(type):						\
-		return write ? __put_user(*(type *)buf, (type __user *)p) :	\
-			       __get_user(*(type *)buf, (type __user *)p)
-	switch (n) {
-	COPY_WORD(u8);
-	COPY_WORD(u32);
-	COPY_WORD(u64);
-	}
-#undef COPY_WORD
+	if (n == 1)
+		return write ? __put_user(*(u8 *)buf, (u8 __user *)p) :
+			       __get_user(*(u8 *)buf, (u8 __user *)p);
 	return write ? __copy_to_user(p, buf, n) : __copy_from_user(buf, p, n);
 }
 
 int hvx_guest_mem(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, unsigned int how)
 {
-	bool write = how & HVX_MEM_WRITE, atomic = how & HVX_MEM_ATOMIC;
-	struct hvx_memslots *slots;
 	int idx = 0, ret = 0;
+	struct hvx_memslots *slots = hvx_mem_begin(vm, how, &idx);
+	bool write = how & HVX_MEM_WRITE;
 
-	if (atomic) {
-		rcu_read_lock_sched();
-		pagefault_disable();
-	} else {
-		idx = srcu_read_lock(&vm->srcu);
-	}
-	slots = hvx_slots(vm);
 	while (len && !ret) {
 		struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
 		u64 page, last;
@@ -86,12 +75,7 @@ int hvx_guest_mem(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, unsigned in
 		buf += n;
 		len -= n;
 	}
-	if (atomic) {
-		pagefault_enable();
-		rcu_read_unlock_sched();
-	} else {
-		srcu_read_unlock(&vm->srcu, idx);
-	}
+	hvx_mem_end(vm, how, idx);
 	return ret;
 }
 

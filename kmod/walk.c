@@ -9,6 +9,7 @@
 #include <asm/processor-flags.h>
 
 #include "backend.h"
+#include "mmu.h"
 
 #define GUEST_P		BIT_ULL(0)
 #define GUEST_PS	BIT_ULL(7)
@@ -16,8 +17,8 @@
 
 #define SEG_CS		1
 
-/* Guest-linear to guest-physical. how: HVX_MEM_*. */
-static bool walk(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa, unsigned int how)
+/* Guest-linear to guest-physical. Between hvx_mem_begin() and _end(), as all reads here. */
+static bool walk(struct hvx_vcpu *vcpu, struct hvx_memslots *slots, u64 gva, u64 *gpa)
 {
 	u64 table = hvx_backend->get_cr(vcpu, 3), cr4 = hvx_backend->get_cr(vcpu, 4), entry;
 	int level, shift, max_leaf, bits = 9, size = 8;
@@ -48,9 +49,12 @@ static bool walk(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa, unsigned int how)
 	}
 	for (; level > 0; level--, table = entry & GUEST_ADDR) {
 		shift = PAGE_SHIFT + bits * (level - 1);
-		entry = 0;
-		if (hvx_guest_mem(vcpu->vm, table + ((gva >> shift) & ((1 << bits) - 1)) * size,
-				  &entry, size, how) || !(entry & GUEST_P))
+		table += ((gva >> shift) & ((1 << bits) - 1)) * size;
+		if (!hvx_mem_read_u64(vcpu->vm, slots, table, &entry))
+			return false;
+		if (size == 4)
+			entry = (u32)(entry >> (table & 4) * 8);
+		if (!(entry & GUEST_P))
 			return false;
 		if (level > 1 && !(level <= max_leaf && entry & GUEST_PS))
 			continue;
@@ -67,9 +71,10 @@ static bool walk(struct hvx_vcpu *vcpu, u64 gva, u64 *gpa, unsigned int how)
 int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
 {
 	unsigned int how = can_sleep ? 0 : HVX_MEM_ATOMIC;
-	u64 gpa, linear = vcpu->rip, mask = ~0ULL;
+	u64 gpa = 0, word, linear = vcpu->rip, mask = ~0ULL;
+	struct hvx_memslots *slots;
 	struct hvx_segment cs;
-	int n, got;
+	int n, got, idx = 0;
 
 	if (hvx_vcpu_mode(vcpu) != HVX_MODE_64) {
 		hvx_backend->get_segment(vcpu, SEG_CS, &cs);
@@ -77,11 +82,19 @@ int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
 		mask = U32_MAX;		/* it wraps at 4 GiB */
 	}
 	max = min(max, HVX_INSN_MAX);
-	for (got = 0; got < max; got += n) {	/* twice at most: 15 bytes touch two pages */
-		n = min_t(int, max - got, PAGE_SIZE - offset_in_page(linear + got));
-		if (!walk(vcpu, (linear + got) & mask, &gpa, how) ||
-		    hvx_guest_mem(vcpu->vm, gpa, insn + got, n, how))
+	slots = hvx_mem_begin(vcpu->vm, how, &idx);
+	/* Word by word, as copying from user space is dear for so few bytes. */
+	for (got = 0; got < max; got += n, gpa += n) {
+		int skip = (linear + got) % sizeof(word);
+
+		n = min_t(int, max - got, sizeof(word) - skip);
+		if ((!got || !offset_in_page(linear + got)) &&
+		    !walk(vcpu, slots, (linear + got) & mask, &gpa))
 			break;
+		if (!hvx_mem_read_u64(vcpu->vm, slots, gpa, &word))
+			break;
+		memcpy(insn + got, (u8 *)&word + skip, n);
 	}
+	hvx_mem_end(vcpu->vm, how, idx);
 	return got;
 }
