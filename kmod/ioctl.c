@@ -401,6 +401,7 @@ static long hvx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	enum fd_kind kind = file->f_op - fops;
 	unsigned int i, size = _IOC_SIZE(cmd);
 	const struct row *row = rows;
+	unsigned long zero;
 	struct call c;
 	long r;
 
@@ -420,8 +421,9 @@ static long hvx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	} else if (copy_from_user(c.words, (void __user *)arg, size)) {
 		return -EFAULT;
 	}
-	for (i = 0; row->zero >> i; i++)
-		if (row->zero & BIT(i) && c.words[i])
+	zero = row->zero;
+	for_each_set_bit(i, &zero, 32)
+		if (c.words[i])
 			return -EINVAL;
 	r = row->array ? array_call(&c, row) : locked_call(&c, row);
 	if (_IOC_DIR(cmd) & _IOC_READ && r >= 0 && copy_to_user((void __user *)arg, c.words, size))
