@@ -12,13 +12,17 @@ bochs_share=/usr/share/bochs
 # $bochs_debugger when it is built with its debugger, as Debian's is.
 bochs_find() {
 	if [ -z "$bochs" ]; then
-		# The one built from source, in its newest version.
-		bochs=$(printf '%s\n' "$hvx_cache"/bochs-*/bin/bochs | sort -V | tail -n 1)
+		# The one built from source last.
+		# shellcheck disable=SC2012
+		bochs=$(ls -t "$hvx_cache"/bochs-*/bin/bochs 2>/dev/null | head -n 1)
 		[ -x "$bochs" ] || bochs=$(command -v bochs-bin || command -v bochs) ||
 			bochs_die "bochs is missing: run scripts/setup"
 	fi
 	bochs_version=$("$bochs" --help 2>&1 < /dev/null | sed -n 's/.*\(Bochs x86 Emulator [0-9.]*\).*/\1/p' | head -n 1)
 	"$bochs" --help 2>&1 < /dev/null | grep -q -- '-rc ' && bochs_debugger=1 || bochs_debugger=''
+	if [ "$cpu" = ryzen ] && [ -n "$bochs_debugger" ]; then
+		echo "bochs: note: without the repairs of scripts/setup --fast-bochs this AMD-V does not interrupt a guest that has interrupts off" >&2
+	fi
 	[ -r "$bochs_share/BIOS-bochs-latest" ] || bochs_die "no BIOS for Bochs: run scripts/setup"
 }
 

@@ -77,11 +77,12 @@ tree_add() {
 	tree_libraries
 }
 
-# The command and those of its arguments that name a file.
+# What the command and its arguments name, words within them too: sh -c '...'.
 tree_arguments() {
-	local word path
+	local word path words
 
-	for word; do
+	IFS=$' \t\n;&|()<>' read -rd '' -a words <<< "$*"
+	for word in "${words[@]}"; do
 		if path=$(type -P -- "$word" || { [ -f "$word" ] && echo "$word"; }); then
 			tree_file "$(realpath -s "$path")"
 		fi
