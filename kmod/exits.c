@@ -222,7 +222,7 @@ enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write,
 	if (write) {
 		data = vcpu->regs[0] & size_mask(size);
 		hvx_skip(vcpu, next_rip);
-		if (rcu_access_pointer(vcpu->vm->ioevents) &&
+		if (READ_ONCE(vcpu->vm->nr_ioevents) &&
 		    hvx_ioeventfd_write(vcpu, true, port, size, data))
 			return HVX_REENTER;
 	}
@@ -299,7 +299,7 @@ static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *
 	if (write) {
 		data = mov_source(vcpu, &m);
 		hvx_skip(vcpu, vcpu->rip + m.len);
-		if (rcu_access_pointer(vcpu->vm->ioevents) &&
+		if (READ_ONCE(vcpu->vm->nr_ioevents) &&
 		    hvx_ioeventfd_write(vcpu, false, gpa, m.size, data))
 			return HVX_REENTER;
 	}

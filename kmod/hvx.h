@@ -28,6 +28,7 @@
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 #include <linux/types.h>
+#include <linux/hashtable.h>
 #include <linux/wait.h>
 #include <uapi/hvx.h>
 
@@ -40,7 +41,6 @@
 struct hvx_vm;
 struct hvx_vcpu;
 struct hvx_lapic;
-struct hvx_ioevents;
 
 /*
  * Work that a vCPU does before it next enters the guest. Set by any context
@@ -130,7 +130,8 @@ struct hvx_vm {
 	/* interrupts: irq/ */
 	struct list_head irqfds;	/* changed under lock and irqfd_lock */
 	spinlock_t irqfd_lock;
-	struct hvx_ioevents __rcu *ioevents;	/* RCU, changed under lock */
+	DECLARE_HASHTABLE(ioevents, 7);	/* by address; RCU, changed under lock */
+	unsigned int nr_ioevents;
 
 	/* clock: pv.c */
 	s64 clock_offset;		/* guest kvmclock ns = host TSC in ns + offset; READ_ONCE */

@@ -181,13 +181,12 @@ struct hvx_msi {
 };
 
 /*
- * HVX_IRQFD: each time eventfd `fd` is signalled, deliver the message. For an
- * fd that is assigned already, this changes its message. With
- * HVX_IRQFD_RESAMPLE the message is level-triggered (data bit 15), and
- * resample_fd is signalled at each EOI of a level-triggered interrupt of its
- * vector, whoever sent it; HVX_EXIT_EOI is made as for any other.
- * HVX_IRQFD_DEASSIGN removes it; after the call returns no message is in
- * flight. EBADF, ENOENT, ENOSPC.
+ * HVX_IRQFD: each time eventfd `fd` is signalled, deliver the message. An fd
+ * that is assigned already is assigned anew. With HVX_IRQFD_RESAMPLE the
+ * message is level-triggered (data bit 15), and resample_fd is signalled at
+ * each EOI of a level-triggered interrupt of its vector, whoever sent it;
+ * HVX_EXIT_EOI is made as for any other. HVX_IRQFD_DEASSIGN removes it; after
+ * the call returns no message is in flight. EBADF, ENOENT, ENOSPC.
  */
 struct hvx_irqfd {
 	__s32 fd;

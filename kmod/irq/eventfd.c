@@ -14,8 +14,8 @@
 /* ------------------------------------------------------------------- irqfd */
 
 /*
- * It holds the eventfd's file, so that the wait queue is there for as long as
- * the irqfd is on it. wqh->lock, which every wakeup holds, guards the message.
+ * Fixed once it is on the list. It holds the eventfd's file, so that the wait
+ * queue is there for as long as the irqfd is on it.
  */
 struct irqfd {
 	struct hvx_vm *vm;
@@ -53,12 +53,6 @@ static void irqfd_queue_proc(struct file *file, wait_queue_head_t *wqh, poll_tab
 	add_wait_queue(wqh, &f->wait);
 }
 
-static void irqfd_set_message(struct irqfd *f, const struct hvx_irqfd *arg)
-{
-	f->address = arg->address;
-	f->data = arg->data | (f->resample ? MSG_LEVEL : 0);
-}
-
 static void irqfd_free(struct irqfd *f)
 {
 	if (!IS_ERR_OR_NULL(f->ctx))
@@ -86,7 +80,8 @@ static int irqfd_assign(struct hvx_vm *vm, const struct hvx_irqfd *arg, struct f
 		irqfd_free(f);
 		return ret;
 	}
-	irqfd_set_message(f, arg);
+	f->address = arg->address;
+	f->data = arg->data | (f->resample ? MSG_LEVEL : 0);
 	init_waitqueue_func_entry(&f->wait, irqfd_wakeup);
 	init_poll_funcptr(&f->pt, irqfd_queue_proc);
 
@@ -117,15 +112,14 @@ static void irqfd_deassign(struct irqfd *f)
 /* vm->lock held */
 int hvx_irqfd(struct hvx_vm *vm, const struct hvx_irqfd *arg)
 {
-	bool resample = arg->flags & HVX_IRQFD_RESAMPLE;
 	struct irqfd *i, *f = NULL;
 	unsigned int count = 0;
 	struct file *file;
-	int ret = 0;
+	int ret;
 
-	if (arg->flags & ~(HVX_IRQFD_DEASSIGN | HVX_IRQFD_RESAMPLE) ||
-	    arg->flags == (HVX_IRQFD_DEASSIGN | HVX_IRQFD_RESAMPLE) ||
-	    (!resample && arg->resample_fd != -1))
+	/* One flag at most. */
+	if (arg->flags > HVX_IRQFD_RESAMPLE ||
+	    (arg->flags != HVX_IRQFD_RESAMPLE && arg->resample_fd != -1))
 		return -EINVAL;
 	file = fget(arg->fd);
 	if (!file)
@@ -135,20 +129,14 @@ int hvx_irqfd(struct hvx_vm *vm, const struct hvx_irqfd *arg)
 		if (i->file == file)
 			f = i;
 	}
-	if (arg->flags & HVX_IRQFD_DEASSIGN) {
-		if (f)
-			irqfd_deassign(f);
-		else
-			ret = -ENOENT;
-	} else if (!f) {
-		ret = count < HVX_MAX_IRQFDS ? irqfd_assign(vm, arg, file) : -ENOSPC;
-	} else if (resample != !!f->resample) {
-		ret = -EINVAL;
-	} else {
-		spin_lock_irq(&f->wqh->lock);
-		irqfd_set_message(f, arg);
-		spin_unlock_irq(&f->wqh->lock);
-	}
+	ret = count < HVX_MAX_IRQFDS || f ? 0 : -ENOSPC;
+	if (arg->flags & HVX_IRQFD_DEASSIGN)
+		ret = f ? 0 : -ENOENT;
+	/* For a new message as well: signals that come in between stay in the eventfd. */
+	if (f)
+		irqfd_deassign(f);
+	if (!ret && !(arg->flags & HVX_IRQFD_DEASSIGN))
+		ret = irqfd_assign(vm, arg, file);
 	fput(file);
 	return ret;
 }
@@ -161,104 +149,67 @@ void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector)
 
 	spin_lock_irqsave(&vm->irqfd_lock, flags);
 	list_for_each_entry(f, &vm->irqfds, list)
-		if (f->resample && MSG_VECTOR(READ_ONCE(f->data)) == vector)
+		if (f->resample && MSG_VECTOR(f->data) == vector)
 			hvx_eventfd_signal(f->resample);
 	spin_unlock_irqrestore(&vm->irqfd_lock, flags);
 }
 
 /* --------------------------------------------------------------- ioeventfd */
 
-/* Sorted by place, at one place the more specific first, then by match. */
+/* In a hash table under RCU, so that look-ups do not sleep. Fixed once it is there. */
 struct ioev {
-	u64 key;		/* IOEV_KEY() + rank */
-	u64 match;		/* 0 without datamatch */
-	u8 len;			/* 0: any */
-	bool has_match;
+	struct hlist_node node;		/* vm->ioevents, vm->lock to change */
+	struct hvx_ioeventfd arg;
 	struct eventfd_ctx *ctx;
 };
-#define IOEV_KEY(pio, addr)	((u64)(pio) << 63 | (u64)(addr) << 5)	/* addresses have 52 bits */
 
-/* All of them, replaced as a whole under RCU. Lookups do not sleep. */
-struct hvx_ioevents {
-	unsigned int count;
-	struct ioev e[];
-};
-
-static __always_inline bool before(const struct ioev *e, u64 key, u64 match)
+/* Where several fit, the most specific: with datamatch, else longer before any length. */
+static unsigned int rank(const struct ioev *e)
 {
-	return e->key != key ? e->key < key : e->match < match;
+	return (e->arg.flags & HVX_IOEVENTFD_DATAMATCH) << 4 | e->arg.len;
 }
 
-/* Index of the first that is not before these. */
-static __always_inline unsigned int find(const struct hvx_ioevents *all, u64 key, u64 match)
-{
-	unsigned int lo = 0, hi = all ? all->count : 0, mid;
-
-	while (lo < hi) {
-		mid = (lo + hi) / 2;
-		if (before(&all->e[mid], key, match))
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-/* The first that fits is signalled. */
 bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64 val)
 {
-	const u64 key = IOEV_KEY(pio, addr);
-	const struct hvx_ioevents *all;
-	const struct ioev *e;
-	bool hit = false;
-	unsigned int i;
+	struct ioev *e, *best = NULL;
 
 	rcu_read_lock();
-	all = rcu_dereference(vcpu->vm->ioevents);
-	for (i = find(all, key, 0); all && i < all->count && !hit; i++) {
-		e = &all->e[i];
-		if (e->key >> 5 != key >> 5)
-			break;
-		hit = (!e->len || e->len == len) && (!e->has_match || e->match == val);
-		if (hit) {
-			vcpu->stats.ioeventfd++;
-			hvx_eventfd_signal(e->ctx);
-		}
+	hash_for_each_possible_rcu(vcpu->vm->ioevents, e, node, addr)
+		if (e->arg.addr == addr && !!(e->arg.flags & HVX_IOEVENTFD_PIO) == pio &&
+		    (!e->arg.len || e->arg.len == len) &&
+		    (!(e->arg.flags & HVX_IOEVENTFD_DATAMATCH) || e->arg.datamatch == val) &&
+		    (!best || rank(e) > rank(best)))
+			best = e;
+	if (best) {
+		vcpu->stats.ioeventfd++;
+		hvx_eventfd_signal(best->ctx);
 	}
 	rcu_read_unlock();
-	return hit;
+	return best;
 }
 
-/* vm->lock held. Takes over the reference to want->ctx where it adds. */
-static int ioeventfd_change(struct hvx_vm *vm, const struct ioev *want, bool remove)
+static void ioev_free(struct hvx_vm *vm, struct ioev *e)
 {
-	struct hvx_ioevents *new, *old;
-	unsigned int at, count, i;
-	bool found;
-
-	old = rcu_dereference_protected(vm->ioevents, lockdep_is_held(&vm->lock));
-	count = old ? old->count : 0;
-	at = find(old, want->key, want->match);
-	found = at < count && old->e[at].key == want->key && old->e[at].match == want->match;
-	if (remove && (!found || old->e[at].ctx != want->ctx))
-		return -ENOENT;
-	if (!remove && (found || count >= HVX_MAX_IOEVENTFDS))
-		return found ? -EEXIST : -ENOSPC;
-
-	new = kzalloc(struct_size(new, e, count + 1), GFP_KERNEL_ACCOUNT);
-	if (!new)
-		return -ENOMEM;
-	for (i = 0; i <= count; i++) {
-		if (i == at && !remove)
-			new->e[new->count++] = *want;
-		if (i < count && !(i == at && remove))
-			new->e[new->count++] = old->e[i];
-	}
-	rcu_assign_pointer(vm->ioevents, new);
+	hash_del_rcu(&e->node);
+	WRITE_ONCE(vm->nr_ioevents, vm->nr_ioevents - 1);
 	synchronize_rcu_expedited();
-	if (remove)
-		eventfd_ctx_put(old->e[at].ctx);
-	kfree(old);
+	eventfd_ctx_put(e->ctx);
+	kfree(e);
+}
+
+static int ioev_add(struct hvx_vm *vm, const struct hvx_ioeventfd *arg, struct eventfd_ctx *ctx)
+{
+	struct ioev *e;
+
+	if (vm->nr_ioevents >= HVX_MAX_IOEVENTFDS)
+		return -ENOSPC;
+	e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
+	if (!e)
+		return -ENOMEM;
+	e->arg = *arg;
+	e->ctx = ctx;
+	hash_add_rcu(vm->ioevents, &e->node, arg->addr);
+	WRITE_ONCE(vm->nr_ioevents, vm->nr_ioevents + 1);
 	return 0;
 }
 
@@ -267,39 +218,46 @@ int hvx_ioeventfd(struct hvx_vm *vm, const struct hvx_ioeventfd *arg)
 {
 	bool pio = arg->flags & HVX_IOEVENTFD_PIO, match = arg->flags & HVX_IOEVENTFD_DATAMATCH,
 	     remove = arg->flags & HVX_IOEVENTFD_DEASSIGN;
-	struct ioev want = {
-		.key = IOEV_KEY(pio, arg->addr) + (match ? 0 : 16) + 8 - arg->len,
-		.match = arg->datamatch,
-		.len = arg->len,
-		.has_match = match,
-	};
+	u32 flags = arg->flags & ~HVX_IOEVENTFD_DEASSIGN;
+	struct eventfd_ctx *ctx;
+	struct ioev *e;
 	int ret;
 
-	if (arg->flags & ~(HVX_IOEVENTFD_PIO | HVX_IOEVENTFD_DATAMATCH | HVX_IOEVENTFD_DEASSIGN) ||
+	if (flags & ~(HVX_IOEVENTFD_PIO | HVX_IOEVENTFD_DATAMATCH) ||
 	    (arg->len & (arg->len - 1)) || arg->len > (pio ? 4 : 8) ||
 	    arg->addr > (pio ? 0x10000 : 1ULL << 52) - max(arg->len, 1U) ||
 	    (match ? !arg->len : arg->datamatch))
 		return -EINVAL;
-
-	want.ctx = eventfd_ctx_fdget(arg->fd);
-	if (IS_ERR(want.ctx))
-		return PTR_ERR(want.ctx);
-	ret = ioeventfd_change(vm, &want, remove);
-	if (ret || remove)
-		eventfd_ctx_put(want.ctx);
+	ctx = eventfd_ctx_fdget(arg->fd);
+	if (IS_ERR(ctx))
+		return PTR_ERR(ctx);
+	hash_for_each_possible(vm->ioevents, e, node, arg->addr)
+		if (e->arg.addr == arg->addr && e->arg.len == arg->len && e->arg.flags == flags &&
+		    e->arg.datamatch == arg->datamatch)
+			break;
+	if (remove)
+		ret = e && e->ctx == ctx ? 0 : -ENOENT;
+	else
+		ret = e ? -EEXIST : ioev_add(vm, arg, ctx);
+	if (remove && !ret)
+		ioev_free(vm, e);
+	if (remove || ret)
+		eventfd_ctx_put(ctx);
 	return ret;
 }
 
 /* No vCPU runs any more. */
 void hvx_eventfd_release(struct hvx_vm *vm)
 {
-	struct hvx_ioevents *all = rcu_replace_pointer(vm->ioevents, NULL, true);
 	struct irqfd *f, *next;
-	unsigned int i;
+	struct hlist_node *tmp;
+	struct ioev *e;
+	int i;
 
 	list_for_each_entry_safe(f, next, &vm->irqfds, list)
 		irqfd_deassign(f);
-	for (i = 0; all && i < all->count; i++)
-		eventfd_ctx_put(all->e[i].ctx);
-	kfree(all);
+	hash_for_each_safe(vm->ioevents, i, tmp, e, node) {
+		eventfd_ctx_put(e->ctx);
+		kfree(e);
+	}
 }

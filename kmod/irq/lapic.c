@@ -147,15 +147,12 @@ void hvx_lapic_timer_restart(struct hvx_lapic *l)
 	hvx_lapic_timer(l);
 }
 
-static void timer_stop(struct hvx_lapic *l)
-{
-	l->expires = 0;
-	WRITE_ONCE(l->armed, 0);
-}
-
+/* 0: stop, with nothing left over for the other unit. */
 static void timer_set(struct hvx_lapic *l, u32 count)
 {
 	l->expires = count ? ktime_get_ns() + timer_ns(l, count) : 0;
+	if (!count)
+		WRITE_ONCE(l->armed, 0);
 	hvx_lapic_timer(l);
 }
 
@@ -284,7 +281,7 @@ static void reset_registers(struct hvx_lapic *l)
 	WRITE_ONCE(l->esr_pending, 0);
 	l->isr_top = -1;
 	l->isr_count = 0;
-	timer_stop(l);
+	timer_set(l, 0);
 	mode_changed(l);
 }
 
@@ -404,7 +401,7 @@ static int write_reg(struct hvx_lapic *l, u32 reg, u64 val)
 		/* SDM vol. 3 "TSC-Deadline Mode": to and from it, the timer is disarmed. */
 		if ((LVT_TIMER_MODE(old) == LVT_DEADLINE) != (timer_mode(l) == LVT_DEADLINE)) {
 			SET_REG(l, AREG_TMICT, 0);
-			timer_stop(l);
+			timer_set(l, 0);
 		}
 		break;
 	case AREG_TMICT:
@@ -492,12 +489,13 @@ void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf)
 {
 	struct hvx_lapic_state *s = buf;
 	struct hvx_lapic *l = vcpu->lapic;
+	u32 count = timer_count(l);	/* and fires what has expired */
 	u64 now = timer_now(l);
 
 	hvx_pv_eoi_slow(vcpu);
 	memset(s, 0, sizeof(*s));
 	memcpy(s->regs, l->regs, sizeof(s->regs));
-	s->regs[AREG_TMCCT * 4] = timer_count(l);
+	s->regs[AREG_TMCCT * 4] = count;
 	/* Errors that no write has latched yet would be lost otherwise. */
 	s->regs[AREG_ESR * 4] |= READ_ONCE(l->esr_pending);
 	if (timer_mode(l) == LVT_DEADLINE)
