@@ -334,68 +334,28 @@ static int read_reg(struct hvx_lapic *l, u32 reg, u64 *val)
 	return 0;
 }
 
-static void write_icr(struct hvx_lapic *l, u64 val)
+/* Those that nobody is in a hurry about. v has no bits that the register does not hold. */
+static noinline void write_other(struct hvx_lapic *l, u32 reg, u32 v)
 {
-	u64 dest = REG(l, AREG_ICR2) >> 24;
+	u32 old = REG(l, reg), count = 0, i;
 
-	if (l->mode == LAPIC_X2APIC) {
-		SET_REG(l, AREG_ICR2, val >> 32);
-		dest = val >> 32;
-	} else if (dest == 0xff && !(val & MSG_LOGICAL)) {
-		dest = LAPIC_BROADCAST;
-	}
-	hvx_send_ipi(l->vcpu, dest << 32 | (u32)val);
-}
-
-/* 0, or 1: no such register in this mode, or reserved bits are set. */
-static int write_reg(struct hvx_lapic *l, u32 reg, u64 val)
-{
-	bool x2 = l->mode == LAPIC_X2APIC;
-	u32 v, old, count = 0, i;
-
-	if (reg >= AREG_NR || !(aregs[reg].access & (x2 ? W2 : W)) ||
-	    (x2 && val & ~aregs[reg].x2_valid))
-		return 1;
-	v = val & aregs[reg].holds;
-	old = REG(l, reg);
-	switch (reg) {
-	case AREG_EOI:
-		hvx_lapic_eoi(l);
-		return 0;
-	case AREG_DFR:
+	if (reg == AREG_DFR)
 		v |= 0x0fffffff;
-		break;
-	case AREG_ESR:
+	else if (reg == AREG_ESR)
 		v = xchg(&l->esr_pending, 0);
-		break;
-	case AREG_LVT ... AREG_LVT + HVX_LVT_NR - 1:
-		if (!(REG(l, AREG_SVR) & SVR_ENABLE))
-			v |= LVT_MASKED;
-		break;
-	case AREG_TMICT:
-		if (timer_mode(l) == LVT_DEADLINE)
-			return 0;
-		break;
-	case AREG_TDCR:
+	else if (reg == AREG_TDCR)
 		count = timer_count(l);
-		break;
-	}
+	else if (reg == AREG_TMICT && timer_mode(l) == LVT_DEADLINE)
+		return;
+	else if (reg - AREG_LVT < HVX_LVT_NR && !(REG(l, AREG_SVR) & SVR_ENABLE))
+		v |= LVT_MASKED;
 	if (aregs[reg].holds)
 		SET_REG(l, reg, v);
 	switch (reg) {
-	case AREG_TPR:
-		hvx_lapic_update_ppr(l);
-		break;
 	case AREG_SVR:
 		for (i = AREG_LVT; !(v & SVR_ENABLE) && i < AREG_LVT + HVX_LVT_NR; i++)
 			SET_REG(l, i, REG(l, i) | LVT_MASKED);
 		mode_changed(l);
-		break;
-	case AREG_ICR:
-		write_icr(l, val);
-		break;
-	case AREG_SELF_IPI:
-		hvx_send_ipi(l->vcpu, (u64)l->vcpu->id << 32 | val);
 		break;
 	case AREG_LVT + LVT_TIMER:
 		/* SDM vol. 3 "TSC-Deadline Mode": to and from it, the timer is disarmed. */
@@ -412,6 +372,38 @@ static int write_reg(struct hvx_lapic *l, u32 reg, u64 val)
 		if (l->expires && timer_mode(l) != LVT_DEADLINE)
 			timer_set(l, max(count, 1U));
 		break;
+	}
+}
+
+/* 0, or 1: no such register in this mode, or reserved bits are set. */
+static int write_reg(struct hvx_lapic *l, u32 reg, u64 val)
+{
+	bool x2 = l->mode == LAPIC_X2APIC;
+	u64 dest;
+
+	if (reg >= AREG_NR || !(aregs[reg].access & (x2 ? W2 : W)) ||
+	    (x2 && val & ~aregs[reg].x2_valid))
+		return 1;
+	switch (reg) {
+	case AREG_EOI:
+		hvx_lapic_eoi(l);
+		break;
+	case AREG_TPR:
+		SET_REG(l, reg, (u8)val);
+		hvx_lapic_update_ppr(l);
+		break;
+	case AREG_ICR:
+		SET_REG(l, reg, val & ~ICR_BUSY);
+		dest = REG(l, AREG_ICR2) >> 24;
+		if (dest == 0xff && !(val & MSG_LOGICAL))
+			dest = LAPIC_BROADCAST;
+		hvx_send_ipi(l->vcpu, dest << 32 | val);
+		break;
+	case AREG_SELF_IPI:
+		hvx_send_ipi(l->vcpu, (u64)l->vcpu->id << 32 | val);
+		break;
+	default:
+		write_other(l, reg, val & aregs[reg].holds);
 	}
 	return 0;
 }
@@ -441,13 +433,21 @@ int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val)
 {
 	struct hvx_lapic *l = vcpu->lapic;
 
-	if (index != MSR_IA32_TSC_DEADLINE)
-		return l->mode != LAPIC_X2APIC || write_reg(l, index - AREG_MSR, val);
-	if (timer_mode(l) == LVT_DEADLINE) {
+	if (index == MSR_IA32_TSC_DEADLINE) {
+		if (timer_mode(l) != LVT_DEADLINE)
+			return 0;
 		l->expires = val;
 		if (timer_too_late(l))
 			hvx_lapic_timer(l);
+		return 0;
 	}
+	if (l->mode != LAPIC_X2APIC)
+		return 1;
+	if (index != AREG_MSR + AREG_ICR || val & ~aregs[AREG_ICR].x2_valid)
+		return write_reg(l, index - AREG_MSR, val);
+	SET_REG(l, AREG_ICR, val & ~ICR_BUSY);
+	SET_REG(l, AREG_ICR2, val >> 32);
+	hvx_send_ipi(vcpu, val);
 	return 0;
 }
 
