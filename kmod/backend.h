@@ -17,6 +17,25 @@ enum hvx_next {
 };
 
 /*
+ * An event on its way in or cut short, in the form that both vendors share:
+ * APM vol. 2 15.20, SDM vol. 3 "VM-Entry Controls for Event Injection".
+ */
+#define HVX_EVENT_IRQ		(0U << 8)
+#define HVX_EVENT_NMI		(2U << 8 | 2)
+#define HVX_EVENT_EXC		(3U << 8)
+#define HVX_EVENT_TYPE		(7U << 8)
+#define HVX_EVENT_VECTOR	0xffU
+#define HVX_EVENT_HAS_CODE	BIT(11)
+#define HVX_EVENT_VALID		BIT(31)
+
+#define HVX_CR0_BITS	0xe005003fULL	/* PG CD NW AM WP NE ET TS EM MP PE */
+#define HVX_DR6_FIXED	0xffff0ff0ULL
+#define HVX_DR6_BITS	0xe00fULL	/* B0-B3, BD, BS, BT */
+#define HVX_DR7_FIXED	0x400ULL
+#define HVX_DR7_BITS	0xffff2bffULL	/* GD among them */
+#define HVX_DR_GD	BIT(13)		/* BD in DR6 as well */
+
+/*
  * Second-level table entries: bits beside the address. An entry of zero is not
  * present, bits 52 to 56 are software's.
  */
@@ -62,11 +81,7 @@ struct hvx_backend {
 	void (*load)(struct hvx_vcpu *vcpu);	/* to this CPU: guest MSRs that need swapping */
 	void (*put)(struct hvx_vcpu *vcpu);
 	void (*flush_tlb)(struct hvx_vcpu *vcpu);	/* at the next entry */
-	bool (*irq_allowed)(struct hvx_vcpu *vcpu);	/* RFLAGS.IF, shadow, nothing in EVENTINJ */
-	bool (*nmi_allowed)(struct hvx_vcpu *vcpu);
-	void (*inject_irq)(struct hvx_vcpu *vcpu, u8 vector);
-	void (*inject_nmi)(struct hvx_vcpu *vcpu);
-	void (*inject_exception)(struct hvx_vcpu *vcpu);	/* vcpu->ev */
+	void (*inject)(struct hvx_vcpu *vcpu, u32 event, u32 code);	/* HVX_EVENT_*, its error code */
 	void (*request_irq_window)(struct hvx_vcpu *vcpu);
 	void (*request_nmi_window)(struct hvx_vcpu *vcpu);
 	void (*set_tpr_threshold)(struct hvx_vcpu *vcpu, int vector);	/* IRR vector that TPR holds back, -1 none */
@@ -82,6 +97,7 @@ struct hvx_backend {
 	u64 (*get_cr)(struct hvx_vcpu *vcpu, int cr);		/* 0, 2, 3, 4 */
 	u64 (*get_efer)(struct hvx_vcpu *vcpu);
 	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);
+	void (*set_cr0)(struct hvx_vcpu *vcpu, u64 val);	/* these two checked */
 	void (*set_cr4)(struct hvx_vcpu *vcpu, u64 val);
 	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out); /* 0..5 ES..GS, 6 LDTR, 7 TR */
 	int (*get_cpl)(struct hvx_vcpu *vcpu);
@@ -93,7 +109,6 @@ struct hvx_backend {
 	void (*update_debug)(struct hvx_vcpu *vcpu);	/* debug registers or debugger changed */
 	void (*update_tsc)(struct hvx_vcpu *vcpu);	/* tsc_offset, tsc_ratio changed */
 	void (*update_cpuid)(struct hvx_vcpu *vcpu);
-	int (*set_tsc_khz)(struct hvx_vcpu *vcpu, u32 khz);	/* -EINVAL: cannot scale so */
 };
 
 extern const struct hvx_backend *hvx_backend;	/* chosen at load, constant after */
@@ -114,6 +129,12 @@ enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_skip(struct hvx_vcpu *vcpu, unsigned int len);	/* nothing to do */
+enum hvx_next hvx_exit_pause(struct hvx_vcpu *vcpu, unsigned int len);	/* may sleep */
+enum hvx_next hvx_exit_ud(struct hvx_vcpu *vcpu, unsigned int len);	/* not for guests */
+enum hvx_next hvx_exit_gp(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_mov_to_cr(struct hvx_vcpu *vcpu, int cr, int reg, unsigned int len); /* 0, 4, 8 */
+enum hvx_next hvx_exit_mov_dr(struct hvx_vcpu *vcpu, int dr, int reg, bool write, unsigned int len);
 enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write, u64 next_rip);
 enum hvx_next hvx_exit_emulate_pio(struct hvx_vcpu *vcpu, bool write);
 /*
@@ -129,6 +150,7 @@ enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64
 			    u64 info0, u64 info1, u64 info2);
 enum hvx_next hvx_exit_to_user(struct hvx_vcpu *vcpu, u32 reason);	/* without details */
 void hvx_exit_complete(struct hvx_vcpu *vcpu);	/* what userspace answered; start of HVX_RUN */
+void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code); /* after each exit; without _VALID: none was */
 void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip);	/* RIP, clears shadow and RF, raises #DB on TF */
 
 #endif

@@ -181,6 +181,141 @@ enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len)
 	return HVX_REENTER;
 }
 
+enum hvx_next hvx_exit_skip(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	vcpu->stats.exit_other++;
+	hvx_skip(vcpu, vcpu->rip + len);
+	return HVX_REENTER;
+}
+
+/* A spinning vCPU gives its time away. */
+enum hvx_next hvx_exit_pause(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	if (vcpu->fpu_loaded)
+		return HVX_SLOW;
+	vcpu->stats.exit_pause++;
+	hvx_skip(vcpu, vcpu->rip + len);
+	yield();
+	return HVX_REENTER;
+}
+
+enum hvx_next hvx_exit_ud(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	vcpu->stats.exit_other++;
+	hvx_inject_ud(vcpu);
+	return HVX_REENTER;
+}
+
+enum hvx_next hvx_exit_gp(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	vcpu->stats.exit_other++;
+	hvx_inject_gp(vcpu);
+	return HVX_REENTER;
+}
+
+/* -------------------------------------------- control and debug registers */
+
+static u64 reg_mask(struct hvx_vcpu *vcpu)
+{
+	return hvx_vcpu_mode(vcpu) == HVX_MODE_64 ? ~0ULL : U32_MAX;
+}
+
+/* SDM vol. 2 "MOV to/from Control Registers", APM vol. 2 14.6: what is #GP, how long mode comes and goes. */
+static bool mov_to_cr0(struct hvx_vcpu *vcpu, u64 val)
+{
+	u64 efer = hvx_backend->get_efer(vcpu), cr4 = hvx_backend->get_cr(vcpu, 4);
+	u64 change = val ^ hvx_backend->get_cr(vcpu, 0);
+	struct hvx_segment cs, tr;
+
+	hvx_backend->get_segment(vcpu, 1, &cs);
+	hvx_backend->get_segment(vcpu, 7, &tr);
+	if (val >> 32 || (val & X86_CR0_PG && !(val & X86_CR0_PE)) ||
+	    (val & X86_CR0_NW && !(val & X86_CR0_CD)))
+		return false;
+	if (change & val & X86_CR0_PG && efer & EFER_LME) {
+		if (!(cr4 & X86_CR4_PAE) || cs.attr & HVX_SEG_L || (tr.attr & 0xf) != 11)
+			return false;
+		hvx_backend->set_efer(vcpu, efer | EFER_LMA);
+	} else if (change & ~val & X86_CR0_PG) {
+		if ((efer & EFER_LMA && cs.attr & HVX_SEG_L) || cr4 & X86_CR4_PCIDE)
+			return false;
+		hvx_backend->set_efer(vcpu, efer & ~(u64)EFER_LMA);
+	}
+	hvx_backend->set_cr0(vcpu, (val & HVX_CR0_BITS) | X86_CR0_ET);
+	return true;
+}
+
+static bool mov_to_cr4(struct hvx_vcpu *vcpu, u64 val)
+{
+	u64 efer = hvx_backend->get_efer(vcpu), change = val ^ hvx_backend->get_cr(vcpu, 4);
+
+	if (val & ~vcpu->cr4_allowed)
+		return false;
+	if (efer & EFER_LMA && (!(val & X86_CR4_PAE) || change & X86_CR4_LA57))
+		return false;
+	if (change & val & X86_CR4_PCIDE &&
+	    (!(efer & EFER_LMA) || hvx_backend->get_cr(vcpu, 3) & 0xfff))
+		return false;
+	hvx_backend->set_cr4(vcpu, val);
+	return true;
+}
+
+static bool mov_to_cr8(struct hvx_vcpu *vcpu, u64 val)
+{
+	if (val > 15)
+		return false;
+	hvx_lapic_set_cr8(vcpu, val);
+	return true;
+}
+
+enum hvx_next hvx_exit_mov_to_cr(struct hvx_vcpu *vcpu, int cr, int reg, unsigned int len)
+{
+	u64 val = vcpu->regs[reg] & reg_mask(vcpu);
+
+	vcpu->stats.exit_cr++;
+	if (cr == 0 ? mov_to_cr0(vcpu, val) : cr == 4 ? mov_to_cr4(vcpu, val) : mov_to_cr8(vcpu, val))
+		hvx_skip(vcpu, vcpu->rip + len);
+	else
+		hvx_inject_gp(vcpu);
+	return HVX_REENTER;
+}
+
+/* The guest's own debug registers, SDM vol. 3 "Debug Registers". DR4 and 5 are 6 and 7 unless CR4.DE. */
+enum hvx_next hvx_exit_mov_dr(struct hvx_vcpu *vcpu, int dr, int reg, bool write, unsigned int len)
+{
+	u64 val = vcpu->regs[reg] & reg_mask(vcpu);
+
+	/* DR0-3 are loaded on the way in: leave, so that a change takes effect. */
+	if (vcpu->fpu_loaded)
+		return HVX_SLOW;
+	vcpu->stats.exit_cr++;
+	if ((dr == 4 || dr == 5) && hvx_backend->get_cr(vcpu, 4) & X86_CR4_DE) {
+		hvx_inject_ud(vcpu);
+		return HVX_REENTER;
+	}
+	if (vcpu->dr7 & HVX_DR_GD) {
+		/* General detect: #DB before the access. */
+		hvx_queue_exception(vcpu, 1, false, 0, HVX_DR_GD);
+		return HVX_REENTER;
+	}
+	if (write && dr >= 4 && val >> 32) {
+		hvx_inject_gp(vcpu);
+		return HVX_REENTER;
+	}
+	if (!write)
+		vcpu->regs[reg] = (dr < 4 ? vcpu->db[dr] : dr & 1 ? vcpu->dr7 : vcpu->dr6) & reg_mask(vcpu);
+	else if (dr < 4)
+		vcpu->db[dr] = val;
+	else if (dr & 1)
+		vcpu->dr7 = (val & HVX_DR7_BITS) | HVX_DR7_FIXED;
+	else
+		vcpu->dr6 = (val & HVX_DR6_BITS) | HVX_DR6_FIXED;
+	if (write)
+		hvx_backend->update_debug(vcpu);
+	hvx_skip(vcpu, vcpu->rip + len);
+	return HVX_REENTER;
+}
+
 /* ------------------------------------------------------------- port I/O, MMIO */
 
 static u64 size_mask(u8 size)

@@ -14,11 +14,7 @@
 #include "backend.h"
 
 #define FLAGS_MBZ	(~0x3f7fd7ULL)	/* reserved, but for bit 1, which reads as 1 */
-#define CR0_BITS	0xe005003fULL	/* PG CD NW AM WP NE ET TS EM MP PE */
 #define SEG_ATTR_BITS	0x1fff
-#define DR6_FIXED	0xffff0ff0ULL
-#define DR6_BITS	0xe00fULL	/* B0-B3, BD, BS, BT */
-#define DR7_FIXED	0x400ULL
 #define DR7_MBZ		(~0xffff27ffULL)
 /* Vectors that push an error code (SDM vol. 3 table 6-1). */
 #define CODE_VECTORS	(BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17) | BIT(21))
@@ -58,7 +54,7 @@ static bool cr_ok(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 {
 	bool lma = s->efer & EFER_LMA;
 
-	if (s->cr0 & ~CR0_BITS || s->cr4 & ~vcpu->cr4_allowed || s->cr8 > 15 ||
+	if (s->cr0 & ~HVX_CR0_BITS || s->cr4 & ~vcpu->cr4_allowed || s->cr8 > 15 ||
 	    s->efer & ~vcpu->efer_allowed)
 		return false;
 	if ((s->cr0 & X86_CR0_PG && !(s->cr0 & X86_CR0_PE)) ||
@@ -193,8 +189,8 @@ static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
 	if (d->dr6 >> 32 || d->dr7 & DR7_MBZ || !zero(d->reserved, sizeof(d->reserved)))
 		return -EINVAL;
 	vcpu->dr = *d;
-	vcpu->dr6 = (d->dr6 & DR6_BITS) | DR6_FIXED;
-	vcpu->dr7 |= DR7_FIXED;
+	vcpu->dr6 = (d->dr6 & HVX_DR6_BITS) | HVX_DR6_FIXED;
+	vcpu->dr7 |= HVX_DR7_FIXED;
 	hvx_backend->update_debug(vcpu);
 	return 0;
 }
@@ -326,7 +322,7 @@ void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	vcpu->gpr = (struct hvx_regs) {
 		.rdx = sig ? sig->eax : 0, .rip = 0xfff0, .rflags = X86_EFLAGS_FIXED,
 	};
-	vcpu->dr = (struct hvx_debugregs) { .dr6 = DR6_FIXED, .dr7 = DR7_FIXED };
+	vcpu->dr = (struct hvx_debugregs) { .dr6 = HVX_DR6_FIXED, .dr7 = HVX_DR7_FIXED };
 	vcpu->ev = (struct hvx_pending) {};
 	atomic_set(&vcpu->nmi_queued, 0);
 	vcpu->extint_vector = -1;

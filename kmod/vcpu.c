@@ -99,7 +99,25 @@ static bool extint_wanted(struct hvx_vcpu *vcpu)
 	return READ_ONCE(vcpu->extint_level) && hvx_lapic_accepts_extint(vcpu);
 }
 
-static void inject_exception(struct hvx_vcpu *vcpu)
+/* Put the event that is marked as being on its way in into the entry. */
+static void inject(struct hvx_vcpu *vcpu)
+{
+	struct hvx_pending *ev = &vcpu->ev;
+	u32 event = ev->irq_vector | HVX_EVENT_IRQ;
+
+	if (unlikely(ev->exc_injected))
+		event = ev->exc_vector | HVX_EVENT_EXC | (ev->exc_has_code ? HVX_EVENT_HAS_CODE : 0);
+	else if (unlikely(ev->nmi_injected))
+		event = HVX_EVENT_NMI;
+	if (unlikely(ev->exc_injected && ev->exc_vector == 1)) {
+		/* As the exception's own microcode would do. */
+		vcpu->dr7 &= ~(u64)HVX_DR_GD;
+		hvx_backend->update_debug(vcpu);
+	}
+	hvx_backend->inject(vcpu, event | HVX_EVENT_VALID, ev->exc_code);
+}
+
+static void deliver_exception(struct hvx_vcpu *vcpu)
 {
 	struct hvx_pending *ev = &vcpu->ev;
 
@@ -111,29 +129,56 @@ static void inject_exception(struct hvx_vcpu *vcpu)
 		vcpu->dr6 |= ev->exc_payload;
 	vcpu->stats.inj_exception++;
 	trace_hvx_inject(vcpu, 2, ev->exc_vector, ev->exc_code);
-	hvx_backend->inject_exception(vcpu);
+	inject(vcpu);
 }
 
 /* The NMIs that wait, if any can go in; true: one does. */
-static bool inject_nmi(struct hvx_vcpu *vcpu, bool busy)
+static bool deliver_nmi(struct hvx_vcpu *vcpu, bool busy)
 {
 	struct hvx_pending *ev = &vcpu->ev;
 	/* One in progress and one latched is all there can be. */
 	int n = ev->nmi_pending_taken + atomic_xchg(&vcpu->nmi_queued, 0);
 
 	ev->nmi_pending_taken = min(n, ev->nmi_masked ? 1 : 2);
-	if (!busy && hvx_backend->nmi_allowed(vcpu)) {
+	if (!busy && !ev->nmi_masked && !hvx_backend->get_shadow(vcpu)) {
 		busy = true;
 		ev->nmi_pending_taken--;
 		ev->nmi_injected = true;
 		ev->nmi_masked = true;
 		vcpu->stats.inj_nmi++;
 		trace_hvx_inject(vcpu, 1, 2, 0);
-		hvx_backend->inject_nmi(vcpu);
+		inject(vcpu);
 	}
 	if (ev->nmi_pending_taken)
 		hvx_backend->request_nmi_window(vcpu);
 	return busy;
+}
+
+/*
+ * Which event was delivered, and which must go in again. Software interrupts,
+ * INT3 and INTO among them, do not: RIP still points at the instruction, which
+ * runs again.
+ */
+void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code)
+{
+	struct hvx_pending *ev = &vcpu->ev;
+	u32 vector = event & HVX_EVENT_VECTOR, type = event & HVX_EVENT_TYPE;
+
+	ev->exc_injected = ev->irq_injected = ev->nmi_injected = false;
+	if (likely(!(event & HVX_EVENT_VALID)))
+		return;
+	if (type == HVX_EVENT_IRQ) {
+		ev->irq_injected = true;
+		ev->irq_vector = vector;
+	} else if (type == (HVX_EVENT_NMI & HVX_EVENT_TYPE)) {
+		ev->nmi_injected = true;
+		ev->nmi_masked = true;
+	} else if (type == HVX_EVENT_EXC && vector != 3 && vector != 4) {
+		ev->exc_injected = true;
+		ev->exc_vector = vector;
+		ev->exc_has_code = event & HVX_EVENT_HAS_CODE;
+		ev->exc_code = ev->exc_has_code ? code : 0;
+	}
 }
 
 /*
@@ -147,23 +192,19 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	bool busy = true, allowed;
 	int vector;
 
-	if (unlikely(ev->exc_injected))
-		hvx_backend->inject_exception(vcpu);
-	else if (unlikely(ev->nmi_injected))
-		hvx_backend->inject_nmi(vcpu);
-	else if (unlikely(ev->irq_injected))
-		hvx_backend->inject_irq(vcpu, ev->irq_vector);
+	if (unlikely(ev->exc_injected || ev->nmi_injected || ev->irq_injected))
+		inject(vcpu);
 	else if (unlikely(ev->exc_pending))
-		inject_exception(vcpu);
+		deliver_exception(vcpu);
 	else
 		busy = false;
 	if (unlikely(ev->nmi_pending_taken || atomic_read(&vcpu->nmi_queued)))
-		busy = inject_nmi(vcpu, busy);
+		busy = deliver_nmi(vcpu, busy);
 
 	vector = hvx_lapic_pending(vcpu->lapic);
 	if (likely(vector < 0 && !vcpu->extint_level && vcpu->extint_vector < 0))
 		goto tpr;
-	allowed = !busy && hvx_backend->irq_allowed(vcpu);
+	allowed = !busy && vcpu->rflags & X86_EFLAGS_IF && !hvx_backend->get_shadow(vcpu);
 	if (vcpu->extint_vector < 0 && vector < 0) {
 		if (!extint_wanted(vcpu))
 			goto tpr;
@@ -182,7 +223,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	ev->irq_injected = true;
 	vcpu->stats.inj_irq++;
 	trace_hvx_inject(vcpu, 0, ev->irq_vector, 0);
-	hvx_backend->inject_irq(vcpu, ev->irq_vector);
+	inject(vcpu);
 	if (vcpu->pv.eoi_msr)
 		hvx_pv_eoi_set(vcpu);
 	if (hvx_lapic_pending(vcpu->lapic) < 0 && !vcpu->extint_level)

@@ -73,35 +73,7 @@ static enum hvx_next on_wbinvd(struct hvx_vcpu *vcpu, unsigned int len)
 	len = insn_len(vcpu, wbinvd, 2) ?: insn_len(vcpu, invd, 2);
 	if (!len)
 		return HVX_SLOW;
-	vcpu->stats.exit_other++;
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
-}
-
-static enum hvx_next on_undefined(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	vcpu->stats.exit_other++;
-	hvx_inject_ud(vcpu);
-	return HVX_REENTER;
-}
-
-/* No virtual performance counters: APM vol. 3 "RDPMC", #GP for a counter that does not exist. */
-static enum hvx_next on_rdpmc(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	vcpu->stats.exit_other++;
-	hvx_inject_gp(vcpu);
-	return HVX_REENTER;
-}
-
-/* A spinning vCPU gives its time away. */
-static enum hvx_next on_pause(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	if (vcpu->fpu_loaded)
-		return HVX_SLOW;
-	vcpu->stats.exit_pause++;
-	hvx_skip(vcpu, vcpu->rip + len);
-	yield();
-	return HVX_REENTER;
+	return hvx_exit_skip(vcpu, len);
 }
 
 /* --------------------------------------------------- host events, windows */
@@ -201,135 +173,38 @@ static int fetch_mov(struct hvx_vcpu *vcpu, u8 opcode, struct hvx_modrm *m)
 	return hvx_insn_len(insn, n, svm_get_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, m);
 }
 
-static u64 reg_mask(struct hvx_vcpu *vcpu)
-{
-	return svm_get_mode(vcpu) == HVX_MODE_64 ? ~0ULL : U32_MAX;
-}
-
-/* APM vol. 3 "MOV CRn", vol. 2 3.1.1 and 14.6: what is #GP, and how long mode comes and goes. */
-static bool mov_to_cr0(struct hvx_vcpu *vcpu, u64 val)
-{
-	const u64 bits = X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE |
-			 X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG;
-	bool cs_l = svm_get_mode(vcpu) == HVX_MODE_64;
-	struct vmcb *v = to_vmcb(vcpu);
-	u64 change = val ^ v->cr0;
-
-	if (val >> 32 || (val & (X86_CR0_PG | X86_CR0_PE)) == X86_CR0_PG ||
-	    (val & (X86_CR0_CD | X86_CR0_NW)) == X86_CR0_NW)
-		return false;
-	if (change & X86_CR0_PG) {
-		if (val & X86_CR0_PG && v->efer & EFER_LME &&
-		    (!(v->cr4 & X86_CR4_PAE) || v->seg[VMCB_CS].attr & HVX_SEG_L))
-			return false;
-		if (!(val & X86_CR0_PG) && (cs_l || v->cr4 & X86_CR4_PCIDE))
-			return false;
-		if (v->efer & EFER_LME)
-			v->efer ^= EFER_LMA;
-	}
-	svm_set_cr0(vcpu, (val & bits) | X86_CR0_ET);
-	return true;
-}
-
-/* The same for CR4. */
-static bool mov_to_cr4(struct hvx_vcpu *vcpu, u64 val)
-{
-	const struct vmcb *v = to_vmcb(vcpu);
-	u64 change = val ^ v->cr4;
-
-	if (val & ~vcpu->cr4_allowed)
-		return false;
-	if (v->efer & EFER_LMA && (!(val & X86_CR4_PAE) || change & X86_CR4_LA57))
-		return false;
-	if (change & val & X86_CR4_PCIDE && (!(v->efer & EFER_LMA) || v->cr3 & 0xfff))
-		return false;
-	svm_set_cr4(vcpu, val);
-	return true;
-}
-
-static bool mov_to_cr8(struct hvx_vcpu *vcpu, u64 val)
-{
-	if (val > 15)
-		return false;
-	hvx_lapic_set_cr8(vcpu, val);
-	return true;
-}
-
-static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int unused)
+static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	u32 code = to_vmcb(vcpu)->exit_code;
 	struct hvx_modrm m;
-	bool ok = true;
-	u64 val;
-	int len;
+	u64 cr0;
 
 	len = fetch_mov(vcpu, code == EXIT_CR0_READ ? 0x20 : 0x22, &m);
-	if (!len && code != EXIT_CR0_READ && code != EXIT_CR0_WRITE)
+	if (len && code != EXIT_CR0_READ)
+		return hvx_exit_mov_to_cr(vcpu, code - EXIT_CR0_WRITE, m.rm, len);
+	if (!len && code > EXIT_CR0_WRITE)
 		return HVX_SLOW;
 	vcpu->stats.exit_cr++;
-	if (!len) {
-		/* CLTS, LMSW, SMSW: not worth doing. Without make-believe the CPU does them itself. */
-		val = svm_get_cr(vcpu, 0);
-		svm_set_cr0(vcpu, 0);
-		to_vmcb(vcpu)->cr0 = val;
-		return HVX_REENTER;
-	}
-	val = vcpu->regs[m.rm] & reg_mask(vcpu);
-	if (code == EXIT_CR0_READ)
-		vcpu->regs[m.rm] = svm_get_cr(vcpu, 0);
-	else if (code == EXIT_CR0_WRITE)
-		ok = mov_to_cr0(vcpu, val);
-	else
-		ok = code == EXIT_CR4_WRITE ? mov_to_cr4(vcpu, val) : mov_to_cr8(vcpu, val);
-	if (ok)
+	cr0 = svm_get_cr(vcpu, 0);
+	if (len) {
+		vcpu->regs[m.rm] = cr0;
 		hvx_skip(vcpu, vcpu->rip + len);
-	else
-		hvx_inject_gp(vcpu);
+	} else {
+		/* CLTS, LMSW, SMSW: not worth doing. Without make-believe the CPU does them itself. */
+		svm_set_cr0(vcpu, 0);
+		to_vmcb(vcpu)->cr0 = cr0;
+	}
 	return HVX_REENTER;
 }
 
-/* The guest's own debug registers (APM vol. 2 13.1.1). DR4 and 5 are 6 and 7 unless CR4.DE. */
-static enum hvx_next on_dr(struct hvx_vcpu *vcpu, unsigned int unused)
+static enum hvx_next on_dr(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	u32 code = to_vmcb(vcpu)->exit_code, dr = code & 7;
+	u32 code = to_vmcb(vcpu)->exit_code;
 	bool write = code >= EXIT_DR_WRITE;
-	u64 val, *reg, mask, fixed;
 	struct hvx_modrm m;
-	int len;
 
-	/* DR0-3 are loaded on the way in: leave, so that a change takes effect. */
-	if (vcpu->fpu_loaded)
-		return HVX_SLOW;
 	len = fetch_mov(vcpu, write ? 0x23 : 0x21, &m);
-	if (!len)
-		return HVX_SLOW;
-	vcpu->stats.exit_cr++;
-	if ((dr == 4 || dr == 5) && to_vmcb(vcpu)->cr4 & X86_CR4_DE) {
-		hvx_inject_ud(vcpu);
-		return HVX_REENTER;
-	}
-	if (vcpu->dr7 & BIT(13)) {
-		/* General detect: #DB before the access. */
-		vcpu->dr6 |= DR_STEP >> 1;
-		hvx_queue_exception(vcpu, 1, false, 0, 0);
-		return HVX_REENTER;
-	}
-	reg = dr < 4 ? &vcpu->db[dr] : dr & 1 ? &vcpu->dr7 : &vcpu->dr6;
-	mask = dr < 4 ? ~0ULL : dr & 1 ? 0xffff2bff : 0xe00f;
-	fixed = dr < 4 ? 0 : dr & 1 ? 0x400 : 0xffff0ff0;
-	if (write) {
-		val = vcpu->regs[m.rm] & reg_mask(vcpu);
-		if (dr >= 4 && val >> 32) {
-			hvx_inject_gp(vcpu);
-			return HVX_REENTER;
-		}
-		*reg = (val & mask) | fixed;
-		svm_update_debug(vcpu);
-	} else {
-		vcpu->regs[m.rm] = *reg & reg_mask(vcpu);
-	}
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
+	return len ? hvx_exit_mov_dr(vcpu, code & 7, m.rm, write, len) : HVX_SLOW;
 }
 
 /* ------------------------------------------------------- I/O, page faults */
@@ -406,28 +281,28 @@ static const struct exit_row {
 	[EXIT_SMI] = { on_intr, .at_times = true },
 	[EXIT_INIT] = { on_intr },
 	[EXIT_VINTR] = { on_vintr, .at_times = true },
-	[EXIT_RDPMC] = { on_rdpmc },
+	[EXIT_RDPMC] = { hvx_exit_gp },
 	[EXIT_CPUID] = INSN(hvx_exit_cpuid, 0x0f, 0xa2),
 	[EXIT_IRET] = { on_iret, .at_times = true },
 	[EXIT_INVD] = { on_wbinvd },
-	[EXIT_PAUSE] = INSN(on_pause, 0xf3, 0x90),
+	[EXIT_PAUSE] = INSN(hvx_exit_pause, 0xf3, 0x90),
 	[EXIT_HLT] = INSN(hvx_exit_hlt, 0xf4),
-	[EXIT_INVLPGA] = { on_undefined },
+	[EXIT_INVLPGA] = { hvx_exit_ud },
 	[EXIT_IOIO] = { on_ioio },
 	[EXIT_MSR] = { on_msr },
 	[EXIT_SHUTDOWN] = { on_shutdown },
-	[EXIT_VMRUN] = { on_undefined },
+	[EXIT_VMRUN] = { hvx_exit_ud },
 	[EXIT_VMMCALL] = INSN(hvx_exit_hypercall, 0x0f, 0x01, 0xd9),
-	[EXIT_VMLOAD ... EXIT_SKINIT] = { on_undefined },
-	[EXIT_RDTSCP] = { on_undefined, .at_times = true },
+	[EXIT_VMLOAD ... EXIT_SKINIT] = { hvx_exit_ud },
+	[EXIT_RDTSCP] = { hvx_exit_ud, .at_times = true },
 	[EXIT_WBINVD] = { on_wbinvd },
-	[EXIT_MONITOR] = { on_undefined },
-	[EXIT_MWAIT] = { on_undefined },
+	[EXIT_MONITOR] = { hvx_exit_ud },
+	[EXIT_MWAIT] = { hvx_exit_ud },
 	[EXIT_XSETBV] = INSN(hvx_exit_xsetbv, 0x0f, 0x01, 0xd1),
-	[EXIT_RDPRU] = { on_undefined },
-	[EXIT_INVLPGB] = { on_undefined },
-	[EXIT_INVPCID] = { on_undefined, .at_times = true },
-	[EXIT_TLBSYNC] = { on_undefined },
+	[EXIT_RDPRU] = { hvx_exit_ud },
+	[EXIT_INVLPGB] = { hvx_exit_ud },
+	[EXIT_INVPCID] = { hvx_exit_ud, .at_times = true },
+	[EXIT_TLBSYNC] = { hvx_exit_ud },
 };
 
 void svm_init_intercepts(struct svm_vcpu *svm)

@@ -301,42 +301,18 @@ static void svm_put(struct hvx_vcpu *vcpu)
 #endif
 }
 
-static bool svm_irq_allowed(struct hvx_vcpu *vcpu)
+static void svm_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
 {
-	return vcpu->rflags & X86_EFLAGS_IF && !(to_vmcb(vcpu)->int_state & 1);
-}
-
-static bool svm_nmi_allowed(struct hvx_vcpu *vcpu)
-{
-	return !vcpu->ev.nmi_masked && !(to_vmcb(vcpu)->int_state & 1);
-}
-
-static void svm_inject_irq(struct hvx_vcpu *vcpu, u8 vector)
-{
-	to_vmcb(vcpu)->event_inj = vector | EVENT_INTR | EVENT_VALID;
-}
-
-static void svm_inject_nmi(struct hvx_vcpu *vcpu)
-{
-	to_vmcb(vcpu)->event_inj = 2 | EVENT_NMI | EVENT_VALID;
-	svm_intercept(to_svm(vcpu), EXIT_IRET, true);
-}
-
-static void svm_inject_exception(struct hvx_vcpu *vcpu)
-{
-	struct hvx_pending *ev = &vcpu->ev;
 	struct svm_vcpu *svm = to_svm(vcpu);
+	u32 what = event & (HVX_EVENT_TYPE | HVX_EVENT_VECTOR);
 
-	svm->vmcb->event_inj = ev->exc_vector | EVENT_EXC | EVENT_VALID;
-	if (ev->exc_has_code)
-		svm->vmcb->event_inj |= EVENT_HAS_CODE | (u64)ev->exc_code << 32;
-	/* EVENTINJ does not do what the exception's own microcode would (APM vol. 2 15.20). */
-	if (ev->exc_vector == 14) {
+	svm->vmcb->event_inj = event | (u64)code << 32;
+	if (what == HVX_EVENT_NMI) {
+		svm_intercept(svm, EXIT_IRET, true);
+	} else if (what == (HVX_EVENT_EXC | 14)) {
+		/* EVENTINJ does not set it (APM vol. 2 15.20). */
 		svm->vmcb->cr2 = vcpu->cr2;
 		svm->clean &= ~CLEAN_CR2;
-	} else if (ev->exc_vector == 1) {
-		vcpu->dr7 &= ~(u64)BIT(13);
-		svm_update_debug(vcpu);
 	}
 }
 
@@ -373,42 +349,6 @@ static void svm_set_tpr_threshold(struct hvx_vcpu *vcpu, int vector)
 	}
 }
 
-/*
- * After an exit: which event was delivered, and which was cut short and must
- * go in again (APM vol. 2 15.7.2). Software interrupts are not re-injected:
- * RIP still points at the instruction, which runs again.
- */
-static void complete_events(struct hvx_vcpu *vcpu)
-{
-	u64 info = to_vmcb(vcpu)->exit_int_info, type = info & EVENT_TYPE;
-	struct svm_vcpu *svm = to_svm(vcpu);
-	struct hvx_pending *ev = &vcpu->ev;
-	u8 vector = info & 0xff;
-
-	/*
-	 * Without virtual NMIs the end of a handler is seen by intercepting IRET,
-	 * at its start: NMIs come back only when RIP has moved on from it.
-	 */
-	if (unlikely(svm->iret_done) && vcpu->rip != svm->iret_rip) {
-		svm->iret_done = false;
-		ev->nmi_masked = false;
-	}
-	ev->exc_injected = ev->irq_injected = ev->nmi_injected = false;
-	if (likely(!(info & EVENT_VALID)))
-		return;
-	ev->nmi_injected = type == EVENT_NMI;
-	ev->irq_injected = type == EVENT_INTR;
-	if (ev->irq_injected)
-		ev->irq_vector = vector;
-	/* INT3 and INTO are instructions, too. */
-	if (type == EVENT_EXC && vector != 3 && vector != 4) {
-		ev->exc_injected = true;
-		ev->exc_vector = vector;
-		ev->exc_has_code = info & EVENT_HAS_CODE;
-		ev->exc_code = info >> 32;
-	}
-}
-
 static void svm_enter(struct hvx_vcpu *vcpu)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
@@ -424,7 +364,7 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 	v->rflags = vcpu->rflags;
 	if (unlikely(svm->nmi_step)) {
 		/* A guest that steps itself exits anyway; an event would put TF where the guest sees it. */
-		svm->nmi_step = !(v->event_inj & EVENT_VALID) && !(vcpu->rflags & X86_EFLAGS_TF);
+		svm->nmi_step = !(v->event_inj & HVX_EVENT_VALID) && !(vcpu->rflags & X86_EFLAGS_TF);
 		step |= svm->nmi_step;
 	}
 	if (unlikely(step))
@@ -444,21 +384,21 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 	v->event_inj = 0;
 	if ((v->vintr & 0xf) != hvx_lapic_get_cr8(vcpu))
 		hvx_lapic_set_cr8(vcpu, v->vintr & 0xf);
-	complete_events(vcpu);
+	/*
+	 * Without virtual NMIs the end of a handler is seen by intercepting IRET,
+	 * at its start: NMIs come back only when RIP has moved on from it.
+	 */
+	if (unlikely(svm->iret_done) && vcpu->rip != svm->iret_rip) {
+		svm->iret_done = false;
+		vcpu->ev.nmi_masked = false;
+	}
+	hvx_event_cut_short(vcpu, v->exit_int_info, v->exit_int_info >> 32);
 }
 
 static void svm_update_tsc(struct hvx_vcpu *vcpu)
 {
 	to_vmcb(vcpu)->tsc_offset = vcpu->tsc_offset;
 	to_svm(vcpu)->clean &= ~CLEAN_ICPT;
-}
-
-static int svm_set_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
-{
-	/* The ratio's integer part has 8 bits. */
-	if (!(svm_features & SVM_FEAT_TSC_RATE) || khz / tsc_khz >= 256)
-		return -EINVAL;
-	return 0;
 }
 
 struct hvx_backend hvx_svm = {
@@ -474,11 +414,7 @@ struct hvx_backend hvx_svm = {
 	.load = svm_load,
 	.put = svm_put,
 	.flush_tlb = svm_flush_tlb,
-	.irq_allowed = svm_irq_allowed,
-	.nmi_allowed = svm_nmi_allowed,
-	.inject_irq = svm_inject_irq,
-	.inject_nmi = svm_inject_nmi,
-	.inject_exception = svm_inject_exception,
+	.inject = svm_inject,
 	.request_irq_window = svm_request_irq_window,
 	.request_nmi_window = svm_request_nmi_window,
 	.set_tpr_threshold = svm_set_tpr_threshold,
@@ -490,6 +426,7 @@ struct hvx_backend hvx_svm = {
 	.get_cr = svm_get_cr,
 	.get_efer = svm_get_efer,
 	.set_efer = svm_set_efer,
+	.set_cr0 = svm_set_cr0,
 	.set_cr4 = svm_set_cr4,
 	.get_segment = svm_get_segment,
 	.get_cpl = svm_get_cpl,
@@ -501,5 +438,4 @@ struct hvx_backend hvx_svm = {
 	.update_debug = svm_update_debug,
 	.update_tsc = svm_update_tsc,
 	.update_cpuid = svm_update_cpuid,
-	.set_tsc_khz = svm_set_tsc_khz,
 };

@@ -34,10 +34,10 @@ struct vmcb {
 	u64 exit_code;		/* 070: enum vmcb_exit */
 	u64 exit_info1;		/* 078 */
 	u64 exit_info2;		/* 080 */
-	u64 exit_int_info;	/* 088: EVENT_* */
+	u64 exit_int_info;	/* 088: HVX_EVENT_*, error code in 63:32 */
 	u64 np_control;		/* 090: bit 0: nested paging */
 	u8  rsvd098[0xa8 - 0x98];
-	u64 event_inj;		/* 0a8: EVENT_* */
+	u64 event_inj;		/* 0a8: the same */
 	u64 ncr3;		/* 0b0 */
 	u64 rsvd0b8;
 	u64 clean;		/* 0c0: CLEAN_* */
@@ -84,13 +84,6 @@ static_assert(sizeof(struct vmcb) == 0x1000);
 #define VINTR_TPR		0xffULL
 #define VINTR_WINDOW		(BIT_ULL(8) | 0xfULL << 16 | BIT_ULL(20)) /* IRQ, priority 15, TPR ignored */
 #define VINTR_MASKING		BIT_ULL(24)
-
-#define EVENT_INTR		(0ULL << 8)
-#define EVENT_NMI		(2ULL << 8)
-#define EVENT_EXC		(3ULL << 8)
-#define EVENT_TYPE		(7ULL << 8)
-#define EVENT_HAS_CODE		BIT_ULL(11)	/* in 63:32 */
-#define EVENT_VALID		BIT_ULL(31)
 
 /* What the CPU may keep of the VMCB of the run before, APM vol. 2 15.15.3 */
 #define CLEAN_ICPT		BIT(0)	/* intercepts, TSC offset */

@@ -116,11 +116,6 @@ static void vmx_update_tsc(struct hvx_vcpu *vcpu)
 		vmx_set(v, F_TSC_MULT, vcpu->tsc_ratio ? vcpu->tsc_ratio << 16 : BIT_ULL(48));
 }
 
-static int vmx_set_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
-{
-	return vmx_caps.proc2 & SECONDARY_EXEC_TSC_SCALING && khz / tsc_khz < 65536 ? 0 : -EINVAL;
-}
-
 static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v;
@@ -311,43 +306,18 @@ static void vmx_flush_tlb(struct hvx_vcpu *vcpu)
 	to_vmx(vcpu)->flush_ept = true;
 }
 
-static bool vmx_irq_allowed(struct hvx_vcpu *vcpu)
-{
-	return vcpu->rflags & X86_EFLAGS_IF && !vmx_get_shadow(vcpu);
-}
-
-static bool vmx_nmi_allowed(struct hvx_vcpu *vcpu)
-{
-	return !vcpu->ev.nmi_masked && !vmx_get_shadow(vcpu);
-}
-
-static void vmx_inject_irq(struct hvx_vcpu *vcpu, u8 vector)
-{
-	to_vmx(vcpu)->inject = vector | INTR_TYPE_EXT_INTR | INTR_INFO_VALID_MASK;
-}
-
-static void vmx_inject_nmi(struct hvx_vcpu *vcpu)
-{
-	to_vmx(vcpu)->inject = 2 | INTR_TYPE_NMI_INTR | INTR_INFO_VALID_MASK;
-}
-
-static void vmx_inject_exception(struct hvx_vcpu *vcpu)
+static void vmx_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
 {
 	/* Those with an error code; VM entry insists, outside real mode (SDM vol. 3 "VM-Entry Control Fields"). */
 	const u32 with_code = BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17);
-	struct hvx_pending *ev = &vcpu->ev;
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	v->inject = ev->exc_vector | INTR_TYPE_HARD_EXCEPTION | INTR_INFO_VALID_MASK;
-	if (with_code & BIT(ev->exc_vector) && vmx_get_cr(vcpu, 0) & X86_CR0_PE) {
-		v->inject |= INTR_INFO_DELIVER_CODE_MASK;
-		v->inject_code = ev->exc_has_code ? ev->exc_code : 0;
-	}
-	if (ev->exc_vector == 1) {
-		/* Injection does not do what the exception's own microcode would. */
-		vcpu->dr7 &= ~(u64)BIT(13);
-		vmx_update_debug(vcpu);
-	}
+	v->inject_code = event & HVX_EVENT_HAS_CODE ? code : 0;
+	event &= ~HVX_EVENT_HAS_CODE;
+	if ((event & HVX_EVENT_TYPE) == HVX_EVENT_EXC && vmx_get_cr(vcpu, 0) & X86_CR0_PE &&
+	    with_code & BIT(event & 31))
+		event |= HVX_EVENT_HAS_CODE;
+	v->inject = event;
 }
 
 static void vmx_request_irq_window(struct hvx_vcpu *vcpu)
@@ -594,11 +564,7 @@ struct hvx_backend hvx_vmx = {
 	.load = vmx_load,
 	.put = vmx_put,
 	.flush_tlb = vmx_flush_tlb,
-	.irq_allowed = vmx_irq_allowed,
-	.nmi_allowed = vmx_nmi_allowed,
-	.inject_irq = vmx_inject_irq,
-	.inject_nmi = vmx_inject_nmi,
-	.inject_exception = vmx_inject_exception,
+	.inject = vmx_inject,
 	.request_irq_window = vmx_request_irq_window,
 	.request_nmi_window = vmx_request_nmi_window,
 	.set_tpr_threshold = vmx_set_tpr_threshold,
@@ -610,6 +576,7 @@ struct hvx_backend hvx_vmx = {
 	.get_cr = vmx_get_cr,
 	.get_efer = vmx_get_efer,
 	.set_efer = vmx_set_efer,
+	.set_cr0 = vmx_set_cr0,
 	.set_cr4 = vmx_set_cr4,
 	.get_segment = vmx_get_segment,
 	.get_cpl = vmx_get_cpl,
@@ -621,5 +588,4 @@ struct hvx_backend hvx_vmx = {
 	.update_debug = vmx_update_debug,
 	.update_tsc = vmx_update_tsc,
 	.update_cpuid = vmx_update_cpuid,
-	.set_tsc_khz = vmx_set_tsc_khz,
 };

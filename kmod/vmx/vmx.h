@@ -32,10 +32,6 @@ enum vmx_field {
 static_assert(F_NR <= 64);
 
 /* CR0 bits that exist. */
-#define VMX_CR0_BITS	((u64)(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET |	\
-			       X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD |	\
-			       X86_CR0_PG))
-/* CR0 bits that a guest does not change without an exit, see state.c. */
 #define VMX_CR0_MASK	((u64)(X86_CR0_CD | X86_CR0_NW | X86_CR0_NE | X86_CR0_PG))
 
 /* Segment access rights as in the VMCS. */

@@ -88,7 +88,7 @@ int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
 			return -EINVAL;
 		khz = tsc_khz;
 	}
-	if (khz != vcpu->tsc_khz && hvx_backend->set_tsc_khz(vcpu, khz))
+	if (khz / tsc_khz >= 256)	/* AMD CPUs have 8 bits for it */
 		return -EINVAL;
 	vcpu->tsc_khz = khz;
 	WRITE_ONCE(vcpu->tsc_ratio, khz == tsc_khz ? 0 : div_u64((u64)khz << 32, tsc_khz));
