@@ -11,7 +11,7 @@
 /* What an exit handler says to the run loop. < 0: errno for HVX_RUN. */
 enum hvx_next {
 	HVX_REENTER = 0,	/* handled with preemption off: enter again */
-	HVX_SLOW = 1,		/* handler wants its ->handle_slow() with preemption on */
+	HVX_SLOW = 1,		/* ->handle_exit() is to be called again, with preemption on */
 	HVX_TO_USER = 2,	/* run->exit_reason is filled */
 	HVX_LEAVE = 3,		/* handled, but something must be done with preemption on first */
 };
@@ -80,26 +80,26 @@ struct hvx_backend {
 	 */
 	void (*load)(struct hvx_vcpu *vcpu);	/* to this CPU: guest MSRs that need swapping */
 	void (*put)(struct hvx_vcpu *vcpu);
-	void (*flush_tlb)(struct hvx_vcpu *vcpu);	/* at the next entry */
 	void (*inject)(struct hvx_vcpu *vcpu, u32 event, u32 code);	/* HVX_EVENT_*, its error code */
 	void (*request_irq_window)(struct hvx_vcpu *vcpu);
 	void (*request_nmi_window)(struct hvx_vcpu *vcpu);
 	void (*set_tpr_threshold)(struct hvx_vcpu *vcpu, int vector);	/* IRR vector that TPR holds back, -1 none */
 	void (*enter)(struct hvx_vcpu *vcpu);	/* one VM entry and exit; host interrupts off */
-	/* Host interrupts on, preemption off. Fast, never sleeps. */
+	/*
+	 * Host interrupts on. First with preemption off (vcpu->fpu_loaded): fast, never
+	 * sleeps; after HVX_SLOW once more with preemption on, where it may.
+	 */
 	enum hvx_next (*handle_exit)(struct hvx_vcpu *vcpu);
-	/* Preemption on. For exits where handle_exit said HVX_SLOW. */
-	int (*handle_slow)(struct hvx_vcpu *vcpu);	/* enum hvx_next (not SLOW) or < 0 */
 
 	/* State that lives in the control block. */
-	void (*get_sregs)(struct hvx_vcpu *vcpu, struct hvx_sregs *s);
 	void (*set_sregs)(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);	/* checked by state.c */
-	u64 (*get_cr)(struct hvx_vcpu *vcpu, int cr);		/* 0, 2, 3, 4 */
+	u64 (*get_cr)(struct hvx_vcpu *vcpu, int cr);		/* 0, 3, 4 */
 	u64 (*get_efer)(struct hvx_vcpu *vcpu);
 	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);
 	void (*set_cr0)(struct hvx_vcpu *vcpu, u64 val);	/* these two checked */
 	void (*set_cr4)(struct hvx_vcpu *vcpu, u64 val);
 	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out); /* 0..5 ES..GS, 6 LDTR, 7 TR */
+	void (*get_dtables)(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr);
 	int (*get_cpl)(struct hvx_vcpu *vcpu);
 	enum hvx_cpu_mode (*get_mode)(struct hvx_vcpu *vcpu);	/* of CS, for the decoder */
 	int (*get_msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* switched MSRs: 0; 1 not mine */
@@ -117,6 +117,17 @@ extern struct hvx_backend hvx_svm, hvx_vmx;
 static inline enum hvx_cpu_mode hvx_vcpu_mode(struct hvx_vcpu *vcpu)
 {
 	return hvx_backend->get_mode(vcpu);
+}
+
+/*
+ * For ->put(). Exits bring back no LDT, or the one of ->load(): another thread
+ * may have replaced the process's since, so that it is freed memory. The GDT has
+ * the new one.
+ */
+static inline void hvx_restore_ldt(void)
+{
+	if (unlikely(hvx_has_ldt()))
+		asm volatile("lldt %w0" : : "r" (GDT_ENTRY_LDT * 8));
 }
 
 /*

@@ -148,6 +148,12 @@ static inline void hvx_vmxe(bool on)
 }
 #endif
 
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+#define hvx_has_ldt()	READ_ONCE(current->mm->context.ldt)
+#else
+#define hvx_has_ldt()	NULL
+#endif
+
 /*
  * 6.16: X86_FEATURE_USE_IBPB, which also says that nobody has switched the
  * mitigation off, is gone, and what the kernel's own barrier calls is KVM's alone.

@@ -159,9 +159,11 @@ struct hvx_vcpu {
 	struct hvx_vm *vm;
 	struct mutex lock;
 	u32 id;				/* = APIC id at reset */
+	u64 serial;			/* of all vCPUs since the module was loaded */
 	int cpu;			/* CPU last run on, -1 never */
 	bool in_guest;			/* from "interrupts off, requests checked" to VM exit: a kick needs an IPI */
 	unsigned long requests;		/* bits of enum hvx_req, atomic */
+	bool flush_tlb;			/* at the next entry: all of the guest's translations */
 	struct rcuwait wait;		/* runner sleeping in HLT */
 	struct hvx_run *run;		/* shared page(s): every read is hostile */
 	bool launched;			/* has run once: CPUID is frozen */
@@ -231,6 +233,7 @@ struct hvx_vcpu {
 
 /* main.c */
 extern struct dentry *hvx_debugfs;
+DECLARE_PER_CPU(u64, hvx_host_tsc_aux);
 DECLARE_PER_CPU(bool, hvx_cpu_on);	/* this CPU's extension is ours; preemption off */
 int hvx_hw_get(void);		/* one per VM */
 void hvx_hw_put(void);

@@ -43,9 +43,18 @@ static int set_regs(struct hvx_vcpu *vcpu, const void *buf)
 static void get_sregs(struct hvx_vcpu *vcpu, void *buf)
 {
 	struct hvx_sregs *s = buf;
+	int i;
 
 	memset(s, 0, sizeof(*s));
-	hvx_backend->get_sregs(vcpu, s);
+	for (i = 0; i < 8; i++)
+		hvx_backend->get_segment(vcpu, i, &s->es + i);
+	hvx_backend->get_dtables(vcpu, &s->gdtr, &s->idtr);
+	s->cr0 = hvx_backend->get_cr(vcpu, 0);
+	s->cr2 = vcpu->cr2;
+	s->cr3 = hvx_backend->get_cr(vcpu, 3);
+	s->cr4 = hvx_backend->get_cr(vcpu, 4);
+	s->efer = hvx_backend->get_efer(vcpu);
+	s->cpl = hvx_backend->get_cpl(vcpu);
 	s->cr8 = hvx_lapic_get_cr8(vcpu);
 	s->apic_base = vcpu->apic_base;
 }

@@ -19,6 +19,7 @@
 #include "trace.h"
 
 struct kmem_cache *hvx_vcpu_cache;
+static atomic64_t serials;
 
 /* --------------------------------------------------------------- kicking */
 
@@ -267,7 +268,7 @@ static bool serve_fast(struct hvx_vcpu *vcpu)
 {
 	if (hvx_take_request(vcpu, HVX_REQ_TLB_FLUSH)) {
 		vcpu->stats.tlb_flush++;
-		hvx_backend->flush_tlb(vcpu);
+		vcpu->flush_tlb = true;
 	}
 	if (hvx_take_request(vcpu, HVX_REQ_TIMER))
 		hvx_lapic_timer(vcpu->lapic);
@@ -283,6 +284,50 @@ static bool host_wants(void)
 	return hvx_work_pending() || local_softirq_pending();
 }
 
+/* The host's values of what load_cpu() gave to the guest, and the vCPU that ran last. */
+static DEFINE_PER_CPU(struct {
+	u64 serial;
+	unsigned long dr[4];
+	bool dr_loaded;
+}, host);
+
+/* What neither vendor's CPU switches. Preemption off. */
+static void load_cpu(struct hvx_vcpu *vcpu)
+{
+	const u64 *db = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_db : vcpu->db;
+	u64 dr7 = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_dr7 : vcpu->dr7;
+	int i;
+
+	/* One vCPU must not steer another's branches. */
+	if (this_cpu_read(host.serial) != vcpu->serial) {
+		this_cpu_write(host.serial, vcpu->serial);
+		hvx_branch_barrier();
+	}
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) && this_cpu_read(hvx_host_tsc_aux) != vcpu->tsc_aux)
+		wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
+	this_cpu_write(host.dr_loaded, dr7 & 0xff);
+	for (i = 0; unlikely(dr7 & 0xff) && i < 4; i++) {
+		get_debugreg(*this_cpu_ptr(&host.dr[i]), i);
+		set_debugreg(db[i], i);
+	}
+}
+
+static void put_cpu_back(struct hvx_vcpu *vcpu)
+{
+	u64 tsc_aux = this_cpu_read(hvx_host_tsc_aux);
+	int i;
+
+	for (i = 0; unlikely(this_cpu_read(host.dr_loaded)) && i < 4; i++)
+		set_debugreg(this_cpu_read(host.dr[i]), i);
+	/* Exits leave DR7 with everything off (APM vol. 2 15.6, SDM vol. 3 "Loading Host State"), and the guest's DR6. */
+	if (unlikely(hw_breakpoint_active())) {
+		set_debugreg(DR6_RESERVED, 6);
+		set_debugreg(__this_cpu_read(cpu_dr7), 7);
+	}
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) && tsc_aux != vcpu->tsc_aux)
+		wrmsrq(MSR_TSC_AUX, tsc_aux);
+}
+
 /* The inner loop. enum hvx_next (never HVX_REENTER), or -errno. */
 static int run_guest(struct hvx_vcpu *vcpu)
 {
@@ -296,6 +341,7 @@ static int run_guest(struct hvx_vcpu *vcpu)
 	}
 	hvx_fpu_load(vcpu);
 	vcpu->cpu = smp_processor_id();
+	load_cpu(vcpu);
 	be->load(vcpu);
 	do {
 		local_irq_disable();
@@ -326,6 +372,7 @@ static int run_guest(struct hvx_vcpu *vcpu)
 		next = be->handle_exit(vcpu);
 	} while (next == HVX_REENTER);
 	be->put(vcpu);
+	put_cpu_back(vcpu);
 	hvx_fpu_save(vcpu);
 	preempt_enable();
 	return next;
@@ -391,6 +438,19 @@ static void wait_for_work(struct hvx_vcpu *vcpu)
 		hvx_request(vcpu, HVX_REQ_STEAL);
 }
 
+/* The exit again, now with preemption on. */
+static int handle_slow(struct hvx_vcpu *vcpu)
+{
+	enum hvx_next next = hvx_backend->handle_exit(vcpu);
+	u8 insn[HVX_INSN_MAX];
+
+	if (next != HVX_SLOW)
+		return next;
+	/* The instruction could not be read. If that cannot be mended the guest's own fetch decides what happens. */
+	hvx_fetch_insn(vcpu, insn, sizeof(insn), true);
+	return HVX_REENTER;
+}
+
 /* The outer loop: until userspace is wanted. 0 or -errno. */
 static int run_loop(struct hvx_vcpu *vcpu)
 {
@@ -422,7 +482,7 @@ static int run_loop(struct hvx_vcpu *vcpu)
 		}
 		r = run_guest(vcpu);
 		if (r == HVX_SLOW)
-			r = hvx_backend->handle_slow(vcpu);
+			r = handle_slow(vcpu);
 		if (r && r != HVX_LEAVE)
 			break;
 	}
@@ -491,6 +551,7 @@ struct hvx_vcpu *hvx_vcpu_create(struct hvx_vm *vm, u32 id)
 		return ERR_PTR(r);
 	vcpu->vm = vm;
 	vcpu->id = id;
+	vcpu->serial = atomic64_inc_return(&serials);
 	vcpu->cpu = -1;
 	vcpu->tsc_khz = tsc_khz;
 	mutex_init(&vcpu->lock);

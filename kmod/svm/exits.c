@@ -3,11 +3,10 @@
  * What to do about each #VMEXIT: translate it and hand it to the shared code.
  *
  * handle_exit() runs with preemption off. A handler that needs to sleep says
- * HVX_SLOW and is called again, with preemption on, through handle_slow().
+ * HVX_SLOW and is called again with preemption on.
  */
 #include <linux/nospec.h>
 #include <linux/sched.h>
-#include <linux/string.h>
 #include <asm/debugreg.h>
 #include <asm/msr-index.h>
 #include <asm/processor-flags.h>
@@ -32,8 +31,8 @@ enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu)
 /*
  * The exiting instruction's length. CPUs with NRIPS say where the next one
  * begins; elsewhere the bytes are fetched and measured. 0: they could not be
- * fetched now. The caller returns HVX_SLOW; svm_handle_slow() then brings the
- * page in, and the guest runs into the same exit again.
+ * fetched now. The caller returns HVX_SLOW; the run loop then brings the page
+ * in, and the guest runs into the same exit again.
  */
 static unsigned int insn_len(struct hvx_vcpu *vcpu, const u8 *opcode, int opcode_len)
 {
@@ -78,17 +77,13 @@ static enum hvx_next on_wbinvd(struct hvx_vcpu *vcpu, unsigned int len)
 
 /* --------------------------------------------------- host events, windows */
 
-/* Taken by the host already, when the run loop turned interrupts on. */
-static enum hvx_next on_intr(struct hvx_vcpu *vcpu, unsigned int len)
+/* Taken by the host already: NMIs at STGI, the others when the run loop turned interrupts on. */
+static enum hvx_next on_host(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	vcpu->stats.exit_intr++;
-	return HVX_REENTER;
-}
-
-/* Taken by the host at STGI. */
-static enum hvx_next on_nmi(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	vcpu->stats.exit_nmi++;
+	if (to_vmcb(vcpu)->exit_code == EXIT_NMI)
+		vcpu->stats.exit_nmi++;
+	else
+		vcpu->stats.exit_intr++;
 	return HVX_REENTER;
 }
 
@@ -276,10 +271,9 @@ static const struct exit_row {
 	[EXIT_BP] = { on_bp, .at_times = true },
 	[EXIT_AC] = { on_ac },
 	[EXIT_MC] = { on_mc },
-	[EXIT_INTR] = { on_intr },
-	[EXIT_NMI] = { on_nmi },
-	[EXIT_SMI] = { on_intr, .at_times = true },
-	[EXIT_INIT] = { on_intr },
+	[EXIT_INTR] = { on_host },
+	[EXIT_NMI] = { on_host },
+	[EXIT_INIT] = { on_host },
 	[EXIT_VINTR] = { on_vintr, .at_times = true },
 	[EXIT_RDPMC] = { hvx_exit_gp },
 	[EXIT_CPUID] = INSN(hvx_exit_cpuid, 0x0f, 0xa2),
@@ -314,12 +308,14 @@ void svm_init_intercepts(struct svm_vcpu *svm)
 	svm_intercept(svm, EXIT_PAUSE, svm_features & SVM_FEAT_PAUSE);
 }
 
-static enum hvx_next dispatch(struct hvx_vcpu *vcpu)
+enum hvx_next svm_handle_exit(struct hvx_vcpu *vcpu)
 {
-	u64 code = to_vmcb(vcpu)->exit_code;
+	const struct vmcb *v = to_vmcb(vcpu);
+	u64 code = v->exit_code;
 	const struct exit_row *row;
 	unsigned int len = 0;
 
+	trace_hvx_exit(vcpu, code, v->exit_info1, v->exit_info2);
 	if (code == EXIT_NPF)
 		return on_npf(vcpu);
 	if (unlikely(code >= EXIT_NR))
@@ -333,27 +329,4 @@ static enum hvx_next dispatch(struct hvx_vcpu *vcpu)
 			return HVX_SLOW;
 	}
 	return row->handle(vcpu, len);
-}
-
-enum hvx_next svm_handle_exit(struct hvx_vcpu *vcpu)
-{
-	const struct vmcb *v = to_vmcb(vcpu);
-
-	trace_hvx_exit(vcpu, v->exit_code, v->exit_info1, v->exit_info2);
-	return dispatch(vcpu);
-}
-
-/*
- * Preemption on: the same exit again; where fetching failed, bring the page in.
- * If that cannot be read at all the guest's own fetch decides what happens.
- */
-int svm_handle_slow(struct hvx_vcpu *vcpu)
-{
-	enum hvx_next next = dispatch(vcpu);
-	u8 insn[HVX_INSN_MAX];
-
-	if (next != HVX_SLOW)
-		return next;
-	hvx_fetch_insn(vcpu, insn, sizeof(insn), true);
-	return HVX_REENTER;
 }

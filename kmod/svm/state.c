@@ -57,23 +57,14 @@ int svm_get_cpl(struct hvx_vcpu *vcpu)
 	return to_vmcb(vcpu)->cpl;
 }
 
-void svm_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s)
+void svm_get_dtables(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr)
 {
-	const struct vmcb *v = to_vmcb(vcpu);
-	int i;
+	const struct vmcb_seg *seg = to_vmcb(vcpu)->seg;
 
-	for (i = 0; i < ARRAY_SIZE(seg_at); i++)
-		svm_get_segment(vcpu, i, &s->es + i);
-	s->gdtr.base = v->seg[VMCB_GDTR].base;
-	s->gdtr.limit = v->seg[VMCB_GDTR].limit;
-	s->idtr.base = v->seg[VMCB_IDTR].base;
-	s->idtr.limit = v->seg[VMCB_IDTR].limit;
-	s->cr0 = svm_get_cr(vcpu, 0);
-	s->cr2 = vcpu->cr2;
-	s->cr3 = v->cr3;
-	s->cr4 = v->cr4;
-	s->efer = svm_get_efer(vcpu);
-	s->cpl = v->cpl;
+	gdtr->base = seg[VMCB_GDTR].base;
+	gdtr->limit = seg[VMCB_GDTR].limit;
+	idtr->base = seg[VMCB_IDTR].base;
+	idtr->limit = seg[VMCB_IDTR].limit;
 }
 
 void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
@@ -100,7 +91,7 @@ void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 	/* VMRUN takes CPL from here, not from SS (APM vol. 2 15.5.1). */
 	v->cpl = !(s->cr0 & X86_CR0_PE) ? 0 :
 		 vcpu->rflags & X86_EFLAGS_VM ? 3 : HVX_SEG_DPL(s->ss.attr);
-	svm->flush = true;
+	vcpu->flush_tlb = true;
 	svm->clean = 0;
 }
 
@@ -112,7 +103,6 @@ u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr)
 
 	switch (cr) {
 	case 0: return v->cr0 | to_svm(vcpu)->cr0_cache;
-	case 2: return vcpu->cr2;
 	case 3: return v->cr3;
 	case 4: return v->cr4;
 	}
@@ -130,7 +120,7 @@ void svm_set_efer(struct hvx_vcpu *vcpu, u64 val)
 
 	svm->vmcb->efer = val | EFER_SVME;
 	svm->clean &= ~CLEAN_CR;
-	svm->flush = true;
+	vcpu->flush_tlb = true;
 }
 
 /*
@@ -148,7 +138,7 @@ void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val)
 	svm_intercept(svm, EXIT_CR0_READ, svm->cr0_cache);
 	svm_intercept(svm, EXIT_CR0_WRITE, svm->cr0_cache);
 	svm->clean &= ~CLEAN_CR;
-	svm->flush = true;
+	vcpu->flush_tlb = true;
 }
 
 void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val)
@@ -158,7 +148,7 @@ void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val)
 	/* APM vol. 2 5.5.2: which changes drop translations; OSXSAVE and the like do not. */
 	if ((svm->vmcb->cr4 ^ val) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
 				      X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
-		svm->flush = true;
+		vcpu->flush_tlb = true;
 	svm->vmcb->cr4 = val;
 	svm->clean &= ~CLEAN_CR;
 }

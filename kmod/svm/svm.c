@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* AMD-V: set-up of CPUs, VMs and vCPUs, and the steps of the run loop. APM vol. 2 chapter 15. */
 #include <linux/gfp.h>
-#include <linux/module.h>
 #include <linux/slab.h>
-#include <asm/debugreg.h>
-#include <asm/desc_defs.h>
-#include <asm/processor.h>
-#include <asm/segment.h>
 
 #include "svm/svm.h"
 
@@ -24,7 +19,6 @@ static DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
 u32 svm_features;
 static u32 svm_nasid;
 static void *maps;
-static atomic64_t serials;
 
 /* ------------------------------------------------------------- the CPUs */
 
@@ -121,8 +115,6 @@ static int svm_enable_cpu(void)
 	sc->next_asid = svm_nasid;
 	sc->tsc_ratio = 0;
 	set_tsc_ratio(sc, TSC_RATIO_ONE);
-	if (boot_cpu_has(X86_FEATURE_RDTSCP))
-		rdmsrq(MSR_TSC_AUX, sc->tsc_aux);
 	return 0;
 }
 
@@ -160,7 +152,6 @@ static int svm_vcpu_create(struct hvx_vcpu *vcpu)
 	svm->vmcb = v;
 	svm->vmcb_pa = __sme_set(__pa(v));
 	svm->asid_cpu = -1;
-	svm->serial = atomic64_inc_return(&serials);
 	vcpu->backend = svm;
 
 	svm_init_intercepts(svm);
@@ -190,17 +181,9 @@ static void svm_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	svm_intercept(svm, EXIT_VINTR, false);
 	svm_intercept(svm, EXIT_IRET, false);
 	svm->vmcb->vintr = VINTR_MASKING;
-	svm->vmcb->int_state = 0;
-	svm->vmcb->event_inj = 0;
-	svm->vmcb->exit_int_info = 0;
 }
 
 /* ------------------------------------------------------- the loop's steps */
-
-static void svm_flush_tlb(struct hvx_vcpu *vcpu)
-{
-	to_svm(vcpu)->flush = true;
-}
 
 /* The CPU may not have done what the VMCB asked for before the state that it refused: flush again. */
 void svm_forget_entry(struct svm_vcpu *svm)
@@ -216,15 +199,16 @@ void svm_forget_entry(struct svm_vcpu *svm)
  * translations on this CPU, whoever used it before: when they run out a new
  * generation begins with a flush of them all (APM vol. 2 15.16).
  */
-static void prepare_asid(struct svm_vcpu *svm, struct svm_cpu *sc, int cpu)
+static void prepare_asid(struct hvx_vcpu *vcpu, struct svm_cpu *sc, int cpu)
 {
+	struct svm_vcpu *svm = to_svm(vcpu);
 	bool known = svm->asid_cpu == cpu && svm->asid_gen == sc->gen;
 	struct vmcb *v = svm->vmcb;
 
 	v->tlb_control = TLBCTL_KEEP;
-	if (likely(known && !svm->flush))
+	if (likely(known && !vcpu->flush_tlb))
 		return;
-	svm->flush = false;
+	vcpu->flush_tlb = false;
 	if (known && svm_features & SVM_FEAT_FLUSH_ASID) {
 		v->tlb_control = TLBCTL_FLUSH_ASID;
 		return;
@@ -240,65 +224,21 @@ static void prepare_asid(struct svm_vcpu *svm, struct svm_cpu *sc, int cpu)
 	svm->clean = known ? svm->clean & ~CLEAN_ASID : 0;
 }
 
-/* The host's DR0-3 to svm->host_dr[], db[] into them. */
-static void load_debug(struct svm_vcpu *svm, const u64 *db)
-{
-	unsigned long v;
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		get_debugreg(v, i);
-		svm->host_dr[i] = v;
-		set_debugreg(db[i], i);
-	}
-}
-
 static void svm_load(struct hvx_vcpu *vcpu)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	asm volatile("vmsave %%rax" : : "a" (sc->host_pa) : "memory");
-	/* One vCPU must not steer another's branches. */
-	if (sc->serial != svm->serial) {
-		sc->serial = svm->serial;
-		hvx_branch_barrier();
-	}
 	/* NMIs were masked by HVX_SET_STATE: IRET has to be seen. */
 	if (unlikely(vcpu->ev.nmi_masked && !svm->iret_done))
 		svm_intercept(svm, EXIT_IRET, true);
-	svm->dr_loaded = svm->vmcb->dr7 & 0xff;
-	if (unlikely(svm->dr_loaded))
-		load_debug(svm, vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_db : vcpu->db);
-	if (boot_cpu_has(X86_FEATURE_RDTSCP) && sc->tsc_aux != vcpu->tsc_aux)
-		wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
 	set_tsc_ratio(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
 }
 
 static void svm_put(struct hvx_vcpu *vcpu)
 {
-	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
-	struct svm_vcpu *svm = to_svm(vcpu);
-	int i;
-
-	for (i = 0; unlikely(svm->dr_loaded) && i < 4; i++)
-		set_debugreg(svm->host_dr[i], i);
-	/* #VMEXIT leaves DR7 with everything off (APM vol. 2 15.6), and the guest's DR6. */
-	if (unlikely(hw_breakpoint_active())) {
-		set_debugreg(DR6_RESERVED, 6);
-		set_debugreg(__this_cpu_read(cpu_dr7), 7);
-	}
-	if (boot_cpu_has(X86_FEATURE_RDTSCP) && sc->tsc_aux != vcpu->tsc_aux)
-		wrmsrq(MSR_TSC_AUX, sc->tsc_aux);
-#ifdef CONFIG_MODIFY_LDT_SYSCALL
-	/*
-	 * Another thread may have replaced the process's LDT since svm_load(): an
-	 * IPI told this CPU, but VMLOAD brought back the old one, which is free
-	 * memory by now. The GDT has the new one.
-	 */
-	if (unlikely(READ_ONCE(current->mm->context.ldt)))
-		asm volatile("lldt %w0" : : "r" (GDT_ENTRY_LDT * 8));
-#endif
+	hvx_restore_ldt();
 }
 
 static void svm_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
@@ -356,7 +296,7 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 	struct vmcb *v = svm->vmcb;
 	bool step = vcpu->debug_flags & HVX_DEBUG_STEP;
 
-	prepare_asid(svm, sc, smp_processor_id());
+	prepare_asid(vcpu, sc, smp_processor_id());
 	v->clean = svm->clean;
 	v->rax = vcpu->regs[0];
 	v->rsp = vcpu->regs[4];
@@ -413,15 +353,12 @@ struct hvx_backend hvx_svm = {
 	.vcpu_reset = svm_vcpu_reset,
 	.load = svm_load,
 	.put = svm_put,
-	.flush_tlb = svm_flush_tlb,
 	.inject = svm_inject,
 	.request_irq_window = svm_request_irq_window,
 	.request_nmi_window = svm_request_nmi_window,
 	.set_tpr_threshold = svm_set_tpr_threshold,
 	.enter = svm_enter,
 	.handle_exit = svm_handle_exit,
-	.handle_slow = svm_handle_slow,
-	.get_sregs = svm_get_sregs,
 	.set_sregs = svm_set_sregs,
 	.get_cr = svm_get_cr,
 	.get_efer = svm_get_efer,
@@ -429,6 +366,7 @@ struct hvx_backend hvx_svm = {
 	.set_cr0 = svm_set_cr0,
 	.set_cr4 = svm_set_cr4,
 	.get_segment = svm_get_segment,
+	.get_dtables = svm_get_dtables,
 	.get_cpl = svm_get_cpl,
 	.get_mode = svm_get_mode,
 	.get_msr = svm_get_msr,

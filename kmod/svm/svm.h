@@ -20,17 +20,13 @@
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	u64 vmcb_pa;
-	u64 serial;		/* of all vCPUs since the module was loaded */
 	u64 asid_gen;		/* of the CPU's generation that the ASID is from */
 	int asid_cpu;
 	u32 clean;		/* CLEAN_* for the next entry */
 	u32 cr0_cache;		/* CD and NW of the guest's CR0, which the VMCB's does not have */
-	bool flush;
 	bool iret_done;		/* IRET is being executed at iret_rip: NMIs come back when it moved */
 	bool nmi_step;		/* TF is to be set to get past IRET or an interrupt shadow */
-	bool dr_loaded;		/* DR0-3 hold the guest's or the debugger's */
 	u64 iret_rip;
-	u64 host_dr[4];
 };
 
 /* Per CPU. */
@@ -39,9 +35,7 @@ struct svm_cpu {
 	u64 host_pa;		/* of the latter */
 	u64 gen;		/* ASID generation */
 	u32 next_asid;
-	u64 serial;		/* of the vCPU that ran last */
 	u64 tsc_ratio;		/* value now in the MSR */
-	u64 tsc_aux;		/* the host's */
 };
 
 extern u32 svm_features;
@@ -79,12 +73,11 @@ void svm_forget_entry(struct svm_vcpu *svm);	/* the last VMRUN failed; preemptio
 void svm_init_intercepts(struct svm_vcpu *svm);
 enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu);
 enum hvx_next svm_handle_exit(struct hvx_vcpu *vcpu);
-int svm_handle_slow(struct hvx_vcpu *vcpu);
 
 /* state.c */
 extern const struct hvx_pte_format svm_pte;
 void svm_init_msrpm(u8 *map);
-void svm_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s);
+void svm_get_dtables(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr);
 void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);
 u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr);
 u64 svm_get_efer(struct hvx_vcpu *vcpu);

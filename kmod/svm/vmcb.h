@@ -3,9 +3,7 @@
 #ifndef _HVX_VMCB_H
 #define _HVX_VMCB_H
 
-#include <linux/bits.h>
 #include <linux/build_bug.h>
-#include <linux/stddef.h>
 #include <linux/types.h>
 
 struct vmcb_seg {
@@ -68,12 +66,9 @@ struct vmcb {
 	u8  rsvd670[0x1000 - 0x670];
 };
 static_assert(offsetof(struct vmcb, iopm_pa) == 0x40);
-static_assert(offsetof(struct vmcb, event_inj) == 0xa8);
 static_assert(offsetof(struct vmcb, insn) == 0xd1);
 static_assert(offsetof(struct vmcb, efer) == 0x4d0);
-static_assert(offsetof(struct vmcb, cr4) == 0x548);
 static_assert(offsetof(struct vmcb, rsp) == 0x5d8);
-static_assert(offsetof(struct vmcb, cr2) == 0x640);
 static_assert(offsetof(struct vmcb, gpat) == 0x668);
 static_assert(sizeof(struct vmcb) == 0x1000);
 

@@ -3,7 +3,7 @@
  * What to do about each VM exit: translate it and hand it to the shared code.
  *
  * handle_exit() runs with preemption off. A handler that needs to sleep says
- * HVX_SLOW and is called again, with preemption on, through handle_slow().
+ * HVX_SLOW and is called again with preemption on.
  */
 #include <linux/nospec.h>
 #include <linux/sched.h>
@@ -209,14 +209,17 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_ENCLS] = hvx_exit_ud,
 };
 
-static enum hvx_next dispatch(struct hvx_vcpu *vcpu)
+enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu)
 {
-	u32 reason = to_vmx(vcpu)->reason;
+	const struct vmx_vcpu *v = to_vmx(vcpu);
+	u32 reason = v->reason;
 
+	trace_hvx_exit(vcpu, reason, v->qual, reason == EXIT_REASON_EPT_VIOLATION ? v->gpa :
+		       v->intr_info);
 	if (likely(reason < ARRAY_SIZE(handlers))) {
 		reason = array_index_nospec(reason, ARRAY_SIZE(handlers));
 		if (likely(handlers[reason]))
-			return handlers[reason](vcpu, to_vmx(vcpu)->insn_len);
+			return handlers[reason](vcpu, v->insn_len);
 	}
 	if (reason == EXIT_PDPTE)
 		return on_pdpte(vcpu, 0);
@@ -225,23 +228,6 @@ static enum hvx_next dispatch(struct hvx_vcpu *vcpu)
 	if (reason == EXIT_VMFAIL || reason & VMX_EXIT_REASONS_FAILED_VMENTRY)
 		return fail(vcpu, HVX_EXIT_FAIL_ENTRY);
 	return fail(vcpu, HVX_EXIT_INTERNAL);
-}
-
-enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu)
-{
-	const struct vmx_vcpu *v = to_vmx(vcpu);
-
-	trace_hvx_exit(vcpu, v->reason, v->qual, v->reason == EXIT_REASON_EPT_VIOLATION ? v->gpa :
-		       v->intr_info);
-	return dispatch(vcpu);
-}
-
-/* Preemption on: the same exit again; where fetching failed, bring the page in. */
-int vmx_handle_slow(struct hvx_vcpu *vcpu)
-{
-	enum hvx_next next = dispatch(vcpu);
-
-	return next == HVX_SLOW ? HVX_REENTER : next;
 }
 
 /* After an exit. */

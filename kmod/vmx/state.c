@@ -81,24 +81,14 @@ int vmx_get_cpl(struct hvx_vcpu *vcpu)
 	return HVX_SEG_DPL(vmx_get(to_vmx(vcpu), 4 * 2 + F_RIGHTS));
 }
 
-void vmx_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s)
+void vmx_get_dtables(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	struct hvx_segment *seg = &s->es;
-	int i;
 
-	for (i = 0; i < 8; i++)
-		vmx_get_segment(vcpu, i, &seg[i]);
-	s->gdtr.base = vmx_get(v, F_GDTR_BASE);
-	s->gdtr.limit = vmx_get(v, F_GDTR_LIMIT);
-	s->idtr.base = vmx_get(v, F_IDTR_BASE);
-	s->idtr.limit = vmx_get(v, F_IDTR_LIMIT);
-	s->cr0 = vmx_get_cr(vcpu, 0);
-	s->cr2 = vcpu->cr2;
-	s->cr3 = vmx_get_cr(vcpu, 3);
-	s->cr4 = vmx_get_cr(vcpu, 4);
-	s->efer = vmx_get_efer(vcpu);
-	s->cpl = vmx_get_cpl(vcpu);
+	gdtr->base = vmx_get(v, F_GDTR_BASE);
+	gdtr->limit = vmx_get(v, F_GDTR_LIMIT);
+	idtr->base = vmx_get(v, F_IDTR_BASE);
+	idtr->limit = vmx_get(v, F_IDTR_LIMIT);
 }
 
 void vmx_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
@@ -141,8 +131,6 @@ u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr)
 	switch (cr) {
 	case 0:
 		return (vmx_get(v, F_CR0) & ~VMX_CR0_MASK) | (v->val[F_CR0_SHADOW] & VMX_CR0_MASK);
-	case 2:
-		return vcpu->cr2;
 	case 3:
 		return vmx_get(v, F_CR3);
 	case 4:

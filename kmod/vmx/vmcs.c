@@ -35,7 +35,6 @@ struct vmx_cpu {
 	bool owned;		/* VMXON is ours, and stays */
 	bool window_on;		/* VMXON is for this window only */
 	u64 prev;		/* another's current VMCS */
-	u64 serial;		/* of the vCPU that ran last */
 	struct vmx_vcpu *current_vmcs;	/* while owned */
 	struct list_head active;	/* VMCSs that this CPU may hold parts of */
 };
@@ -393,15 +392,6 @@ void vmcs_migrate(struct vmx_vcpu *v)
 
 	if (cpu >= 0 && cpu != smp_processor_id())
 		smp_call_function_single(cpu, clear_ipi, v, 1);
-}
-
-/* One vCPU must not steer another's branches. */
-void vmcs_barrier(struct vmx_vcpu *v)
-{
-	if (__this_cpu_read(vmx_cpus.serial) == v->serial)
-		return;
-	__this_cpu_write(vmx_cpus.serial, v->serial);
-	hvx_branch_barrier();
 }
 
 void vmcs_release(struct vmx_vcpu *v)

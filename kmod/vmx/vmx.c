@@ -23,7 +23,6 @@
 static bool has_rdtscp, has_debugctl;
 static u64 host_efer, host_star, host_lstar, host_sfmask;	/* the same on all CPUs */
 static DEFINE_IDA(vpids);
-static atomic64_t serials;
 
 /* ----------------------------------------------------------------- module */
 
@@ -138,7 +137,6 @@ static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 		kfree(v);
 		return -ENOMEM;
 	}
-	v->serial = atomic64_inc_return(&serials);
 	*(u32 *)v->vmcs = vmx_caps.revision;
 	v->vmcs_pa = __pa(v->vmcs);
 	v->vpid = 0x10000 - vpid;
@@ -190,36 +188,6 @@ static void vmx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 
 /* ------------------------------------------------------------ load and put */
 
-static void load_debug(struct hvx_vcpu *vcpu)
-{
-	struct vmx_vcpu *v = to_vmx(vcpu);
-	const u64 *db = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_db : vcpu->db;
-	unsigned long val;
-
-	get_debugreg(val, 0);
-	v->host_dr[0] = val;
-	get_debugreg(val, 1);
-	v->host_dr[1] = val;
-	get_debugreg(val, 2);
-	v->host_dr[2] = val;
-	get_debugreg(val, 3);
-	v->host_dr[3] = val;
-	set_debugreg(db[0], 0);
-	set_debugreg(db[1], 1);
-	set_debugreg(db[2], 2);
-	set_debugreg(db[3], 3);
-	v->dr_loaded = true;
-}
-
-static void put_debug(struct vmx_vcpu *v)
-{
-	set_debugreg(v->host_dr[0], 0);
-	set_debugreg(v->host_dr[1], 1);
-	set_debugreg(v->host_dr[2], 2);
-	set_debugreg(v->host_dr[3], 3);
-	v->dr_loaded = false;
-}
-
 /*
  * What VM exits do not restore as it was is noted here: they leave null
  * selectors, as the host-state area takes none of a user's (RPL must be 0).
@@ -229,7 +197,6 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
 	vmcs_migrate(v);
-	vmcs_barrier(v);
 	if (unlikely(v->pdpte_stale))
 		vmx_load_pdptes(vcpu, false);
 	savesegment(ds, v->host_ds);
@@ -244,23 +211,12 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 	wrmsrq(MSR_STAR, v->star);
 	wrmsrq(MSR_LSTAR, v->lstar);
 	wrmsrq(MSR_SYSCALL_MASK, v->sfmask);
-	if (v->val[F_DR7] & 0xff)
-		load_debug(vcpu);
-	if (has_rdtscp) {
-		rdmsrq(MSR_TSC_AUX, v->host_tsc_aux);
-		if (v->host_tsc_aux != vcpu->tsc_aux)
-			wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
-	}
 	v->loaded = true;
 }
 
 static void put_segments(struct vmx_vcpu *v)
 {
-#ifdef CONFIG_MODIFY_LDT_SYSCALL
-	/* The process's, which another thread may have made since vmx_load(). */
-	if (unlikely(READ_ONCE(current->mm->context.ldt)))
-		asm volatile("lldt %w0" : : "r" (GDT_ENTRY_LDT * 8));
-#endif
+	hvx_restore_ldt();
 	if (unlikely(v->host_ds))
 		loadsegment(ds, v->host_ds);
 	if (unlikely(v->host_es))
@@ -288,23 +244,12 @@ static void vmx_put(struct hvx_vcpu *vcpu)
 	wrmsrq(MSR_STAR, host_star);
 	wrmsrq(MSR_LSTAR, host_lstar);
 	wrmsrq(MSR_SYSCALL_MASK, host_sfmask);
-	/* VM exits clear DEBUGCTL, and leave DR7 with everything off. */
+	/* VM exits clear DEBUGCTL. */
 	if (unlikely(v->host_debugctl))
 		wrmsrq(MSR_IA32_DEBUGCTLMSR, v->host_debugctl);
-	if (v->dr_loaded)
-		put_debug(v);
-	if (unlikely(hw_breakpoint_active()))
-		set_debugreg(__this_cpu_read(cpu_dr7), 7);
-	if (has_rdtscp && v->host_tsc_aux != vcpu->tsc_aux)
-		wrmsrq(MSR_TSC_AUX, v->host_tsc_aux);
 }
 
 /* ---------------------------------------------------------------- events */
-
-static void vmx_flush_tlb(struct hvx_vcpu *vcpu)
-{
-	to_vmx(vcpu)->flush_ept = true;
-}
 
 static void vmx_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
 {
@@ -499,6 +444,8 @@ static void run_vmcs(struct hvx_vcpu *vcpu)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
 	write_host(v);
+	v->flush_ept |= vcpu->flush_tlb;
+	vcpu->flush_tlb = false;
 	vmcs_flush_tlb(v);
 	vmcs_write_dirty(v);
 	if (v->inject) {
@@ -563,15 +510,12 @@ struct hvx_backend hvx_vmx = {
 	.vcpu_reset = vmx_vcpu_reset,
 	.load = vmx_load,
 	.put = vmx_put,
-	.flush_tlb = vmx_flush_tlb,
 	.inject = vmx_inject,
 	.request_irq_window = vmx_request_irq_window,
 	.request_nmi_window = vmx_request_nmi_window,
 	.set_tpr_threshold = vmx_set_tpr_threshold,
 	.enter = vmx_enter,
 	.handle_exit = vmx_handle_exit,
-	.handle_slow = vmx_handle_slow,
-		.get_sregs = vmx_get_sregs,
 	.set_sregs = vmx_set_sregs,
 	.get_cr = vmx_get_cr,
 	.get_efer = vmx_get_efer,
@@ -579,6 +523,7 @@ struct hvx_backend hvx_vmx = {
 	.set_cr0 = vmx_set_cr0,
 	.set_cr4 = vmx_set_cr4,
 	.get_segment = vmx_get_segment,
+	.get_dtables = vmx_get_dtables,
 	.get_cpl = vmx_get_cpl,
 	.get_mode = vmx_get_mode,
 	.get_msr = vmx_get_msr,

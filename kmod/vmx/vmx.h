@@ -50,7 +50,6 @@ struct vmx_vcpu {
 	void *vapic;			/* virtual-APIC page: the TPR only */
 	u8 *msr_bitmap;
 	u64 eptp;
-	u64 serial;			/* of all vCPUs since the module was loaded */
 	u16 vpid;
 
 	int cpu;			/* where the VMCS is active, -1 nowhere; list's CPU */
@@ -76,10 +75,8 @@ struct vmx_vcpu {
 	/* Guest MSRs that VM entry does not switch; host values while loaded. */
 	bool loaded;
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;
-	u64 fs_base, host_kernel_gs_base, host_debugctl, host_tsc_aux;
+	u64 fs_base, host_kernel_gs_base, host_debugctl;
 	u16 host_ds, host_es, host_fs, host_gs;
-	bool dr_loaded;
-	u64 host_dr[4];
 };
 
 /* What this CPU can do: control MSRs, settled at load. */
@@ -126,7 +123,6 @@ void vmx_share(bool other);
 int vmcs_open(struct vmx_vcpu *v);	/* interrupts off from open to close; -EIO: VMX is gone */
 void vmcs_close(struct vmx_vcpu *v);
 void vmcs_migrate(struct vmx_vcpu *v);	/* preemption off, interrupts on: from the CPU where it was */
-void vmcs_barrier(struct vmx_vcpu *v);	/* preemption off: no branch predictions of another vCPU's */
 void vmcs_release(struct vmx_vcpu *v);	/* active nowhere; may sleep */
 void vmcs_flush_tlb(struct vmx_vcpu *v);	/* in a window: what flush_ept and flush_vpid ask for */
 void vmcs_write_dirty(struct vmx_vcpu *v);	/* in a window */
@@ -157,12 +153,11 @@ extern const char vmx_exit_point[];
 /* exits.c */
 enum hvx_cpu_mode vmx_get_mode(struct hvx_vcpu *vcpu);
 enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu);
-int vmx_handle_slow(struct hvx_vcpu *vcpu);
 void vmx_complete_events(struct hvx_vcpu *vcpu);
 
 /* state.c */
 extern struct hvx_pte_format vmx_pte;	/* constant after setup */
-void vmx_get_sregs(struct hvx_vcpu *vcpu, struct hvx_sregs *s);
+void vmx_get_dtables(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr);
 void vmx_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);
 u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr);
 void vmx_set_cr0(struct hvx_vcpu *vcpu, u64 val);
