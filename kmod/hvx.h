@@ -233,7 +233,6 @@ struct hvx_vcpu {
 
 /* main.c */
 extern struct dentry *hvx_debugfs;
-DECLARE_PER_CPU(u64, hvx_host_tsc_aux);
 DECLARE_PER_CPU(bool, hvx_cpu_on);	/* this CPU's extension is ours; preemption off */
 int hvx_hw_get(void);		/* one per VM */
 void hvx_hw_put(void);

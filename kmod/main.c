@@ -33,7 +33,6 @@ static struct hvx_backend *const backends[] = {
 	&hvx_svm,
 };
 
-DEFINE_PER_CPU(u64, hvx_host_tsc_aux);	/* constant while the CPU is up */
 DEFINE_PER_CPU(bool, hvx_cpu_on);	/* changed on its own CPU, interrupts off */
 
 static DEFINE_MUTEX(hw_lock);
@@ -52,8 +51,6 @@ static int cpu_up(unsigned int cpu)
 	unsigned long flags;
 
 	local_irq_save(flags);
-	if (boot_cpu_has(X86_FEATURE_RDTSCP))
-		rdmsrq(MSR_TSC_AUX, *this_cpu_ptr(&hvx_host_tsc_aux));
 	if (hvx_backend->enable_cpu())
 		atomic_inc(&hw_refused);
 	else

@@ -287,6 +287,7 @@ static bool host_wants(void)
 /* The host's values of what load_cpu() gave to the guest, and the vCPU that ran last. */
 static DEFINE_PER_CPU(struct {
 	u64 serial;
+	u64 tsc_aux;
 	unsigned long dr[4];
 	bool dr_loaded;
 }, host);
@@ -303,8 +304,12 @@ static void load_cpu(struct hvx_vcpu *vcpu)
 		this_cpu_write(host.serial, vcpu->serial);
 		hvx_branch_barrier();
 	}
-	if (boot_cpu_has(X86_FEATURE_RDTSCP) && this_cpu_read(hvx_host_tsc_aux) != vcpu->tsc_aux)
-		wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
+	/* Read, not known: KVM leaves its guest's there until the CPU next returns to userspace, and relies on it. */
+	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {
+		rdmsrq(MSR_TSC_AUX, *this_cpu_ptr(&host.tsc_aux));
+		if (this_cpu_read(host.tsc_aux) != vcpu->tsc_aux)
+			wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
+	}
 	this_cpu_write(host.dr_loaded, dr7 & 0xff);
 	for (i = 0; unlikely(dr7 & 0xff) && i < 4; i++) {
 		get_debugreg(*this_cpu_ptr(&host.dr[i]), i);
@@ -314,7 +319,7 @@ static void load_cpu(struct hvx_vcpu *vcpu)
 
 static void put_cpu_back(struct hvx_vcpu *vcpu)
 {
-	u64 tsc_aux = this_cpu_read(hvx_host_tsc_aux);
+	u64 tsc_aux = this_cpu_read(host.tsc_aux);
 	int i;
 
 	for (i = 0; unlikely(this_cpu_read(host.dr_loaded)) && i < 4; i++)

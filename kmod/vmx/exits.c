@@ -140,6 +140,9 @@ static enum hvx_next on_dr(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	u64 qual = to_vmx(vcpu)->qual;
 
+	/* This exit, alone, comes before the CPL is looked at (SDM vol. 3 "Instructions That Cause VM Exits Conditionally"). */
+	if (vmx_get_cpl(vcpu))
+		return hvx_exit_gp(vcpu, len);
 	return hvx_exit_mov_dr(vcpu, qual & 7, qual >> 8 & 0xf, !(qual & BIT(4)), len);
 }
 

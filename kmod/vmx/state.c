@@ -219,17 +219,12 @@ static int msr_field(u32 index)
 	return -1;
 }
 
-/* Those that vmx_load() switches. */
+/* Those that vmx_load() switches, and one that Intel CPUs do not use. */
 static u64 *msr_value(struct vmx_vcpu *v, u32 index)
 {
-	switch (index) {
-	case MSR_STAR: return &v->star;
-	case MSR_LSTAR: return &v->lstar;
-	case MSR_CSTAR: return &v->cstar;	/* Intel CPUs do not use it */
-	case MSR_SYSCALL_MASK: return &v->sfmask;
-	case MSR_KERNEL_GS_BASE: return &v->kernel_gs_base;
-	}
-	return NULL;
+	int slot = vmx_msr_slot(index);
+
+	return slot >= 0 ? &v->msr[slot] : index == MSR_CSTAR ? &v->cstar : NULL;
 }
 
 int vmx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val)

@@ -21,7 +21,12 @@
 #define PLE_WINDOW_TICKS	4096
 
 static bool has_rdtscp, has_debugctl;
-static u64 host_efer, host_star, host_lstar, host_sfmask;	/* the same on all CPUs */
+/* Switched at load and put. The first three are written once in a guest's life: those writes exit. */
+static const u32 vmx_msrs[VMX_MSRS] = {
+	MSR_STAR, MSR_LSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
+};
+#define GS_SLOT		3
+
 static DEFINE_IDA(vpids);
 
 /* ----------------------------------------------------------------- module */
@@ -36,10 +41,6 @@ static int vmx_setup(void)
 	has_rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP) &&
 		     vmx_supports_proc2(SECONDARY_EXEC_ENABLE_RDTSCP);
 	has_debugctl = !rdmsrq_safe(MSR_IA32_DEBUGCTLMSR, &val);
-	rdmsrq(MSR_EFER, host_efer);
-	rdmsrq(MSR_STAR, host_star);
-	rdmsrq(MSR_LSTAR, host_lstar);
-	rdmsrq(MSR_SYSCALL_MASK, host_sfmask);
 	if (!vmx_caps.ept_ad)
 		vmx_pte.accessed = 0;
 	hvx_vmx.max_leaf_level = vmx_caps.ept & VMX_EPT_1GB_PAGE_BIT ? 3 :
@@ -54,6 +55,16 @@ static int vmx_setup(void)
 
 /* ------------------------------------------------------------------ vCPU */
 
+int vmx_msr_slot(u32 index)
+{
+	int i;
+
+	for (i = 0; i < VMX_MSRS; i++)
+		if (vmx_msrs[i] == index)
+			return i;
+	return -1;
+}
+
 /* SDM vol. 3 "MSR-Bitmap Address": reads of low and high MSRs, then writes; set = exit. */
 #define BITMAP_HIGH	0x400
 #define BITMAP_WRITE	0x800
@@ -67,27 +78,18 @@ static void bitmap_allow(u8 *map, u32 msr, bool write)
 		map[at + BITMAP_WRITE + bit / 8] &= ~(1U << bit % 8);
 }
 
-/*
- * MSRs that are switched belong to the guest while it runs. Those that are
- * written once in a guest's life exit then, and need not be read back.
- */
+/* Switched MSRs belong to the guest while it runs. They cannot be filtered (UAPI). */
 static void fill_msr_bitmap(u8 *map)
 {
-	static const struct {
-		u32 msr;
-		bool write;
-	} passthrough[] = {
-		{ MSR_FS_BASE, true }, { MSR_GS_BASE, true }, { MSR_KERNEL_GS_BASE, true },
-		{ MSR_IA32_SYSENTER_CS, true }, { MSR_IA32_SYSENTER_ESP, true },
-		{ MSR_IA32_SYSENTER_EIP, true },
-		{ MSR_STAR, false }, { MSR_LSTAR, false }, { MSR_SYSCALL_MASK, false },
-	};
+	static const u32 own[] = { MSR_FS_BASE, MSR_GS_BASE, MSR_IA32_SYSENTER_CS,
+				   MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP };
 	int i;
 
-	/* Switched MSRs cannot be filtered (UAPI), so the map depends on nothing else. */
 	memset(map, 0xff, PAGE_SIZE);
-	for (i = 0; i < ARRAY_SIZE(passthrough); i++)
-		bitmap_allow(map, passthrough[i].msr, passthrough[i].write);
+	for (i = 0; i < ARRAY_SIZE(own); i++)
+		bitmap_allow(map, own[i], true);
+	for (i = 0; i < VMX_MSRS; i++)
+		bitmap_allow(map, vmx_msrs[i], i == GS_SLOT);
 }
 
 /* An instruction that the guest's CPUID does not show must not exist for it. */
@@ -178,7 +180,8 @@ static void vmx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	vmx_set(v, F_INT_STATE, 0);
 	vmx_set(v, F_PENDING_DBG, 0);
 	if (!init) {
-		v->star = v->lstar = v->cstar = v->sfmask = v->kernel_gs_base = 0;
+		memset(v->msr, 0, sizeof(v->msr));
+		v->cstar = 0;
 		vmx_set(v, F_SYSENTER_CS, 0);
 		vmx_set(v, F_SYSENTER_ESP, 0);
 		vmx_set(v, F_SYSENTER_EIP, 0);
@@ -188,46 +191,59 @@ static void vmx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 
 /* ------------------------------------------------------------ load and put */
 
+static void switch_msrs(const u64 *from, const u64 *to)
+{
+	int i;
+
+	for (i = 0; i < VMX_MSRS; i++)
+		if (from[i] != to[i])
+			wrmsrq(vmx_msrs[i], to[i]);
+}
+
 /*
  * What VM exits do not restore as it was is noted here: they leave null
  * selectors, as the host-state area takes none of a user's (RPL must be 0).
+ * MSRs are read, not known: KVM leaves its guest's in them until the CPU next
+ * returns to userspace, and relies on finding them there.
  */
 static void vmx_load(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
+	int i;
 
 	vmcs_migrate(v);
 	if (unlikely(v->pdpte_stale))
 		vmx_load_pdptes(vcpu, false);
-	savesegment(ds, v->host_ds);
-	savesegment(es, v->host_es);
-	savesegment(fs, v->host_fs);
-	savesegment(gs, v->host_gs);
+	savesegment(ds, v->ds);
+	savesegment(es, v->es);
+	savesegment(fs, v->fs);
+	savesegment(gs, v->gs);
 	rdmsrq(MSR_FS_BASE, v->fs_base);
-	rdmsrq(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
+	rdmsrq(MSR_EFER, v->efer);
 	if (has_debugctl)
-		rdmsrq(MSR_IA32_DEBUGCTLMSR, v->host_debugctl);
-	wrmsrq(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
-	wrmsrq(MSR_STAR, v->star);
-	wrmsrq(MSR_LSTAR, v->lstar);
-	wrmsrq(MSR_SYSCALL_MASK, v->sfmask);
+		rdmsrq(MSR_IA32_DEBUGCTLMSR, v->debugctl);
+	for (i = 0; i < VMX_MSRS; i++)
+		rdmsrq(vmx_msrs[i], v->host_msr[i]);
+	switch_msrs(v->host_msr, v->msr);
 	v->loaded = true;
 }
 
 static void put_segments(struct vmx_vcpu *v)
 {
 	hvx_restore_ldt();
-	if (unlikely(v->host_ds))
-		loadsegment(ds, v->host_ds);
-	if (unlikely(v->host_es))
-		loadsegment(es, v->host_es);
-	if (unlikely(v->host_fs)) {
-		loadsegment(fs, v->host_fs);
+	if (unlikely(v->ds))
+		loadsegment(ds, v->ds);
+	if (unlikely(v->es))
+		loadsegment(es, v->es);
+	if (unlikely(v->fs)) {
+		loadsegment(fs, v->fs);
 		wrmsrq(MSR_FS_BASE, v->fs_base);
 	}
-	/* This sets what will be the user's GS base: before the MSR is. */
-	if (unlikely(v->host_gs))
-		load_gs_index(v->host_gs);
+	/* This writes MSR_KERNEL_GS_BASE. */
+	if (unlikely(v->gs)) {
+		load_gs_index(v->gs);
+		wrmsrq(MSR_KERNEL_GS_BASE, v->host_msr[GS_SLOT]);
+	}
 	/* VM exits set the limits of GDT and TSS to fixed values. */
 	load_fixmap_gdt(smp_processor_id());
 	invalidate_tss_limit();
@@ -238,15 +254,12 @@ static void vmx_put(struct hvx_vcpu *vcpu)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
 	v->loaded = false;
-	rdmsrq(MSR_KERNEL_GS_BASE, v->kernel_gs_base);
+	rdmsrq(MSR_KERNEL_GS_BASE, v->msr[GS_SLOT]);
+	switch_msrs(v->msr, v->host_msr);
 	put_segments(v);
-	wrmsrq(MSR_KERNEL_GS_BASE, v->host_kernel_gs_base);
-	wrmsrq(MSR_STAR, host_star);
-	wrmsrq(MSR_LSTAR, host_lstar);
-	wrmsrq(MSR_SYSCALL_MASK, host_sfmask);
 	/* VM exits clear DEBUGCTL. */
-	if (unlikely(v->host_debugctl))
-		wrmsrq(MSR_IA32_DEBUGCTLMSR, v->host_debugctl);
+	if (unlikely(v->debugctl))
+		wrmsrq(MSR_IA32_DEBUGCTLMSR, v->debugctl);
 }
 
 /* ---------------------------------------------------------------- events */
@@ -326,7 +339,6 @@ static void write_constants(struct vmx_vcpu *v)
 	vmcs_write(HOST_GS_SELECTOR, 0);
 	vmcs_write(HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8);
 	vmcs_write(HOST_RIP, (unsigned long)vmx_exit_point);
-	vmcs_write(HOST_IA32_EFER, host_efer);
 }
 
 /* What belongs to this CPU. */
@@ -348,7 +360,7 @@ static void write_host_cpu(struct vmx_vcpu *v, int cpu)
 	vmcs_write(HOST_IA32_SYSENTER_ESP, val);
 	rdmsrq(MSR_IA32_SYSENTER_EIP, val);
 	vmcs_write(HOST_IA32_SYSENTER_EIP, val);
-	v->host_cr3 = v->host_cr4 = v->host_fs_base = ~0ULL;
+	v->host_cr3 = v->host_cr4 = v->host_fs_base = v->host_efer = ~0ULL;
 }
 
 /* In a window: the host-state area as an exit must find it. */
@@ -367,6 +379,8 @@ static void write_host(struct vmx_vcpu *v)
 	}
 	if (unlikely(v->host_fs_base != v->fs_base))
 		vmcs_write(HOST_FS_BASE, v->host_fs_base = v->fs_base);
+	if (unlikely(v->host_efer != v->efer))
+		vmcs_write(HOST_IA32_EFER, v->host_efer = v->efer);
 	/* Both can change with each interrupt. */
 	if (unlikely(v->host_cr3 != cr3))
 		vmcs_write(HOST_CR3, v->host_cr3 = cr3);

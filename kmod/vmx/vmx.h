@@ -44,6 +44,8 @@ static_assert(F_NR <= 64);
 #define EXIT_VMFAIL	0x10001		/* the entry failed with a VM-instruction error */
 #define EXIT_PDPTE	0x10002		/* the PAE root must be read first */
 
+#define VMX_MSRS	4	/* vmx_msrs[] */
+
 struct vmx_vcpu {
 	void *vmcs;
 	u64 vmcs_pa;
@@ -56,7 +58,7 @@ struct vmx_vcpu {
 	struct list_head active;
 	bool launched;
 	int host_cpu;			/* whose values the host-state area holds, -1 none */
-	u64 host_cr3, host_cr4, host_fs_base;	/* in the host-state area */
+	u64 host_cr3, host_cr4, host_fs_base, host_efer;	/* in the host-state area */
 
 	u64 valid, dirty;		/* bits by enum vmx_field */
 	u64 val[F_NR];
@@ -72,11 +74,11 @@ struct vmx_vcpu {
 	u64 qual, gpa;
 	u32 error;			/* VM-instruction error */
 
-	/* Guest MSRs that VM entry does not switch; host values while loaded. */
+	/* Guest MSRs that VM entry does not switch; what was in them, and else, while loaded. */
 	bool loaded;
-	u64 star, lstar, cstar, sfmask, kernel_gs_base;
-	u64 fs_base, host_kernel_gs_base, host_debugctl;
-	u16 host_ds, host_es, host_fs, host_gs;
+	u64 cstar, msr[VMX_MSRS], host_msr[VMX_MSRS];
+	u64 fs_base, efer, debugctl;
+	u16 ds, es, fs, gs;
 };
 
 /* What this CPU can do: control MSRs, settled at load. */
@@ -149,6 +151,9 @@ static inline void vmx_set(struct vmx_vcpu *v, enum vmx_field f, u64 val)
 /* enter.S: 0 after an exit, 1 when VMLAUNCH or VMRESUME itself failed. */
 u32 vmx_run(u64 *regs, bool resume, u64 spec_ctrl);
 extern const char vmx_exit_point[];
+
+/* vmx.c */
+int vmx_msr_slot(u32 index);	/* in msr[], -1: none */
 
 /* exits.c */
 enum hvx_cpu_mode vmx_get_mode(struct hvx_vcpu *vcpu);

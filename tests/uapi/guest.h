@@ -69,6 +69,7 @@ static inline void tg_user(struct tg *g, unsigned int id)
 	CHECK(!tg_get(g, id, HVX_STATE_SREGS, &s, sizeof(s)));
 	memset(g->mem + TG_TSS, 0, 0x68);
 	*(uint64_t *)(g->mem + TG_TSS + 4) = TG_TSS_STACK;
+	*(uint16_t *)(g->mem + TG_TSS + 0x66) = 0x68;	/* beyond the limit: no ports */
 	s.tr = (struct hvx_segment) { .base = TG_TSS, .limit = 0x67, .selector = 0x28,
 				      .attr = 0xb | HVX_SEG_P };
 	s.cs.selector = 0x1b;

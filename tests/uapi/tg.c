@@ -200,13 +200,10 @@ void tg_long(struct tg *g, unsigned int id)
 		pd[i] = ((uint64_t)i << 21) | 0x87;
 	gdt[1] = 0x00af9b000000ffffULL;
 	gdt[2] = 0x00cf93000000ffffULL;
-	/* The TSS that reset leaves, at 0: without an I/O map, CPL 3 has no ports. */
-	memset(g->mem + 0x66, 0xff, 2);
 
 	if (tg_get(g, id, HVX_STATE_SREGS, &s, sizeof(s)))
 		die("get sregs");
 	flat_segments(&s, true);
-	s.tr.limit = 0x67;
 	s.gdtr.base = TG_GDT;
 	s.gdtr.limit = 0x17;
 	s.idtr.base = TG_IDT;
