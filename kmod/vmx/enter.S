@@ -94,9 +94,10 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	xor	%r15d, %r15d
 
 	/* Before the first RET: the guest's return predictions must not steer it. */
-	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, X86_FEATURE_RSB_VMEXIT_LITE
+	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, \
+			   X86_FEATURE_RSB_VMEXIT_LITE
 
-	/* Where the host relies on IBRS, only a write after the exit makes it count for the host. */
+	/* Where the host relies on IBRS, only a write after the exit makes it count. */
 	ALTERNATIVE "jmp 4f", "", X86_FEATURE_KERNEL_IBRS
 	mov	$MSR_IA32_SPEC_CTRL, %ecx
 	mov	8(%rsp), %eax

@@ -19,7 +19,8 @@ typedef enum hvx_next (*vmx_handler)(struct hvx_vcpu *vcpu, unsigned int len);
 #define EXIT_REASON_GETSEC	11
 #define EXIT_REASON_RSM		17
 
-#define DR6_CAUSES		(DR_TRAP_BITS | DR_STEP | BIT(13))	/* those of a #DB exit's qualification */
+/* Those of a #DB exit's qualification. */
+#define DR6_CAUSES		(DR_TRAP_BITS | DR_STEP | HVX_DR_GD)
 
 /* Qualification and event bit 12: an IRET was cut short after it had unblocked NMIs. */
 #define UNBLOCKED_NMI		BIT(12)
@@ -80,7 +81,9 @@ static enum hvx_next on_tpr(struct hvx_vcpu *vcpu, unsigned int len)
 static enum hvx_next on_step(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	vcpu->stats.exit_exception++;
-	return vcpu->debug_flags & HVX_DEBUG_STEP ? hvx_exit_debug(vcpu, 1, HVX_DR6_FIXED | DR_STEP) : HVX_REENTER;
+	if (!(vcpu->debug_flags & HVX_DEBUG_STEP))
+		return HVX_REENTER;
+	return hvx_exit_debug(vcpu, 1, HVX_DR6_FIXED | DR_STEP);
 }
 
 static enum hvx_next on_exception(struct hvx_vcpu *vcpu, unsigned int len)
@@ -140,7 +143,7 @@ static enum hvx_next on_dr(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	u64 qual = to_vmx(vcpu)->qual;
 
-	/* This exit, alone, comes before the CPL is looked at (SDM vol. 3 "Instructions That Cause VM Exits Conditionally"). */
+	/* This exit comes before the CPL is looked at: SDM vol. 3, "MOV DR" among the exits. */
 	if (vmx_get_cpl(vcpu))
 		return hvx_exit_gp(vcpu, len);
 	return hvx_exit_mov_dr(vcpu, qual & 7, qual >> 8 & 0xf, !(qual & BIT(4)), len);

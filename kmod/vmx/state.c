@@ -39,7 +39,9 @@ static u32 attr_to_rights(u16 a)
 static u16 rights_to_attr(u32 ar)
 {
 	/* Of an unusable segment only the DPL counts, and that in SS. */
-	return ar & VMX_AR_UNUSABLE ? (ar & 0x60) | HVX_SEG_UNUSABLE : (ar & 0xff) | (ar >> 4 & 0xf00);
+	if (ar & VMX_AR_UNUSABLE)
+		return (ar & 0x60) | HVX_SEG_UNUSABLE;
+	return (ar & 0xff) | (ar >> 4 & 0xf00);
 }
 
 void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
@@ -52,7 +54,7 @@ void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
 	out->base = vmx_get(v, 4 * seg + F_BASE);
 }
 
-/* VM entry is stricter about segments than the CPU's own loads are: SDM vol. 3 "Checks on Guest Segment Registers". */
+/* VM entry is stricter than the CPU's own loads: SDM vol. 3 "Checks on Guest Segment Registers". */
 static void set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
@@ -277,7 +279,8 @@ void vmx_set_shadow(struct hvx_vcpu *vcpu, u8 shadow)
 		shadow = HVX_SHADOW_MOV_SS;
 	vmx_set(v, F_INT_STATE, (vmx_get(v, F_INT_STATE) & ~3ULL) | shadow);
 }
-static_assert(HVX_SHADOW_STI == GUEST_INTR_STATE_STI && HVX_SHADOW_MOV_SS == GUEST_INTR_STATE_MOV_SS);
+static_assert(HVX_SHADOW_STI == GUEST_INTR_STATE_STI &&
+	      HVX_SHADOW_MOV_SS == GUEST_INTR_STATE_MOV_SS);
 
 /* The guest's DR7 or the debugger's; exceptions and steps that the debugger wants to see. */
 void vmx_update_debug(struct hvx_vcpu *vcpu)

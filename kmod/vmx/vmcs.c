@@ -45,7 +45,7 @@ struct vmx_caps vmx_caps;
 
 /* ---------------------------------------------------------- instructions */
 
-/* Those that take the address of a pointer. They fault outside VMX operation: KVM may have left it. */
+/* Their operand is a pointer in memory. They fault outside VMX operation: KVM may have left it. */
 #define VMX_OP(name)								\
 static int name(u64 *pa)							\
 {										\
@@ -469,7 +469,7 @@ void vmcs_write_dirty(struct vmx_vcpu *v)
 	}
 }
 
-/* Stale translations of this vCPU carry its VPID and its VM's EPT root (SDM vol. 3 "VPIDs and EPT"). */
+/* Translations carry the VPID and the EPT root: SDM vol. 3 "Caching Translation Information". */
 void vmcs_flush_tlb(struct vmx_vcpu *v)
 {
 	if (v->flush_ept)
@@ -495,15 +495,17 @@ void vmcs_explain(struct vmx_vcpu *v)
 
 	pr_err_ratelimited("hvx: VM entry failed, VM-instruction error %u: %s\n", v->error,
 			   name ?: "see the manual");
-	for (i = 0; v->error == 7 && i < NR_KINDS; i++) {
-		u32 val = vmcs_read(kinds[i].field);
+	if (v->error != 7)
+		return;
+	for (i = 0; i < NR_KINDS; i++) {
+		u32 val = vmcs_read(kinds[i].field), clear = val & ~ctl_max[i];
+		u32 set = ctl_min[i] & ~val;
 
-		if (val & ~ctl_max[i] || ctl_min[i] & ~val)
-			pr_err_ratelimited("hvx: %s controls 0x%x: 0x%x must be 0, 0x%x must be 1\n",
-					   kinds[i].name, val, val & ~ctl_max[i], ctl_min[i] & ~val);
+		if (clear | set)
+			pr_err_ratelimited("hvx: %s controls 0x%x: 0x%x must be 0, 0x%x 1\n",
+					   kinds[i].name, val, clear, set);
 	}
-	if (v->error == 7)
-		pr_err_ratelimited("hvx: event 0x%llx, TPR threshold %llu, VPID %llu, EPTP 0x%llx\n",
-				   vmcs_read(VM_ENTRY_INTR_INFO_FIELD), vmcs_read(TPR_THRESHOLD),
-				   vmcs_read(VIRTUAL_PROCESSOR_ID), vmcs_read(EPT_POINTER));
+	pr_err_ratelimited("hvx: event 0x%llx, TPR threshold %llu, VPID %llu, EPTP 0x%llx\n",
+			   vmcs_read(VM_ENTRY_INTR_INFO_FIELD), vmcs_read(TPR_THRESHOLD),
+			   vmcs_read(VIRTUAL_PROCESSOR_ID), vmcs_read(EPT_POINTER));
 }

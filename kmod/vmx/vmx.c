@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* VT-x: the backend's table, a vCPU's life, and the steps of the run loop. SDM vol. 3, part "VMX". */
+/* VT-x: the backend's table, a vCPU's life, the steps of the run loop. SDM vol. 3, part "VMX". */
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/module.h>
@@ -21,7 +21,7 @@
 #define PLE_WINDOW_TICKS	4096
 
 static bool has_rdtscp, has_debugctl;
-/* Switched at load and put. The first three are written once in a guest's life: those writes exit. */
+/* Switched at load and put. Writes to the first three exit: there is one in a guest's life. */
 static const u32 vmx_msrs[VMX_MSRS] = {
 	MSR_STAR, MSR_LSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
 };
@@ -266,7 +266,7 @@ static void vmx_put(struct hvx_vcpu *vcpu)
 
 static void vmx_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
 {
-	/* Those with an error code; VM entry insists, outside real mode (SDM vol. 3 "VM-Entry Control Fields"). */
+	/* VM entry insists on their codes, but in real mode: SDM "VM-Entry Control Fields". */
 	const u32 with_code = BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17);
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
@@ -292,7 +292,7 @@ static void vmx_request_nmi_window(struct hvx_vcpu *vcpu)
 	vmx_set(v, F_PROC, v->val[F_PROC] | CPU_BASED_NMI_WINDOW_EXITING);
 }
 
-/* An exit when the guest lowers its TPR below the class of a waiting vector; never above what it is now. */
+/* An exit when the guest lowers its TPR below a waiting vector's class; never above what it is. */
 static void vmx_set_tpr_threshold(struct hvx_vcpu *vcpu, int vector)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
@@ -440,7 +440,8 @@ static void collect_exit(struct hvx_vcpu *vcpu)
 	if (v->reason == EXIT_REASON_EXCEPTION_NMI) {
 		v->intr_info = vmcs_read(VM_EXIT_INTR_INFO);
 		v->intr_code = vmcs_read(VM_EXIT_INTR_ERROR_CODE);
-	} else if (v->reason == EXIT_REASON_EPT_VIOLATION || v->reason == EXIT_REASON_EPT_MISCONFIG) {
+	} else if (v->reason == EXIT_REASON_EPT_VIOLATION ||
+		   v->reason == EXIT_REASON_EPT_MISCONFIG) {
 		v->gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS);
 	}
 	vmx_complete_events(vcpu);

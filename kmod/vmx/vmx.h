@@ -86,7 +86,7 @@ struct vmx_caps {
 	u32 revision;
 	u32 pin, proc, proc2, exit, entry;	/* values for every guest */
 	u64 ept;				/* IA32_VMX_EPT_VPID_CAP */
-	u64 cr0_fixed0;				/* CR0 bits that must be 1 while a guest runs */
+	u64 cr0_fixed0;				/* CR0 bits that must be 1 in a guest */
 	bool ept_ad;
 };
 
@@ -124,11 +124,11 @@ void vmx_disable_cpu(void);
 void vmx_share(bool other);
 int vmcs_open(struct vmx_vcpu *v);	/* interrupts off from open to close; -EIO: VMX is gone */
 void vmcs_close(struct vmx_vcpu *v);
-void vmcs_migrate(struct vmx_vcpu *v);	/* preemption off, interrupts on: from the CPU where it was */
+void vmcs_migrate(struct vmx_vcpu *v);	/* to this CPU; preemption off, interrupts on */
 void vmcs_release(struct vmx_vcpu *v);	/* active nowhere; may sleep */
-void vmcs_flush_tlb(struct vmx_vcpu *v);	/* in a window: what flush_ept and flush_vpid ask for */
+void vmcs_flush_tlb(struct vmx_vcpu *v);	/* in a window: flush_ept, flush_vpid */
 void vmcs_write_dirty(struct vmx_vcpu *v);	/* in a window */
-void vmcs_explain(struct vmx_vcpu *v);		/* in a window, after a failed entry: log why */
+void vmcs_explain(struct vmx_vcpu *v);	/* in a window, after a failed entry: log why */
 void vmcs_fetch(struct vmx_vcpu *v, enum vmx_field f);
 extern const u16 vmx_encoding[F_NR];
 
