@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -19,4 +20,20 @@ void device_init(struct device *dev, struct machine *m, const struct device_ops 
 	for (at = &m->devices; *at; at = &(*at)->next)
 		;
 	*at = dev;
+}
+
+static const struct state_field no_fields[] = { STATE_END };
+
+const struct state_desc state_nothing = { .version = 1, .fields = no_fields };
+
+int state_error(struct state_error *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err->text[0]) {
+		va_start(ap, fmt);
+		vsnprintf(err->text, sizeof(err->text), fmt, ap);
+		va_end(ap);
+	}
+	return -EINVAL;
 }

@@ -8,6 +8,7 @@
 #define HVX_DEVICES_DEVICE_H
 
 #include "vmm/machine.h"
+#include "vmm/state.h"
 
 /* Bus and device callbacks have the signature of their slot, needed or not. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -23,13 +24,15 @@ struct device_ops {
 	void (*pause)(struct device *dev);	/* no guest-memory access after it returns, until resume */
 	void (*resume)(struct device *dev);
 	void (*destroy)(struct device *dev);	/* stops threads, frees dev; vCPUs are gone */
+	/* What is saved of it (vmm/state.h). NULL: a machine with such a device cannot be saved. */
+	const struct state_desc *state;
 };
 
 struct device {
 	const struct device_ops *ops;
 	struct machine *m;
 	struct device *next;
-	char id[32];		/* "virtio-disk0", for messages */
+	char id[32];		/* "disk vda": for messages and in saved state, one of its kind in a machine */
 };
 
 /* Link dev into m->devices (at the end). */

@@ -21,7 +21,6 @@
 #define NR_DEVFN	256
 #define CAPS_START	0x40
 #define MSIX_ENTRY	16		/* bytes of a table entry */
-#define MSIX_MAX	256		/* vectors of one function here */
 #define HEADER_MULTI_FUNC 0x80
 #define CF8_ENABLE	0x80000000U
 
@@ -369,7 +368,7 @@ int pci_add_msix(struct pci_func *f, unsigned int bar, unsigned int nr_vectors)
 	unsigned int bytes = nr_vectors * MSIX_ENTRY + (nr_vectors + 63) / 64 * 8, size = 4096;
 	int cap, ret;
 
-	if (!nr_vectors || nr_vectors > MSIX_MAX || f->msix_cap)
+	if (!nr_vectors || nr_vectors > PCI_MAX_VECTORS || f->msix_cap)
 		return -EINVAL;
 	while (size < bytes)
 		size *= 2;
@@ -637,6 +636,75 @@ void pci_reset_func(struct pci_func *f)
 	msix_update(f, -1);
 }
 
+/* -------------------------------------------------------------------- state */
+
+static const struct state_field msix_fields[] = {
+	STATE_NUM(struct pci_msix_state, address, 1, .bits = ~3ULL),
+	STATE_NUM(struct pci_msix_state, data, 1),
+	STATE_BOOL(struct pci_msix_state, masked, 1),
+	STATE_BOOL(struct pci_msix_state, pending, 1),
+	STATE_END
+};
+
+const struct state_field pci_state_fields[] = {
+	STATE_ARRAY(struct pci_state, config, 1),
+	STATE_NUM(struct pci_state, nr_vectors, 1, .max = PCI_MAX_VECTORS),
+	STATE_SOME_GROUPS(struct pci_state, msix, nr_vectors, msix_fields, 1),
+	STATE_END
+};
+
+void pci_save(struct pci_func *f, struct pci_state *s)
+{
+	unsigned int i;
+
+	memcpy(s->config, f->config, sizeof(s->config));
+	s->nr_vectors = f->nr_vectors;
+	pthread_mutex_lock(&f->msix_lock);
+	for (i = 0; i < f->nr_vectors; i++)
+		s->msix[i] = (struct pci_msix_state){
+			.address = f->msix[i].address, .data = f->msix[i].data,
+			.masked = f->msix[i].masked, .pending = f->msix[i].pending,
+		};
+	pthread_mutex_unlock(&f->msix_lock);
+}
+
+static void load_msix(struct pci_func *f, const struct pci_state *s)
+{
+	uint16_t control = get16(f, f->msix_cap + PCI_MSIX_FLAGS);
+	unsigned int i;
+
+	pthread_mutex_lock(&f->msix_lock);
+	f->msix_enabled = control & PCI_MSIX_FLAGS_ENABLE;
+	f->msix_func_mask = control & PCI_MSIX_FLAGS_MASKALL;
+	for (i = 0; i < f->nr_vectors; i++)
+		f->msix[i] = (struct pci_msix_entry){
+			.address = s->msix[i].address, .data = s->msix[i].data,
+			.masked = s->msix[i].masked, .pending = s->msix[i].pending,
+		};
+	pthread_mutex_unlock(&f->msix_lock);
+	if (f->ops && f->ops->msix_changed)
+		f->ops->msix_changed(f, -1);
+}
+
+int pci_load(struct pci_func *f, const struct pci_state *s, struct state_error *err)
+{
+	unsigned int i;
+
+	/* What the guest cannot write tells whether it is the same function. */
+	for (i = 0; i < sizeof(f->config); i++)
+		if ((s->config[i] ^ f->config[i]) & ~f->wmask[i])
+			return state_error(err, "PCI configuration byte %#x is %#x, here it is %#x: the device was made differently",
+					   i, s->config[i], f->config[i]);
+	if (s->nr_vectors != f->nr_vectors)
+		return state_error(err, "%u MSI-X vectors, here there are %u", s->nr_vectors,
+				   f->nr_vectors);
+	memcpy(f->config, s->config, sizeof(f->config));
+	update_bars(f);
+	if (f->msix_cap)
+		load_msix(f, s);
+	return 0;
+}
+
 /* --------------------------------------------------------------- host bridge */
 
 static void pci_host_reset(struct device *dev)
@@ -658,12 +726,49 @@ static void pci_host_destroy(struct device *dev)
 	free(bus);
 }
 
+struct pci_host_state {
+	uint32_t address;
+	struct pci_state host;
+};
+
+static const struct state_field pci_host_fields[] = {
+	STATE_NUM(struct pci_host_state, address, 1, .bits = ~3U),
+	STATE_GROUP(struct pci_host_state, host, pci_state_fields, 1),
+	STATE_END
+};
+
+static int pci_host_save(struct device *dev, void *state, struct state_error *err)
+{
+	struct pci_bus *bus = (struct pci_bus *)dev;
+	struct pci_host_state *s = state;
+
+	s->address = bus->address;
+	pci_save(&bus->host, &s->host);
+	return 0;
+}
+
+static int pci_host_load(struct device *dev, const void *state, unsigned int version,
+			 struct state_error *err)
+{
+	struct pci_bus *bus = (struct pci_bus *)dev;
+	const struct pci_host_state *s = state;
+
+	bus->address = s->address;
+	return pci_load(&bus->host, &s->host, err);
+}
+
+static const struct state_desc pci_host_state_desc = {
+	.version = 1, .size = sizeof(struct pci_host_state), .fields = pci_host_fields,
+	.save = pci_host_save, .load = pci_host_load,
+};
+
 static const struct device_ops pci_host_ops = {
 	.name = "pci-host",
 	.xml = "<controller type='pci' model='pcie-root'>",
 	.help = "PCI host bridge: bus 0 with ECAM at 0xe0000000 and configuration ports 0xcf8/0xcfc; reset register 0xcf9.",
 	.reset = pci_host_reset,
 	.destroy = pci_host_destroy,
+	.state = &pci_host_state_desc,
 };
 DEVICE_REGISTER(pci_host_ops);
 

@@ -55,6 +55,22 @@ struct pci_func {
 	void *opaque;
 };
 
+/* --- saved state (vmm/state.h), part of each function's device's --- */
+#define PCI_MAX_VECTORS	256	/* of one function here */
+
+struct pci_msix_state {
+	uint64_t address;
+	uint32_t data;
+	uint8_t masked, pending;
+};
+
+struct pci_state {
+	uint8_t config[256];
+	uint32_t nr_vectors;
+	struct pci_msix_state msix[PCI_MAX_VECTORS];
+};
+extern const struct state_field pci_state_fields[];
+
 struct pci_ids {
 	uint16_t vendor, device, subvendor, subdevice;
 	uint8_t class_base, class_sub, prog_if, revision;
@@ -83,5 +99,8 @@ void pci_msix_notify(struct pci_func *f, unsigned int vector);
 /* Give every BAR an address and switch decoding on, as firmware would (direct kernel boot). Machine lock held. */
 void pci_assign(struct machine *m);
 void pci_reset_func(struct pci_func *f);
+void pci_save(struct pci_func *f, struct pci_state *s);
+/* After reset. BARs get their addresses back; nothing is sent. 0, or -EINVAL with *err. */
+int pci_load(struct pci_func *f, const struct pci_state *s, struct state_error *err);
 
 #endif

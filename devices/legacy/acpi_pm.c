@@ -218,12 +218,74 @@ static void acpi_pm_destroy(struct device *dev)
 	free(pm);
 }
 
+/* The timer goes on from where it stood. */
+struct acpi_pm_state {
+	uint64_t elapsed_ns, carries;
+	uint16_t sts, en, cnt;
+	uint8_t gpe_sts[GPE_BYTES], gpe_en[GPE_BYTES];
+};
+
+static const struct state_field acpi_pm_fields[] = {
+	STATE_NUM(struct acpi_pm_state, elapsed_ns, 1, .max = INT64_MAX),
+	STATE_NUM(struct acpi_pm_state, carries, 1),
+	STATE_NUM(struct acpi_pm_state, sts, 1, .bits = PM1_STS_BITS),
+	STATE_NUM(struct acpi_pm_state, en, 1, .bits = PM1_EN_BITS),
+	STATE_NUM(struct acpi_pm_state, cnt, 1, .bits = CNT_BM_RLD | CNT_SLP_TYP_BITS),
+	STATE_ARRAY(struct acpi_pm_state, gpe_sts, 1),
+	STATE_ARRAY(struct acpi_pm_state, gpe_en, 1),
+	STATE_END
+};
+
+static int acpi_pm_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct acpi_pm *pm = (struct acpi_pm *)dev;
+	struct acpi_pm_state *s = state;
+
+	s->elapsed_ns = clock_now_ns() - pm->start_ns;
+	s->carries = pm->carries;
+	s->sts = pm->sts;
+	s->en = pm->en;
+	s->cnt = pm->cnt;
+	memcpy(s->gpe_sts, pm->gpe_sts, sizeof(s->gpe_sts));
+	memcpy(s->gpe_en, pm->gpe_en, sizeof(s->gpe_en));
+	return 0;
+}
+
+static int acpi_pm_load(struct device *dev, const void *state, unsigned int version,
+			struct state_error *err)
+{
+	struct acpi_pm *pm = (struct acpi_pm *)dev;
+	const struct acpi_pm_state *s = state;
+	uint64_t start_ns = pm->start_ns;
+
+	pm->start_ns = clock_now_ns() - s->elapsed_ns;
+	if (s->carries > timer_ticks(pm) >> 31) {
+		pm->start_ns = start_ns;
+		return state_error(err, "carries %llu are more than the timer has made",
+				   (unsigned long long)s->carries);
+	}
+	pm->carries = s->carries;
+	pm->sts = s->sts;
+	pm->en = s->en;
+	pm->cnt = s->cnt;
+	memcpy(pm->gpe_sts, s->gpe_sts, sizeof(pm->gpe_sts));
+	memcpy(pm->gpe_en, s->gpe_en, sizeof(pm->gpe_en));
+	arm_carry(pm);
+	return 0;
+}
+
+static const struct state_desc acpi_pm_state_desc = {
+	.version = 1, .size = sizeof(struct acpi_pm_state), .fields = acpi_pm_fields,
+	.save = acpi_pm_save, .load = acpi_pm_load,
+};
+
 static const struct device_ops acpi_pm_ops = {
 	.name = "acpi-pm",
 	.xml = "<features><acpi/>",
 	.help = "ACPI fixed hardware: power button, power-off (S5), 32-bit PM timer, GPE block, SCI on IRQ 9.",
 	.reset = acpi_pm_reset,
 	.destroy = acpi_pm_destroy,
+	.state = &acpi_pm_state_desc,
 };
 DEVICE_REGISTER(acpi_pm_ops);
 

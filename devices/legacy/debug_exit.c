@@ -43,6 +43,7 @@ static const struct device_ops debug_exit_ops = {
 	.xml = "<hvx:debug-exit port=>, <qemu:arg value='isa-debug-exit,...'>",
 	.help = "A write of v to the port (default 0x501) ends the guest; the exit status is (v << 1) | 1.",
 	.destroy = debug_exit_destroy,
+	.state = &state_nothing,
 };
 DEVICE_REGISTER(debug_exit_ops);
 

@@ -284,11 +284,54 @@ static void fw_cfg_destroy(struct device *dev)
 	free(f);
 }
 
+struct fw_cfg_state {
+	uint16_t key;
+	uint32_t offset, dma_high;
+};
+
+static const struct state_field fw_cfg_fields[] = {
+	STATE_NUM(struct fw_cfg_state, key, 1),
+	STATE_NUM(struct fw_cfg_state, offset, 1),
+	STATE_NUM(struct fw_cfg_state, dma_high, 1),
+	STATE_END
+};
+
+static int fw_cfg_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct fw_cfg *f = (struct fw_cfg *)dev;
+	struct fw_cfg_state *s = state;
+
+	s->key = f->key;
+	s->offset = f->offset;
+	s->dma_high = f->dma_high;
+	return 0;
+}
+
+static int fw_cfg_load(struct device *dev, const void *state, unsigned int version,
+		       struct state_error *err)
+{
+	struct fw_cfg *f = (struct fw_cfg *)dev;
+	const struct fw_cfg_state *s = state;
+
+	select_key(f, s->key);
+	if (s->offset > selected(f).len)
+		return state_error(err, "offset %u is beyond item %#x", s->offset, s->key);
+	f->offset = s->offset;
+	f->dma_high = s->dma_high;
+	return 0;
+}
+
+static const struct state_desc fw_cfg_state_desc = {
+	.version = 1, .size = sizeof(struct fw_cfg_state), .fields = fw_cfg_fields,
+	.save = fw_cfg_save, .load = fw_cfg_load,
+};
+
 static const struct device_ops fw_cfg_ops = {
 	.name = "fw-cfg",
 	.help = "Firmware configuration at 0x510, with DMA. Always present.",
 	.reset = fw_cfg_reset,
 	.destroy = fw_cfg_destroy,
+	.state = &fw_cfg_state_desc,
 };
 DEVICE_REGISTER(fw_cfg_ops);
 

@@ -210,11 +210,59 @@ static void i8042_destroy(struct device *dev)
 	free(k);
 }
 
+struct i8042_state {
+	uint8_t mode, out, command, last, full, timed_out, last_was_cmd;
+};
+
+static const struct state_field i8042_fields[] = {
+	STATE_NUM(struct i8042_state, mode, 1),
+	STATE_NUM(struct i8042_state, out, 1),
+	STATE_NUM(struct i8042_state, command, 1),
+	STATE_NUM(struct i8042_state, last, 1),
+	STATE_BOOL(struct i8042_state, full, 1),
+	STATE_BOOL(struct i8042_state, timed_out, 1),
+	STATE_BOOL(struct i8042_state, last_was_cmd, 1),
+	STATE_END
+};
+
+static int i8042_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct i8042 *k = (struct i8042 *)dev;
+
+	*(struct i8042_state *)state = (struct i8042_state){
+		.mode = k->mode, .out = k->out, .command = k->command, .last = k->last,
+		.full = k->full, .timed_out = k->timed_out, .last_was_cmd = k->last_was_cmd,
+	};
+	return 0;
+}
+
+static int i8042_load(struct device *dev, const void *state, unsigned int version,
+		      struct state_error *err)
+{
+	struct i8042 *k = (struct i8042 *)dev;
+	const struct i8042_state *s = state;
+
+	k->mode = s->mode | MODE_AUX_OFF;
+	k->out = s->out | OUT_A20;
+	k->command = s->command;
+	k->last = s->last;
+	k->full = s->full;
+	k->timed_out = s->timed_out;
+	k->last_was_cmd = s->last_was_cmd;
+	return 0;
+}
+
+static const struct state_desc i8042_state_desc = {
+	.version = 1, .size = sizeof(struct i8042_state), .fields = i8042_fields,
+	.save = i8042_save, .load = i8042_load,
+};
+
 static const struct device_ops i8042_ops = {
 	.name = "i8042",
 	.help = "Keyboard controller without a keyboard: self test, A20 and reset. Always present.",
 	.reset = i8042_reset,
 	.destroy = i8042_destroy,
+	.state = &i8042_state_desc,
 };
 DEVICE_REGISTER(i8042_ops);
 

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "devices/device.h"
 #include "vmm/board.h"
 
@@ -209,12 +210,64 @@ static void ioapic_destroy(struct device *dev)
 	free(io);
 }
 
+/* -------------------------------------------------------------------- state */
+
+struct ioapic_state {
+	uint64_t rte[IOAPIC_PINS];
+	uint32_t lines;
+	uint8_t id, select;
+};
+
+static const struct state_field ioapic_fields[] = {
+	STATE_ARRAY(struct ioapic_state, rte, 1, .bits = RTE_WRITABLE | RTE_REMOTE_IRR),
+	STATE_NUM(struct ioapic_state, lines, 1, .bits = (1U << IOAPIC_PINS) - 1),
+	STATE_NUM(struct ioapic_state, id, 1, .max = 0xf),
+	STATE_NUM(struct ioapic_state, select, 1),
+	STATE_END
+};
+
+static int ioapic_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct ioapic *io = (struct ioapic *)dev;
+	struct ioapic_state *s = state;
+
+	memcpy(s->rte, io->rte, sizeof(s->rte));
+	s->lines = io->lines;
+	s->id = io->id;
+	s->select = io->select;
+	return 0;
+}
+
+/* Messages that were sent are in the local APICs: nothing is sent here. */
+static int ioapic_load(struct device *dev, const void *state, unsigned int version,
+		       struct state_error *err)
+{
+	struct ioapic *io = (struct ioapic *)dev;
+	const struct ioapic_state *s = state;
+	unsigned int pin;
+
+	for (pin = 0; pin < IOAPIC_PINS; pin++)
+		if ((s->rte[pin] & RTE_REMOTE_IRR) && !(s->rte[pin] & RTE_LEVEL))
+			return state_error(err, "rte[%u] waits for an EOI of an edge", pin);
+	memcpy(io->rte, s->rte, sizeof(io->rte));
+	io->lines = s->lines;
+	io->id = s->id;
+	io->select = s->select;
+	return 0;
+}
+
+static const struct state_desc ioapic_state_desc = {
+	.version = 1, .size = sizeof(struct ioapic_state), .fields = ioapic_fields,
+	.save = ioapic_save, .load = ioapic_load,
+};
+
 static const struct device_ops ioapic_ops = {
 	.name = "ioapic",
 	.xml = "<features><apic/>",
 	.help = "I/O APIC with 24 pins at 0xfec00000. Always present.",
 	.reset = ioapic_reset,
 	.destroy = ioapic_destroy,
+	.state = &ioapic_state_desc,
 };
 DEVICE_REGISTER(ioapic_ops);
 

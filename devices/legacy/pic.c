@@ -365,11 +365,103 @@ static void pic_destroy(struct device *dev)
 	free(pic);
 }
 
+/* -------------------------------------------------------------------- state */
+
+struct pic_chip_state {
+	uint8_t irr, isr, imr, lines, elcr, base, lowest, icw4, init_step;
+	uint8_t need_icw4, single, ltim, read_isr, poll, special_mask, rotate_aeoi;
+};
+
+struct pic_state {
+	struct pic_chip_state chip[2];
+};
+
+static const struct state_field pic_chip_fields[] = {
+	STATE_NUM(struct pic_chip_state, irr, 1),
+	STATE_NUM(struct pic_chip_state, isr, 1),
+	STATE_NUM(struct pic_chip_state, imr, 1),
+	STATE_NUM(struct pic_chip_state, lines, 1),
+	STATE_NUM(struct pic_chip_state, elcr, 1),
+	STATE_NUM(struct pic_chip_state, base, 1, .bits = 0xf8),
+	STATE_NUM(struct pic_chip_state, lowest, 1, .max = 7),
+	STATE_NUM(struct pic_chip_state, icw4, 1),
+	STATE_NUM(struct pic_chip_state, init_step, 1, .max = 4),
+	STATE_BOOL(struct pic_chip_state, need_icw4, 1),
+	STATE_BOOL(struct pic_chip_state, single, 1),
+	STATE_BOOL(struct pic_chip_state, ltim, 1),
+	STATE_BOOL(struct pic_chip_state, read_isr, 1),
+	STATE_BOOL(struct pic_chip_state, poll, 1),
+	STATE_BOOL(struct pic_chip_state, special_mask, 1),
+	STATE_BOOL(struct pic_chip_state, rotate_aeoi, 1),
+	STATE_END
+};
+
+static const struct state_field pic_fields[] = {
+	STATE_GROUPS(struct pic_state, chip, pic_chip_fields, 1),
+	STATE_END
+};
+
+static int pic_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct pic *pic = (struct pic *)dev;
+	struct pic_state *s = state;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		const struct i8259 *c = &pic->chip[i];
+
+		s->chip[i] = (struct pic_chip_state){
+			.irr = c->irr, .isr = c->isr, .imr = c->imr, .lines = c->lines,
+			.elcr = c->elcr, .base = c->base, .lowest = c->lowest, .icw4 = c->icw4,
+			.init_step = c->init_step, .need_icw4 = c->need_icw4, .single = c->single,
+			.ltim = c->ltim, .read_isr = c->read_isr, .poll = c->poll,
+			.special_mask = c->special_mask, .rotate_aeoi = c->rotate_aeoi,
+		};
+	}
+	return 0;
+}
+
+static int pic_load(struct device *dev, const void *state, unsigned int version,
+		    struct state_error *err)
+{
+	struct pic *pic = (struct pic *)dev;
+	const struct pic_state *s = state;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		if (s->chip[i].init_step == 1)
+			return state_error(err, "chip[%u]: ICW1 is no step of an initialisation", i);
+		if (s->chip[i].elcr & ~pic->chip[i].elcr_mask)
+			return state_error(err, "chip[%u]: elcr %#x has bits that are wired to edges", i,
+					   s->chip[i].elcr);
+	}
+	for (i = 0; i < 2; i++) {
+		const struct pic_chip_state *c = &s->chip[i];
+
+		pic->chip[i] = (struct i8259){
+			.irr = c->irr, .isr = c->isr, .imr = c->imr, .lines = c->lines,
+			.elcr = c->elcr, .elcr_mask = pic->chip[i].elcr_mask, .base = c->base,
+			.lowest = c->lowest, .icw4 = c->icw4, .init_step = c->init_step,
+			.need_icw4 = c->need_icw4, .single = c->single, .ltim = c->ltim,
+			.read_isr = c->read_isr, .poll = c->poll, .special_mask = c->special_mask,
+			.rotate_aeoi = c->rotate_aeoi,
+		};
+	}
+	pic_update(pic);
+	return 0;
+}
+
+static const struct state_desc pic_state_desc = {
+	.version = 1, .size = sizeof(struct pic_state), .fields = pic_fields,
+	.save = pic_save, .load = pic_load,
+};
+
 static const struct device_ops pic_ops = {
 	.name = "pic",
 	.help = "Two 8259A interrupt controllers at 0x20 and 0xa0. Always present.",
 	.reset = pic_reset,
 	.destroy = pic_destroy,
+	.state = &pic_state_desc,
 };
 DEVICE_REGISTER(pic_ops);
 

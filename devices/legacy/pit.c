@@ -414,6 +414,118 @@ static void pit_destroy(struct device *dev)
 	free(pit);
 }
 
+/* -------------------------------------------------------------------- state */
+
+struct pit_channel_state {
+	uint8_t mode, access, bcd, gate, null_count, started;
+	uint32_t count;
+	uint64_t elapsed_ns, frozen;
+	uint8_t write_high, read_high, write_low, count_latched, status_latched, status;
+	uint16_t latch;
+};
+
+struct pit_state {
+	struct pit_channel_state ch[3];
+	uint8_t ticking, speaker;
+	uint64_t tick_in_ns;		/* where ticking; 0: it is late */
+	uint32_t backlog;
+};
+
+static const struct state_field pit_channel_fields[] = {
+	STATE_NUM(struct pit_channel_state, mode, 1, .max = 5),
+	STATE_NUM(struct pit_channel_state, access, 1, .max = ACCESS_BOTH),
+	STATE_BOOL(struct pit_channel_state, bcd, 1),
+	STATE_BOOL(struct pit_channel_state, gate, 1),
+	STATE_BOOL(struct pit_channel_state, null_count, 1),
+	STATE_BOOL(struct pit_channel_state, started, 1),
+	STATE_NUM(struct pit_channel_state, count, 1, .max = 65536),
+	STATE_NUM(struct pit_channel_state, elapsed_ns, 1, .max = INT64_MAX),
+	STATE_NUM(struct pit_channel_state, frozen, 1),
+	STATE_BOOL(struct pit_channel_state, write_high, 1),
+	STATE_BOOL(struct pit_channel_state, read_high, 1),
+	STATE_NUM(struct pit_channel_state, write_low, 1),
+	STATE_BOOL(struct pit_channel_state, count_latched, 1),
+	STATE_BOOL(struct pit_channel_state, status_latched, 1),
+	STATE_NUM(struct pit_channel_state, status, 1),
+	STATE_NUM(struct pit_channel_state, latch, 1),
+	STATE_END
+};
+
+static const struct state_field pit_fields[] = {
+	STATE_GROUPS(struct pit_state, ch, pit_channel_fields, 1),
+	STATE_BOOL(struct pit_state, ticking, 1),
+	STATE_BOOL(struct pit_state, speaker, 1),
+	STATE_NUM(struct pit_state, tick_in_ns, 1, .max = NSEC),
+	STATE_NUM(struct pit_state, backlog, 1, .max = MAX_BACKLOG),
+	STATE_END
+};
+
+static int pit_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct pit *pit = (struct pit *)dev;
+	struct pit_state *s = state;
+	uint64_t now = clock_now_ns();
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		const struct pit_channel *c = &pit->ch[i];
+
+		s->ch[i] = (struct pit_channel_state){
+			.mode = c->mode, .access = c->access, .bcd = c->bcd, .gate = c->gate,
+			.null_count = c->null_count, .started = c->started, .count = c->count,
+			.elapsed_ns = now - c->start_ns, .frozen = c->frozen,
+			.write_high = c->write_high, .read_high = c->read_high,
+			.write_low = c->write_low, .count_latched = c->count_latched,
+			.status_latched = c->status_latched, .status = c->status,
+			.latch = c->latch,
+		};
+	}
+	s->speaker = pit->speaker;
+	s->ticking = pit->next_tick_ns != 0;
+	s->tick_in_ns = pit->next_tick_ns > now ? pit->next_tick_ns - now : 0;
+	s->backlog = pit->backlog;
+	return 0;
+}
+
+static int pit_load(struct device *dev, const void *state, unsigned int version,
+		    struct state_error *err)
+{
+	struct pit *pit = (struct pit *)dev;
+	const struct pit_state *s = state;
+	uint64_t now = clock_now_ns();
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		const struct pit_channel_state *c = &s->ch[i];
+
+		if (c->access == ACCESS_LATCH || c->count < (c->mode == 2 || c->mode == 3 ? 2 : 1))
+			return state_error(err, "ch[%u] counts %u by access mode %u", i, c->count,
+					   c->access);
+	}
+	for (i = 0; i < 3; i++) {
+		const struct pit_channel_state *c = &s->ch[i];
+
+		pit->ch[i] = (struct pit_channel){
+			.mode = c->mode, .access = c->access, .bcd = c->bcd, .gate = c->gate,
+			.null_count = c->null_count, .started = c->started, .count = c->count,
+			.start_ns = now - c->elapsed_ns, .frozen = c->frozen,
+			.write_high = c->write_high, .read_high = c->read_high,
+			.write_low = c->write_low, .count_latched = c->count_latched,
+			.status_latched = c->status_latched, .status = c->status,
+			.latch = c->latch,
+		};
+	}
+	pit->speaker = s->speaker;
+	pit->next_tick_ns = s->ticking ? now + s->tick_in_ns : 0;
+	pit->backlog = s->backlog;
+	return 0;
+}
+
+static const struct state_desc pit_state_desc = {
+	.version = 1, .size = sizeof(struct pit_state), .fields = pit_fields,
+	.save = pit_save, .load = pit_load,
+};
+
 static const struct device_ops pit_ops = {
 	.name = "pit",
 	.xml = "<clock><timer name='pit' tickpolicy= present=>",
@@ -422,6 +534,7 @@ static const struct device_ops pit_ops = {
 	.pause = pit_pause,
 	.resume = pit_resume,
 	.destroy = pit_destroy,
+	.state = &pit_state_desc,
 };
 DEVICE_REGISTER(pit_ops);
 

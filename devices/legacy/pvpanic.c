@@ -46,6 +46,7 @@ static const struct device_ops pvpanic_ops = {
 	.xml = "<panic model='isa'>",
 	.help = "Tells the host of a guest panic (port 0x505); what follows is <on_crash>.",
 	.destroy = pvpanic_destroy,
+	.state = &state_nothing,
 };
 DEVICE_REGISTER(pvpanic_ops);
 

@@ -426,6 +426,56 @@ static void rtc_destroy(struct device *dev)
 	free(rtc);
 }
 
+/* The clock follows the host's: what is saved is how far it is from that. */
+struct rtc_state {
+	uint8_t index, cmos[CMOS_SIZE];
+	uint64_t offset;
+	uint64_t periodic_age_ns;
+};
+
+static const struct state_field rtc_fields[] = {
+	STATE_NUM(struct rtc_state, index, 1, .max = CMOS_SIZE - 1),
+	STATE_ARRAY(struct rtc_state, cmos, 1),
+	STATE_NUM(struct rtc_state, offset, 1),
+	STATE_NUM(struct rtc_state, periodic_age_ns, 1),
+	STATE_END
+};
+
+static int rtc_save(struct device *dev, void *state, struct state_error *err)
+{
+	struct rtc *rtc = (struct rtc *)dev;
+	struct rtc_state *s = state;
+
+	fill_time(rtc);
+	s->index = rtc->index;
+	memcpy(s->cmos, rtc->cmos, sizeof(s->cmos));
+	s->offset = rtc->offset;
+	s->periodic_age_ns = clock_now_ns() - rtc->last_periodic;
+	return 0;
+}
+
+static int rtc_load(struct device *dev, const void *state, unsigned int version,
+		    struct state_error *err)
+{
+	struct rtc *rtc = (struct rtc *)dev;
+	const struct rtc_state *s = state;
+
+	rtc->index = s->index;
+	memcpy(rtc->cmos, s->cmos, sizeof(rtc->cmos));
+	rtc->cmos[RTC_A] &= ~A_UIP;
+	rtc->cmos[RTC_D] = D_VALID;
+	rtc->offset = s->offset;
+	rtc->last_update = guest_sec(rtc);
+	rtc->last_periodic = clock_now_ns() - s->periodic_age_ns % NSEC;
+	rtc->next_periodic = 0;
+	return 0;
+}
+
+static const struct state_desc rtc_state_desc = {
+	.version = 1, .size = sizeof(struct rtc_state), .fields = rtc_fields,
+	.save = rtc_save, .load = rtc_load,
+};
+
 static const struct device_ops rtc_ops = {
 	.name = "rtc",
 	.xml = "<clock offset= adjustment= timezone= start=>",
@@ -434,6 +484,7 @@ static const struct device_ops rtc_ops = {
 	.pause = rtc_pause,
 	.resume = rtc_resume,
 	.destroy = rtc_destroy,
+	.state = &rtc_state_desc,
 };
 DEVICE_REGISTER(rtc_ops);
 

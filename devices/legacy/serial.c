@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "devices/device.h"
 #include "vmm/board.h"
 
@@ -340,12 +341,86 @@ static void serial_destroy(struct device *dev)
 	free(s);
 }
 
+/* -------------------------------------------------------------------- state */
+
+struct serial_state {
+	uint8_t ier, lcr, mcr, scr, dll, dlm, fcr, lsr_errors, msr, thr_pending;
+	uint32_t count;
+	uint8_t fifo[FIFO_SIZE];	/* the oldest first */
+};
+
+static const struct state_field serial_fields[] = {
+	STATE_NUM(struct serial_state, ier, 1, .bits = 0x0f),
+	STATE_NUM(struct serial_state, lcr, 1),
+	STATE_NUM(struct serial_state, mcr, 1, .bits = 0x1f),
+	STATE_NUM(struct serial_state, scr, 1),
+	STATE_NUM(struct serial_state, dll, 1),
+	STATE_NUM(struct serial_state, dlm, 1),
+	STATE_NUM(struct serial_state, fcr, 1, .bits = 0xc0 | FCR_ENABLE),
+	STATE_NUM(struct serial_state, lsr_errors, 1, .bits = LSR_OE | LSR_BI),
+	STATE_NUM(struct serial_state, msr, 1),
+	STATE_BOOL(struct serial_state, thr_pending, 1),
+	STATE_NUM(struct serial_state, count, 1, .max = FIFO_SIZE),
+	STATE_SOME(struct serial_state, fifo, count, 1),
+	STATE_END
+};
+
+static int serial_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct serial *s = (struct serial *)dev;
+	struct serial_state *st = state;
+	unsigned int i;
+
+	*st = (struct serial_state){
+		.ier = s->ier, .lcr = s->lcr, .mcr = s->mcr, .scr = s->scr, .dll = s->dll,
+		.dlm = s->dlm, .fcr = s->fcr, .lsr_errors = s->lsr_errors, .msr = s->msr,
+		.thr_pending = s->thr_pending, .count = s->count,
+	};
+	for (i = 0; i < s->count; i++)
+		st->fifo[i] = s->fifo[(s->head + i) % FIFO_SIZE];
+	return 0;
+}
+
+static int serial_load(struct device *dev, const void *state, unsigned int version,
+		       struct state_error *err)
+{
+	struct serial *s = (struct serial *)dev;
+	const struct serial_state *st = state;
+
+	if (st->count > (st->fcr & FCR_ENABLE ? FIFO_SIZE : 1))
+		return state_error(err, "%u characters wait where there is room for one", st->count);
+	if (!(st->fcr & FCR_ENABLE) && st->fcr)
+		return state_error(err, "fcr %#x sets a FIFO that is off", st->fcr);
+	s->ier = st->ier;
+	s->lcr = st->lcr;
+	s->mcr = st->mcr;
+	s->scr = st->scr;
+	s->dll = st->dll;
+	s->dlm = st->dlm;
+	s->fcr = st->fcr;
+	s->lsr_errors = st->lsr_errors;
+	s->msr = st->msr;
+	s->thr_pending = st->thr_pending;
+	s->head = 0;
+	s->count = st->count;
+	memcpy(s->fifo, st->fifo, sizeof(s->fifo));
+	/* The interrupt controllers have their lines from their own state. */
+	s->line = serial_cause(s) != IIR_NONE;
+	return 0;
+}
+
+static const struct state_desc serial_state_desc = {
+	.version = 1, .size = sizeof(struct serial_state), .fields = serial_fields,
+	.save = serial_save, .load = serial_load,
+};
+
 static const struct device_ops serial_ops = {
 	.name = "serial",
 	.xml = "<serial> with <target port='0'> to 3, <console>",
 	.help = "16550A serial ports COM1 to COM4 (0x3f8, 0x2f8, 0x3e8, 0x2e8; IRQ 4, 3, 4, 3).",
 	.reset = serial_reset,
 	.destroy = serial_destroy,
+	.state = &serial_state_desc,
 };
 DEVICE_REGISTER(serial_ops);
 

@@ -2,6 +2,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <linux/virtio_net.h>
+#include <stddef.h>
 #include <string.h>
 #include "devices/net/rx_filter.h"
 #include "devices/virtio/virtqueue.h"
@@ -93,6 +94,13 @@ int rx_filter_table(struct rx_filter *f, const struct iovec *iov, unsigned int n
 	f->multi_overflow = multi_overflow;
 	pthread_mutex_unlock(&f->lock);
 	return 0;
+}
+
+void rx_filter_load(struct rx_filter *f, const struct rx_filter *saved)
+{
+	pthread_mutex_lock(&f->lock);
+	memcpy(f->mac, saved->mac, sizeof(*f) - offsetof(struct rx_filter, mac));
+	pthread_mutex_unlock(&f->lock);
 }
 
 static bool listed(uint8_t (*table)[6], unsigned int nr, const uint8_t *mac)

@@ -28,6 +28,8 @@ void rx_filter_mac(struct rx_filter *f, const uint8_t *mac);
 int rx_filter_mode(struct rx_filter *f, uint8_t cmd, bool on);
 /* Two tables (unicast, multicast) at offset of iov, each a le32 count and so many addresses. 0 or -EINVAL. */
 int rx_filter_table(struct rx_filter *f, const struct iovec *iov, unsigned int n, size_t offset);
+/* All but the lock from what was saved. */
+void rx_filter_load(struct rx_filter *f, const struct rx_filter *saved);
 bool rx_filter_accepts(struct rx_filter *f, const uint8_t *frame);
 
 #endif

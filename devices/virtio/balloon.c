@@ -196,7 +196,16 @@ static void balloon_queue_stop(struct virtio_queue *q)
 	virtio_publish(q);
 }
 
+/* Target and size are as they were; what the guest says of either is its own matter. */
+static int balloon_load_config(struct virtio_device *v, const uint8_t *saved,
+			       struct state_error *err)
+{
+	memcpy(v->config, saved, v->config_len);
+	return 0;
+}
+
 static const struct virtio_ops balloon_virtio_ops = {
+	.load_config = balloon_load_config,
 	.handle = balloon_handle,
 	.queue_stop = balloon_queue_stop,
 	.stop = balloon_stop,
@@ -276,6 +285,7 @@ static const struct device_ops balloon_ops = {
 	.pause = virtio_pause,
 	.resume = virtio_resume,
 	.destroy = balloon_destroy,
+	.state = &virtio_state_desc,
 };
 DEVICE_REGISTER(balloon_ops);
 

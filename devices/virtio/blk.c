@@ -540,7 +540,21 @@ static void blk_queue_stop(struct virtio_queue *q)
 	virtio_publish(q);
 }
 
+static int blk_load_config(struct virtio_device *v, const uint8_t *saved, struct state_error *err)
+{
+	const struct virtio_blk_config *now = (void *)v->config, *then = (const void *)saved;
+
+	if (then->capacity != now->capacity)
+		return state_error(err, "the image had %llu bytes, now it has %llu",
+				   (unsigned long long)le64toh(then->capacity) * IMAGE_SECTOR,
+				   (unsigned long long)le64toh(now->capacity) * IMAGE_SECTOR);
+	if (memcmp(v->config, saved, v->config_len))
+		return state_error(err, "its block sizes or limits are others than when it was saved");
+	return 0;
+}
+
 static const struct virtio_ops blk_virtio_ops = {
+	.load_config = blk_load_config,
 	.handle = blk_handle,
 	.queue_stop = blk_queue_stop,
 };
@@ -570,6 +584,21 @@ static void blk_destroy(struct device *dev)
 	free(blk);
 }
 
+/* Requests are drained by pause; the data is in the image. */
+static int blk_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct virtio_blk *blk = (struct virtio_blk *)dev;
+
+	if (blk->img.overlay)
+		return state_error(err, "what the guest writes to a <transient/> disk ends with it; take <transient/> out");
+	return virtio_save(dev, state, err);
+}
+
+static const struct state_desc blk_state_desc = {
+	.version = 1, .size = sizeof(struct virtio_state), .fields = virtio_only_fields,
+	.save = blk_save, .load = virtio_load,
+};
+
 static const struct device_ops blk_ops = {
 	.name = "virtio-blk",
 	.xml = "<disk device='disk'> with <target bus='virtio'>",
@@ -578,6 +607,7 @@ static const struct device_ops blk_ops = {
 	.pause = virtio_pause,
 	.resume = virtio_resume,
 	.destroy = blk_destroy,
+	.state = &blk_state_desc,
 };
 DEVICE_REGISTER(blk_ops);
 

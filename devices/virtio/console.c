@@ -289,6 +289,87 @@ static void console_destroy(struct device *dev)
 	free(con);
 }
 
+/* -------------------------------------------------------------------- state */
+
+struct message_state {
+	uint32_t id;
+	uint16_t event, value;
+};
+
+struct console_state {
+	struct virtio_state virtio;
+	uint32_t nr_ports, nr_msgs;
+	uint8_t guest_open[DOM_MAX_PORTS];
+	struct message_state msg[MAX_MESSAGES];
+};
+
+static const struct state_field message_fields[] = {
+	STATE_NUM(struct message_state, id, 1, .max = DOM_MAX_PORTS - 1),
+	STATE_NUM(struct message_state, event, 1),
+	STATE_NUM(struct message_state, value, 1),
+	STATE_END
+};
+
+static const struct state_field console_fields[] = {
+	STATE_GROUP(struct console_state, virtio, virtio_state_fields, 1),
+	STATE_NUM(struct console_state, nr_ports, 1, .max = DOM_MAX_PORTS),
+	STATE_SOME(struct console_state, guest_open, nr_ports, 1, .max = 1),
+	STATE_NUM(struct console_state, nr_msgs, 1, .max = MAX_MESSAGES),
+	STATE_SOME_GROUPS(struct console_state, msg, nr_msgs, message_fields, 1),
+	STATE_END
+};
+
+static int console_save(struct device *dev, void *state, struct state_error *err)
+{
+	const struct virtio_console *con = (struct virtio_console *)dev;
+	struct console_state *s = state;
+	unsigned int i;
+
+	s->nr_ports = con->nr_ports;
+	for (i = 0; i < con->nr_ports; i++)
+		s->guest_open[i] = con->port[i].guest_open;
+	s->nr_msgs = con->nr_msgs;
+	for (i = 0; i < con->nr_msgs; i++) {
+		const struct message *msg = &con->msg[(con->msg_head + i) % MAX_MESSAGES];
+
+		s->msg[i] = (struct message_state){
+			.id = le32toh(msg->c.id), .event = le16toh(msg->c.event),
+			.value = le16toh(msg->c.value),
+		};
+	}
+	return virtio_save(dev, state, err);
+}
+
+static int console_load(struct device *dev, const void *state, unsigned int version,
+			struct state_error *err)
+{
+	struct virtio_console *con = (struct virtio_console *)dev;
+	const struct console_state *s = state;
+	unsigned int i;
+
+	if (s->nr_ports != con->nr_ports)
+		return state_error(err, "%u ports, here there are %u", s->nr_ports, con->nr_ports);
+	for (i = 0; i < s->nr_msgs; i++) {
+		uint32_t id = s->msg[i].id;
+
+		if (id >= con->nr_ports || !con->port[id].present)
+			return state_error(err, "a message about port %u, which is not there", id);
+		if (s->msg[i].event == VIRTIO_CONSOLE_PORT_NAME && !con->port[id].name)
+			return state_error(err, "port %u had a name", id);
+	}
+	for (i = 0; i < con->nr_ports; i++)
+		con->port[i].guest_open = s->guest_open[i] && con->port[i].present;
+	con->msg_head = con->nr_msgs = 0;
+	for (i = 0; i < s->nr_msgs; i++)
+		send_message(con, s->msg[i].id, s->msg[i].event, s->msg[i].value);
+	return virtio_load(dev, state, version, err);
+}
+
+static const struct state_desc console_state_desc = {
+	.version = 1, .size = sizeof(struct console_state), .fields = console_fields,
+	.save = console_save, .load = console_load,
+};
+
 static const struct device_ops console_ops = {
 	.name = "virtio-console",
 	.xml = "<console> with <target type='virtio'>, <channel> with <target type='virtio' name=>",
@@ -297,6 +378,7 @@ static const struct device_ops console_ops = {
 	.pause = virtio_pause,
 	.resume = virtio_resume,
 	.destroy = console_destroy,
+	.state = &console_state_desc,
 };
 DEVICE_REGISTER(console_ops);
 

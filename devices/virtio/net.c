@@ -56,6 +56,10 @@ struct virtio_net {
 	struct net_pair *pair;
 	struct vhost *vhost;	/* nr_pairs, or NULL */
 	bool died;		/* atomic: said so already */
+	bool announce;		/* after a load: tell the network where the guest is now */
+	/* What the driver chose by its control queue; machine lock, or the queue stands. */
+	uint64_t offloads;
+	uint16_t active_pairs;
 };
 
 static struct virtio_net_config *config_of(struct virtio_net *net)
@@ -333,6 +337,20 @@ static uint8_t control_mac(struct virtio_net *net, uint8_t cmd, const struct vq_
 	return VIRTIO_NET_OK;
 }
 
+static void set_pairs(struct virtio_net *net, uint16_t pairs)
+{
+	net->active_pairs = pairs;
+	if (net->be->ops->set_queues)
+		net->be->ops->set_queues(net->be, pairs);
+}
+
+static void set_offloads(struct virtio_net *net, uint64_t offloads)
+{
+	net->offloads = offloads;
+	if (net->be->ops->set_offloads)
+		net->be->ops->set_offloads(net->be, offloads);
+}
+
 static uint8_t control_mq(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
 {
 	uint16_t pairs;
@@ -343,8 +361,7 @@ static uint8_t control_mq(struct virtio_net *net, uint8_t cmd, const struct vq_c
 	pairs = le16toh(pairs);
 	if (!pairs || pairs > net->nr_pairs)
 		return VIRTIO_NET_ERR;
-	if (net->be->ops->set_queues)
-		net->be->ops->set_queues(net->be, pairs);
+	set_pairs(net, pairs);
 	return VIRTIO_NET_OK;
 }
 
@@ -359,7 +376,17 @@ static uint8_t control_offloads(struct virtio_net *net, uint8_t cmd, const struc
 	offloads = le64toh(offloads);
 	if (offloads & ~net->v.features)
 		return VIRTIO_NET_ERR;
-	net->be->ops->set_offloads(net->be, offloads);
+	set_offloads(net, offloads);
+	return VIRTIO_NET_OK;
+}
+
+static uint8_t control_announce(struct virtio_net *net, uint8_t cmd)
+{
+	if (cmd != VIRTIO_NET_CTRL_ANNOUNCE_ACK)
+		return VIRTIO_NET_ERR;
+	pthread_mutex_lock(&net->v.config_lock);
+	config_of(net)->status &= ~htole16(VIRTIO_NET_S_ANNOUNCE);
+	pthread_mutex_unlock(&net->v.config_lock);
 	return VIRTIO_NET_OK;
 }
 
@@ -378,6 +405,8 @@ static uint8_t control(struct virtio_net *net, const struct vq_chain *c)
 		return control_mq(net, hdr.cmd, c);
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
 		return control_offloads(net, hdr.cmd, c);
+	case VIRTIO_NET_CTRL_ANNOUNCE:
+		return control_announce(net, hdr.cmd);
 	default:
 		return VIRTIO_NET_ERR;
 	}
@@ -485,20 +514,21 @@ static void stop_vhost(struct virtio_net *net)
 	}
 }
 
+/* A driver without MQ has its control queue where the second pair would begin. */
+static void set_owners(struct virtio_net *net)
+{
+	if (net->vhost && net->nr_pairs > 1)
+		virtio_set_external(&net->v.queue[2], virtio_has(&net->v, VIRTIO_NET_F_MQ));
+}
+
 static int net_start(struct virtio_device *v)
 {
 	struct virtio_net *net = (struct virtio_net *)v;
 
-	if (net->be->ops->set_offloads)
-		net->be->ops->set_offloads(net->be, v->features);
-	if (net->be->ops->set_queues)
-		net->be->ops->set_queues(net->be, 1);
-	if (!net->vhost)
-		return 0;
-	/* A driver without MQ has its control queue where the second pair would begin. */
-	if (net->nr_pairs > 1)
-		virtio_set_external(&v->queue[2], virtio_has(v, VIRTIO_NET_F_MQ));
-	return start_vhost(net);
+	set_offloads(net, v->features);
+	set_pairs(net, 1);
+	set_owners(net);
+	return net->vhost ? start_vhost(net) : 0;
 }
 
 static void net_stop(struct virtio_device *v)
@@ -508,6 +538,36 @@ static void net_stop(struct virtio_device *v)
 	if (net->vhost)
 		stop_vhost(net);
 	rx_filter_reset(&net->filter);
+}
+
+/*
+ * The guest is at another port of the network now: a RARP frame in its name teaches
+ * the switches (RFC 903), and a driver that knows GUEST_ANNOUNCE sends gratuitous ARP.
+ */
+static void announce(struct virtio_net *net)
+{
+	static const uint8_t rarp[] = {
+		0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3,	/* Ethernet, IPv4, request reverse */
+	};
+	uint8_t hdr[NET_HDR_LEN] = { 0 }, frame[60] = { 0 };
+	struct iovec iov[2] = { { hdr, sizeof(hdr) }, { frame, sizeof(frame) } };
+	const uint8_t *mac = net->filter.mac;
+
+	net->announce = false;
+	if (net->be->vnet_hdr) {
+		memset(frame, 0xff, 6);
+		memcpy(frame + 6, mac, 6);
+		memcpy(frame + 12, rarp, sizeof(rarp));
+		memcpy(frame + 22, mac, 6);
+		memcpy(frame + 32, mac, 6);
+		net->be->ops->send(net->be, 0, iov, 2);
+	}
+	if (!virtio_has(&net->v, VIRTIO_NET_F_GUEST_ANNOUNCE))
+		return;
+	pthread_mutex_lock(&net->v.config_lock);
+	config_of(net)->status |= htole16(VIRTIO_NET_S_ANNOUNCE);
+	pthread_mutex_unlock(&net->v.config_lock);
+	virtio_config_changed(&net->v);
 }
 
 static void net_pause(struct virtio_device *v)
@@ -522,6 +582,8 @@ static void net_resume(struct virtio_device *v)
 {
 	struct virtio_net *net = (struct virtio_net *)v;
 
+	if (net->announce)
+		announce(net);
 	if (net->vhost)
 		start_vhost(net);
 }
@@ -535,7 +597,35 @@ static void net_vector_changed(struct virtio_device *v, struct virtio_queue *q)
 		vhost_vector_changed(&net->vhost[i], q);
 }
 
+static void net_loaded(struct virtio_device *v)
+{
+	struct virtio_net *net = (struct virtio_net *)v;
+
+	set_offloads(net, net->offloads);
+	set_pairs(net, net->active_pairs);
+	set_owners(net);
+	net->announce = true;
+}
+
+/* The driver keeps the address that it knows; the link is as the XML has it now. */
+static int net_load_config(struct virtio_device *v, const uint8_t *saved, struct state_error *err)
+{
+	struct virtio_net *net = (struct virtio_net *)v;
+	const struct virtio_net_config *then = (const void *)saved;
+
+	if (then->max_virtqueue_pairs != config_of(net)->max_virtqueue_pairs)
+		return state_error(err, "%u queue pairs, here there are %u; see <driver queues=>",
+				   le16toh(then->max_virtqueue_pairs), net->nr_pairs);
+	if (then->mtu != config_of(net)->mtu)
+		return state_error(err, "an MTU of %u, here it is %u; see <mtu size=>",
+				   le16toh(then->mtu), le16toh(config_of(net)->mtu));
+	memcpy(config_of(net)->mac, then->mac, sizeof(then->mac));
+	return 0;
+}
+
 static const struct virtio_ops net_virtio_ops = {
+	.loaded = net_loaded,
+	.load_config = net_load_config,
 	.start = net_start,
 	.stop = net_stop,
 	.handle = net_handle,
@@ -568,6 +658,100 @@ static void net_destroy(struct device *dev)
 	free(net);
 }
 
+/* -------------------------------------------------------------------- state */
+
+struct net_state {
+	struct virtio_state virtio;
+	uint64_t offloads;
+	uint16_t active_pairs;
+	uint8_t promisc, allmulti, alluni, nomulti, nouni, nobcast, uni_overflow, multi_overflow;
+	uint32_t nr_uni, nr_multi;
+	uint8_t uni[RX_FILTER_MAX * 6], multi[RX_FILTER_MAX * 6];
+};
+
+static const struct state_field net_fields[] = {
+	STATE_GROUP(struct net_state, virtio, virtio_state_fields, 1),
+	STATE_NUM(struct net_state, offloads, 1),
+	STATE_NUM(struct net_state, active_pairs, 1, .max = MAX_PAIRS),
+	STATE_BOOL(struct net_state, promisc, 1),
+	STATE_BOOL(struct net_state, allmulti, 1),
+	STATE_BOOL(struct net_state, alluni, 1),
+	STATE_BOOL(struct net_state, nomulti, 1),
+	STATE_BOOL(struct net_state, nouni, 1),
+	STATE_BOOL(struct net_state, nobcast, 1),
+	STATE_BOOL(struct net_state, uni_overflow, 1),
+	STATE_BOOL(struct net_state, multi_overflow, 1),
+	STATE_NUM(struct net_state, nr_uni, 1, .max = RX_FILTER_MAX),
+	STATE_NUM(struct net_state, nr_multi, 1, .max = RX_FILTER_MAX),
+	STATE_ARRAY(struct net_state, uni, 1),
+	STATE_ARRAY(struct net_state, multi, 1),
+	STATE_END
+};
+
+/* A frame that waited for buffers is dropped by pause, as any network may. */
+static int net_save(struct device *dev, void *state, struct state_error *err)
+{
+	struct virtio_net *net = (struct virtio_net *)dev;
+	const struct rx_filter *f = &net->filter;
+	struct net_state *s = state;
+
+	s->offloads = net->offloads;
+	s->active_pairs = net->active_pairs;
+	s->promisc = f->promisc;
+	s->allmulti = f->allmulti;
+	s->alluni = f->alluni;
+	s->nomulti = f->nomulti;
+	s->nouni = f->nouni;
+	s->nobcast = f->nobcast;
+	s->uni_overflow = f->uni_overflow;
+	s->multi_overflow = f->multi_overflow;
+	s->nr_uni = f->nr_uni;
+	s->nr_multi = f->nr_multi;
+	memcpy(s->uni, f->uni, sizeof(s->uni));
+	memcpy(s->multi, f->multi, sizeof(s->multi));
+	return virtio_save(dev, state, err);
+}
+
+static void load_filter(struct virtio_net *net, const struct net_state *s)
+{
+	struct rx_filter f = {
+		.promisc = s->promisc, .allmulti = s->allmulti, .alluni = s->alluni,
+		.nomulti = s->nomulti, .nouni = s->nouni, .nobcast = s->nobcast,
+		.uni_overflow = s->uni_overflow, .multi_overflow = s->multi_overflow,
+		.nr_uni = s->nr_uni, .nr_multi = s->nr_multi,
+	};
+
+	memcpy(f.mac, config_of(net)->mac, sizeof(f.mac));
+	memcpy(f.uni, s->uni, sizeof(f.uni));
+	memcpy(f.multi, s->multi, sizeof(f.multi));
+	rx_filter_load(&net->filter, &f);
+}
+
+static int net_load(struct device *dev, const void *state, unsigned int version,
+		    struct state_error *err)
+{
+	struct virtio_net *net = (struct virtio_net *)dev;
+	const struct net_state *s = state;
+	int ret;
+
+	if (s->virtio.started && (s->offloads & ~s->virtio.features))
+		return state_error(err, "offloads %#llx that the guest has not accepted",
+				   (unsigned long long)s->offloads);
+	if (s->virtio.started && (!s->active_pairs || s->active_pairs > net->nr_pairs))
+		return state_error(err, "%u queue pairs in use of %u", s->active_pairs, net->nr_pairs);
+	net->offloads = s->offloads;
+	net->active_pairs = s->active_pairs;
+	ret = virtio_load(dev, state, version, err);
+	if (!ret)
+		load_filter(net, s);
+	return ret;
+}
+
+static const struct state_desc net_state_desc = {
+	.version = 1, .size = sizeof(struct net_state), .fields = net_fields,
+	.save = net_save, .load = net_load,
+};
+
 static const struct device_ops net_ops = {
 	.name = "virtio-net",
 	.xml = "<interface type='user|bridge|network|ethernet|direct'> with <model type='virtio'/>",
@@ -576,6 +760,7 @@ static const struct device_ops net_ops = {
 	.pause = virtio_pause,
 	.resume = virtio_resume,
 	.destroy = net_destroy,
+	.state = &net_state_desc,
 };
 DEVICE_REGISTER(net_ops);
 
@@ -584,7 +769,7 @@ static uint64_t net_features(const struct net_backend *be, const struct dom_nic 
 	uint64_t f = 1ULL << VIRTIO_NET_F_MAC | 1ULL << VIRTIO_NET_F_STATUS |
 		     1ULL << VIRTIO_NET_F_MRG_RXBUF | 1ULL << VIRTIO_NET_F_CTRL_VQ |
 		     1ULL << VIRTIO_NET_F_CTRL_RX | 1ULL << VIRTIO_NET_F_CTRL_RX_EXTRA |
-		     1ULL << VIRTIO_NET_F_CTRL_MAC_ADDR;
+		     1ULL << VIRTIO_NET_F_CTRL_MAC_ADDR | 1ULL << VIRTIO_NET_F_GUEST_ANNOUNCE;
 
 	if (be->vnet_hdr)
 		f |= 1ULL << VIRTIO_NET_F_CSUM | 1ULL << VIRTIO_NET_F_GUEST_CSUM |

@@ -114,6 +114,7 @@ static const struct device_ops rng_ops = {
 	.pause = virtio_pause,
 	.resume = virtio_resume,
 	.destroy = rng_destroy,
+	.state = &virtio_state_desc,
 };
 DEVICE_REGISTER(rng_ops);
 

@@ -26,6 +26,27 @@
 struct virtio_device;
 struct virtio_queue;
 
+/* --- saved state (vmm/state.h), at the head of each device's --- */
+#define VIRTIO_MAX_CONFIG 256
+
+struct virtio_queue_state {
+	uint8_t enabled, mapped;
+	uint16_t size, vector, last_avail;
+	uint64_t desc, avail, used;
+};
+
+struct virtio_state {
+	uint64_t features;
+	uint8_t status, isr, generation, started;
+	uint16_t config_vector, queue_select;
+	uint32_t feature_select, driver_select;
+	uint32_t nr_queues, config_len;
+	struct virtio_queue_state queue[VIRTIO_MAX_QUEUES];
+	uint8_t config[VIRTIO_MAX_CONFIG];
+	struct pci_state pci;
+};
+extern const struct state_field virtio_state_fields[];
+
 struct virtio_ops {
 	/* The driver has written len bytes at off of config[] where config_wmask lets it. */
 	void (*config_written)(struct virtio_device *v, unsigned int off, unsigned int len);
@@ -35,6 +56,17 @@ struct virtio_ops {
 	int (*start)(struct virtio_device *v);
 	/* No queue runs any more; the device forgets what the driver told it. */
 	void (*stop)(struct virtio_device *v);
+	/*
+	 * Saved state of a started device was loaded: as start, but nothing runs before
+	 * resume. NULL: nothing to do.
+	 */
+	void (*loaded)(struct virtio_device *v);
+	/*
+	 * The saved configuration space (config_len bytes) against config[], which is as
+	 * the XML has it: take over what may differ, refuse what may not. NULL: what
+	 * the driver can write is taken, the rest must be equal.
+	 */
+	int (*load_config)(struct virtio_device *v, const uint8_t *saved, struct state_error *err);
 	/* The driver kicked; also called once when the queue starts or resumes. */
 	void (*handle)(struct virtio_queue *q);
 	/* Finish or cancel what is in flight: no guest memory is touched after it returns. */
@@ -114,6 +146,12 @@ void virtio_fini(struct virtio_device *v);
 void virtio_reset(struct device *dev);
 void virtio_pause(struct device *dev);
 void virtio_resume(struct device *dev);
+/* Save and load of the transport; state begins with a struct virtio_state. */
+int virtio_save(struct device *dev, void *state, struct state_error *err);
+int virtio_load(struct device *dev, const void *state, unsigned int version, struct state_error *err);
+/* For devices that have nothing else to save. */
+extern const struct state_desc virtio_state_desc;
+extern const struct state_field virtio_only_fields[];
 
 static inline bool virtio_has(const struct virtio_device *v, unsigned int bit)
 {

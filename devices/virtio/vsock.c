@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * virtio-vsock (virtio 1.2, 5.10) through the host's /dev/vhost-vsock: sockets
- * between host and guest. Receive and transmit queues are the kernel's; the event
- * queue stays empty, since the guest's CID does not change while it runs.
+ * between host and guest. Receive and transmit queues are the kernel's. The event
+ * queue tells the driver, after its state was loaded, that all connections are gone
+ * and that its CID may be another.
  */
 #include <endian.h>
 #include <errno.h>
@@ -16,12 +17,14 @@
 
 #define DEVICE		"/dev/vhost-vsock"
 #define QUEUE_SIZE	128
+#define EVENT_QUEUE	2
 #define FIRST_CID	3U		/* 0 to 2 are reserved */
 #define LAST_AUTO_CID	65535U
 
 struct virtio_vsock {
 	struct virtio_device v;
 	struct vhost vh;
+	bool reset_event;	/* to be sent: connections and perhaps the CID are others now */
 };
 
 static void attach(struct virtio_vsock *vs, int on)
@@ -69,15 +72,37 @@ static void vsock_vector_changed(struct virtio_device *v, struct virtio_queue *q
 	vhost_vector_changed(&((struct virtio_vsock *)v)->vh, q);
 }
 
-/* Event buffers stay with the device. */
+/* Event buffers stay with the device until there is something to say. */
 static void vsock_handle(struct virtio_queue *q)
 {
+	struct virtio_vsock *vs = (struct virtio_vsock *)q->v;
+	struct virtio_vsock_event event = { .id = htole32(VIRTIO_VSOCK_EVENT_TRANSPORT_RESET) };
+	struct vq_chain c;
+
+	if (q->index != EVENT_QUEUE || !vs->reset_event || !virtio_pop(q, &c))
+		return;
+	vs->reset_event = false;
+	vq_push(&q->vq, c.head, (uint32_t)iov_write(c.in, c.nr_in, 0, &event, sizeof(event)));
+	virtio_publish(q);
+}
+
+static void vsock_loaded(struct virtio_device *v)
+{
+	((struct virtio_vsock *)v)->reset_event = true;
+}
+
+/* The CID is the one that this host gave. */
+static int vsock_load_config(struct virtio_device *v, const uint8_t *saved, struct state_error *err)
+{
+	return 0;
 }
 
 static const struct virtio_ops vsock_virtio_ops = {
 	.start = vsock_start,
 	.stop = vsock_stop,
 	.handle = vsock_handle,
+	.loaded = vsock_loaded,
+	.load_config = vsock_load_config,
 	.pause = vsock_pause,
 	.resume = vsock_resume,
 	.vector_changed = vsock_vector_changed,
@@ -101,6 +126,7 @@ static const struct device_ops vsock_ops = {
 	.pause = virtio_pause,
 	.resume = virtio_resume,
 	.destroy = vsock_destroy,
+	.state = &virtio_state_desc,
 };
 DEVICE_REGISTER(vsock_ops);
 
