@@ -193,6 +193,11 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	bool busy = true, allowed;
 	int vector;
 
+	/* Userspace may have cleared IF meanwhile: then it waits, as one that the 8259 has let go of. */
+	if (unlikely(ev->irq_injected && !(vcpu->rflags & X86_EFLAGS_IF))) {
+		ev->irq_injected = false;
+		vcpu->extint_vector = ev->irq_vector;
+	}
 	if (unlikely(ev->exc_injected || ev->nmi_injected || ev->irq_injected))
 		inject(vcpu);
 	else if (unlikely(ev->exc_pending))

@@ -156,6 +156,7 @@ static void exit_internal(struct vcpu *v, struct hvx_run *run)
 	static const char *const what[] = {
 		[HVX_INTERNAL_UNHANDLED] = "an exit that the module does not know",
 		[HVX_INTERNAL_DELIVERY] = "event delivery touched a device's memory",
+		[HVX_INTERNAL_TASK_SWITCH] = "a switch between 32-bit tasks (TSS), which hvx cannot do on VT-x",
 	};
 	uint32_t sub = run->fail.suberror;
 

@@ -533,6 +533,7 @@ struct hvx_exit_fail {
 };
 #define HVX_INTERNAL_UNHANDLED	1	/* the CPU made an exit the module does not know */
 #define HVX_INTERNAL_DELIVERY	2	/* MMIO touched while an event was being delivered */
+#define HVX_INTERNAL_TASK_SWITCH	3	/* a task switch by hardware, which VT-x does not do; info[0]: its qualification */
 
 struct hvx_exit_memory_fault {
 	__u64 gpa;

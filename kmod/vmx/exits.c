@@ -173,13 +173,20 @@ static enum hvx_next on_triple_fault(struct hvx_vcpu *vcpu, unsigned int len)
 	return hvx_exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
 }
 
-static enum hvx_next fail(struct hvx_vcpu *vcpu, u32 reason)
+static enum hvx_next fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror)
 {
 	const struct vmx_vcpu *v = to_vmx(vcpu);
 
-	return hvx_exit_fail(vcpu, reason, reason == HVX_EXIT_INTERNAL ? HVX_INTERNAL_UNHANDLED : 0,
-			     v->reason, v->qual, v->reason == EXIT_VMFAIL ? v->error : v->gpa,
-			     v->idt_info);
+	return hvx_exit_fail(vcpu, reason, suberror, v->reason, v->qual,
+			     v->reason == EXIT_VMFAIL ? v->error : v->gpa, v->idt_info);
+}
+
+/* VT-x leaves these to software. No guest that runs on 64-bit CPUs lives by them. */
+static enum hvx_next on_task_switch(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	pr_err_ratelimited("hvx: a guest's task switch, to TSS selector 0x%x, is not supported on VT-x\n",
+			   (u16)to_vmx(vcpu)->qual);
+	return fail(vcpu, HVX_EXIT_INTERNAL, HVX_INTERNAL_TASK_SWITCH);
 }
 
 static const vmx_handler handlers[] = {
@@ -189,6 +196,7 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_INIT_SIGNAL] = on_intr,
 	[EXIT_REASON_INTERRUPT_WINDOW] = on_window,
 	[EXIT_REASON_NMI_WINDOW] = on_window,
+	[EXIT_REASON_TASK_SWITCH] = on_task_switch,
 	[EXIT_REASON_CPUID] = hvx_exit_cpuid,
 	[EXIT_REASON_GETSEC] = hvx_exit_ud,
 	[EXIT_REASON_HLT] = hvx_exit_hlt,
@@ -232,8 +240,8 @@ enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu)
 	if (reason == EXIT_LOST)
 		return -EIO;
 	if (reason == EXIT_VMFAIL || reason & VMX_EXIT_REASONS_FAILED_VMENTRY)
-		return fail(vcpu, HVX_EXIT_FAIL_ENTRY);
-	return fail(vcpu, HVX_EXIT_INTERNAL);
+		return fail(vcpu, HVX_EXIT_FAIL_ENTRY, 0);
+	return fail(vcpu, HVX_EXIT_INTERNAL, HVX_INTERNAL_UNHANDLED);
 }
 
 /* After an exit. */

@@ -488,24 +488,77 @@ static const char *const error_name[] = {
 	[26] = "events are blocked by MOV SS",
 };
 
+/*
+ * An entry was refused for its controls: which one it was, as its VMCS encoding
+ * (0: not found), and in *bits what is wrong of it. SDM vol. 3 "Checks on VMX
+ * Controls", those that can go wrong here.
+ */
+static u32 wrong_control(u64 *bits)
+{
+	u64 event = vmcs_read(VM_ENTRY_INTR_INFO_FIELD);
+	u64 code = vmcs_read(VM_ENTRY_EXCEPTION_ERROR_CODE);
+	u64 tpr = vmcs_read(TPR_THRESHOLD);
+	int i;
+
+	for (i = 0; i < NR_KINDS; i++) {
+		u32 val = vmcs_read(kinds[i].field);
+
+		*bits = (val & ~ctl_max[i]) | (ctl_min[i] & ~val);
+		if (*bits)
+			return kinds[i].field;
+	}
+	*bits = event & INTR_INFO_DELIVER_CODE_MASK ? code >> 16 << 16 : 0;
+	if (event & INTR_INFO_VALID_MASK && *bits)
+		return VM_ENTRY_EXCEPTION_ERROR_CODE;
+	*bits = event & INTR_INFO_VALID_MASK ? event : tpr;
+	return event & INTR_INFO_VALID_MASK ? VM_ENTRY_INTR_INFO_FIELD : tpr ? TPR_THRESHOLD : 0;
+}
+
 void vmcs_explain(struct vmx_vcpu *v)
 {
 	const char *name = v->error < ARRAY_SIZE(error_name) ? error_name[v->error] : NULL;
+	u32 field = 0;
+	u64 bits = 0;
+
+	if (v->error == 7)
+		field = wrong_control(&bits);
+	v->qual = (u64)field << 32 | (u32)bits;
+	pr_err_ratelimited("hvx: VM entry failed, VM-instruction error %u: %s (field 0x%x, bits 0x%llx)\n",
+			   v->error, name ?: "see the manual", field, bits);
+}
+
+/* SDM vol. 3 "Checks on Guest Segment Registers", what does not depend on other state. */
+static bool segment_ok(int seg, u64 limit, u32 ar)
+{
+	u32 type = ar & 0x1f;
+
+	if (ar & VMX_AR_UNUSABLE)
+		return seg != 1 && seg != 7;
+	if (!(ar & BIT(7)) || ar & 0xf00 || ar >> 17 ||
+	    (ar & BIT(15) ? ~limit & 0xfff : limit >> 20))
+		return false;
+	if (seg >= 6)
+		return seg == 6 ? type == 2 : type == 3 || type == 11;
+	if (seg == 1)
+		return (type & 0x19) == 0x19 || type == 0x13;
+	return (type & 0x11) == 0x11 && (seg != 2 || (type & ~4U) == 0x13);
+}
+
+/* In a window, after an entry that was refused for the guest's state. */
+void vmcs_explain_state(struct vmx_vcpu *v)
+{
+	static const char name[8][5] = { "ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR" };
 	int i;
 
-	pr_err_ratelimited("hvx: VM entry failed, VM-instruction error %u: %s\n", v->error,
-			   name ?: "see the manual");
-	if (v->error != 7)
-		return;
-	for (i = 0; i < NR_KINDS; i++) {
-		u32 val = vmcs_read(kinds[i].field), clear = val & ~ctl_max[i];
-		u32 set = ctl_min[i] & ~val;
+	for (i = 0; i < 8; i++) {
+		u64 limit = vmcs_read(GUEST_ES_LIMIT + 2 * i), ar = vmcs_read(GUEST_ES_AR_BYTES + 2 * i);
 
-		if (clear | set)
-			pr_err_ratelimited("hvx: %s controls 0x%x: 0x%x must be 0, 0x%x 1\n",
-					   kinds[i].name, val, clear, set);
+		if (!segment_ok(i, limit, ar))
+			pr_err_ratelimited("hvx: VM entry refused: %s has rights 0x%llx, limit 0x%llx\n",
+					   name[i], ar, limit);
 	}
-	pr_err_ratelimited("hvx: event 0x%llx, TPR threshold %llu, VPID %llu, EPTP 0x%llx\n",
-			   vmcs_read(VM_ENTRY_INTR_INFO_FIELD), vmcs_read(TPR_THRESHOLD),
-			   vmcs_read(VIRTUAL_PROCESSOR_ID), vmcs_read(EPT_POINTER));
+	pr_err_ratelimited("hvx: VM entry refused, reason 0x%x, qualification %llu; CR0 0x%llx CR4 0x%llx EFER 0x%llx RFLAGS 0x%llx, blocking %llu, event 0x%llx\n",
+			   v->reason, v->qual, vmcs_read(GUEST_CR0), vmcs_read(GUEST_CR4),
+			   vmcs_read(GUEST_IA32_EFER), vmcs_read(GUEST_RFLAGS),
+			   vmcs_read(GUEST_INTERRUPTIBILITY_INFO), vmcs_read(VM_ENTRY_INTR_INFO_FIELD));
 }

@@ -430,6 +430,7 @@ static void collect_exit(struct hvx_vcpu *vcpu)
 	vcpu->rflags = read_field(v, F_RFLAGS);
 	read_field(v, F_INT_STATE);
 	if (unlikely(v->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
+		vmcs_explain_state(v);
 		/* Nothing was delivered: the core injects it again. */
 		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
 		return;

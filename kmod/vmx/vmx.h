@@ -128,7 +128,9 @@ void vmcs_migrate(struct vmx_vcpu *v);	/* to this CPU; preemption off, interrupt
 void vmcs_release(struct vmx_vcpu *v);	/* active nowhere; may sleep */
 void vmcs_flush_tlb(struct vmx_vcpu *v);	/* in a window: flush_ept, flush_vpid */
 void vmcs_write_dirty(struct vmx_vcpu *v);	/* in a window */
-void vmcs_explain(struct vmx_vcpu *v);	/* in a window, after a failed entry: log why */
+/* In a window, after a failed entry: log why. The former sets qual: field << 32 | wrong bits. */
+void vmcs_explain(struct vmx_vcpu *v);
+void vmcs_explain_state(struct vmx_vcpu *v);
 void vmcs_fetch(struct vmx_vcpu *v, enum vmx_field f);
 extern const u16 vmx_encoding[F_NR];
 

@@ -630,6 +630,8 @@ GUEST32(g_fail, "mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0\ncpuid\nhl
 /* VT-x enters long mode by the book, but checks what AMD-V leaves alone: a local descriptor table has its type. */
 static void fail_entry_vmx(struct tg *g)
 {
+	struct hvx_events e = { .exception_injected = 1, .exception_vector = 13,
+				.exception_has_code = 1, .exception_code = 0x30008 };
 	struct hvx_sregs s, good;
 
 	CHECK(!tg_get(g, 0, HVX_STATE_SREGS, &good, sizeof(good)));
@@ -640,6 +642,13 @@ static void fail_entry_vmx(struct tg *g)
 	CHECK(g->v[0].run->fail.hw_reason);
 	tg_run_to(g, 0, HVX_EXIT_FAIL_ENTRY);
 	CHECK(!tg_set(g, 0, HVX_STATE_SREGS, &good, sizeof(good)));
+	/* A control that is wrong has a name: VM-instruction error 7, the error code's VMCS field, its bits. */
+	CHECK(!tg_set(g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	tg_run_to(g, 0, HVX_EXIT_FAIL_ENTRY);
+	CHECK_EQ(g->v[0].run->fail.info[1], 7);
+	CHECK_EQ(g->v[0].run->fail.info[0], 0x4018ULL << 32 | 0x30000);
+	memset(&e, 0, sizeof(e));
+	CHECK(!tg_set(g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 }
 
 static void fail_entry(void)
@@ -668,6 +677,38 @@ out:
 	tg_long(&g, 0);
 	g.mem[TG_CODE] = 0xf4;
 	tg_run_to(&g, 0, HVX_EXIT_HALTED);
+	tg_free(&g);
+}
+
+/* To another 32-bit task, through a TSS. AMD-V does it, VT-x leaves it to software. */
+GUEST32(g_task, "ljmp $0x20, $0\nhlt\n");
+
+static void task_switch(void)
+{
+	const uint64_t tss = 0x5000, task = 0x6000;
+	struct hvx_sregs s;
+	struct tg g;
+
+	new_mode(&g, HVX_VM_EXIT_HLT, PROT32, g_task, GUEST_LEN(g_task));
+	memcpy(g.mem + TG_GDT, (uint64_t []){
+		0, 0x00cf9b000000ffff, 0x00cf93000000ffff,
+		0x00008b0000000067 | tss << 16, 0x0000890000000067 | task << 16 }, 0x28);
+	memcpy(g.mem + task + 0x20, (uint32_t []){ TG_CODE + GUEST_LEN(g_task) - 1, 2 }, 8);
+	memcpy(g.mem + task + 0x48, (uint32_t []){ 0x10, 0x08, 0x10, 0x10 }, 16);
+	CHECK(!tg_get(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	s.gdtr = (struct hvx_dtable) { .base = TG_GDT, .limit = 0x27 };
+	s.tr = (struct hvx_segment) { .base = tss, .limit = 0x67, .selector = 0x18,
+				      .attr = HVX_SEG_P | 0xb };
+	CHECK(!tg_set(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	if (!strcmp(g.info.backend, "vmx")) {
+		tg_run_to(&g, 0, HVX_EXIT_INTERNAL);
+		CHECK_EQ(g.v[0].run->fail.suberror, HVX_INTERNAL_TASK_SWITCH);
+		CHECK_EQ(g.v[0].run->fail.info[0], 2U << 30 | 0x20);	/* by JMP */
+	} else {
+		tg_run_to(&g, 0, HVX_EXIT_HALTED);
+		CHECK(!tg_get(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+		CHECK_EQ(s.tr.selector, 0x20);
+	}
 	tg_free(&g);
 }
 
@@ -813,7 +854,7 @@ static const struct tg_test tests[] = {
 	TG_TEST(mmio_emulate), TG_TEST(mmio_across_code_pages),
 	TG_TEST(hypercalls), TG_TEST(hypercall_32bit), TG_TEST(msr_exit), TG_TEST(msr_filter),
 	TG_TEST(triple_fault), TG_TEST(memory_fault), TG_TEST(fetch_fault), TG_TEST(fail_entry),
-	TG_TEST(delivery_to_mmio), TG_TEST(kicks), TG_TEST(signals), TG_TEST(run_page),
+	TG_TEST(task_switch), TG_TEST(delivery_to_mmio), TG_TEST(kicks), TG_TEST(signals), TG_TEST(run_page),
 };
 
 int main(int argc, char **argv)
