@@ -168,6 +168,11 @@ static inline void hvx_branch_barrier(void)
 		wrmsrq(MSR_IA32_PRED_CMD, PRED_CMD_IBPB);
 }
 
+/* 6.17: what reads CPUID is no longer part of asm/processor.h. */
+#if __has_include(<asm/cpuid/api.h>)
+#include <asm/cpuid/api.h>
+#endif
+
 /* 6.4: smp_send_reschedule() is a macro around a tracepoint. */
 #include <linux/smp.h>
 #ifdef smp_send_reschedule
