@@ -50,6 +50,14 @@ const struct cli_cmd cli_commands[] = {
 "failed, 66 something did.\n",
 		.opts = OPTS({ "json", 'j', NULL, "print an array of {check, result, text, remedy}" }),
 	}, {
+		.name = "qmp", .args = "NAME COMMAND [ARGUMENTS]", .run = cmd_qmp,
+		.summary = "send a command to a guest's control socket",
+		.help =
+"Sends one command of docs/control.md, with its arguments as a JSON object, and\n"
+"prints what it returns. x-hvx-commands describes them all. Exit status: 0 it\n"
+"succeeded, 65 it failed or there is no such guest.\n",
+		.opts = OPTS({ "events", 'e', NULL, "then print events, until the guest ends" }),
+	}, {
 		.name = "help", .args = "[VERB]", .run = cmd_help,
 		.summary = "explain a verb, or list them",
 		.help = "Without VERB, lists the verbs. See also hvx(1).\n",

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,20 @@ static int take_lock(const char *dir)
 	return -1;
 }
 
+/* Another hvx may hold the lock for a moment, to see whether somebody else does. */
+static int lock_soon(const char *dir)
+{
+	int fd = take_lock(dir);
+
+	for (int tries = 0; fd < 0 && errno == EWOULDBLOCK && tries < 10; tries++) {
+		poll(NULL, 0, 20);
+		fd = take_lock(dir);
+		if (fd < 0 && errno != EWOULDBLOCK)
+			break;
+	}
+	return fd;
+}
+
 int rundir_open(struct rundir *r, const char *name)
 {
 	char *base = base_dir(), *all = NULL;
@@ -113,7 +128,7 @@ int rundir_open(struct rundir *r, const char *name)
 	if (asprintf(&all, "%s/hvx", base) < 0 || asprintf(&r->path, "%s/hvx/%s", base, name) < 0)
 		errno = ENOMEM;
 	else if (!make_dir(all))
-		r->lock = take_lock(r->path);
+		r->lock = lock_soon(r->path);
 	err = errno;
 	free(all);
 	free(base);
@@ -149,4 +164,72 @@ void rundir_remove(struct rundir *r)
 		free(lock);
 	}
 	rundir_close(r);
+}
+
+bool guest_name_ok(const char *s)
+{
+	if (!*s || *s == '.' || strlen(s) > 64)
+		return false;
+	for (; *s; s++)
+		if (*s == '/' || (unsigned char)*s < ' ' || *s == 0x7f)
+			return false;
+	return true;
+}
+
+/* False: nobody holds its lock, and what was in the folder is gone. */
+static bool alive(const char *path)
+{
+	struct rundir r = { .path = strdup(path), .lock = -1 };
+	struct stat st;
+
+	if (!r.path || lstat(path, &st) || !S_ISDIR(st.st_mode)) {
+		free(r.path);
+		return false;
+	}
+	r.lock = take_lock(path);
+	if (r.lock < 0) {
+		bool held = errno == EWOULDBLOCK;
+
+		free(r.path);
+		return held;
+	}
+	rundir_remove(&r);
+	return false;
+}
+
+char *rundir_find(const char *name)
+{
+	char *base = base_dir(), *path = NULL;
+
+	if (!base || !guest_name_ok(name) || asprintf(&path, "%s/hvx/%s", base, name) < 0)
+		path = NULL;
+	free(base);
+	if (path && alive(path))
+		return path;
+	free(path);
+	return NULL;
+}
+
+void rundir_each(bool (*fn)(void *opaque, const char *name, const char *path), void *opaque)
+{
+	char *base = base_dir(), *all = NULL;
+	struct dirent *e;
+	DIR *d = NULL;
+	bool more = true;
+
+	if (base && asprintf(&all, "%s/hvx", base) > 0)
+		d = opendir(all);
+	while (d && more && (e = readdir(d))) {
+		char *path = NULL;
+
+		if (!guest_name_ok(e->d_name) || asprintf(&path, "%s/%s", all, e->d_name) < 0)
+			continue;
+		if (alive(path))
+			more = fn(opaque, e->d_name, path);
+		free(path);
+	}
+	if (d)
+		closedir(d);
+	free(all);
+	free(base);
 }

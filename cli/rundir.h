@@ -7,6 +7,8 @@
 #ifndef HVX_CLI_RUNDIR_H
 #define HVX_CLI_RUNDIR_H
 
+#include <stdbool.h>
+
 struct rundir {
 	char *path;
 	int lock;	/* the VMM inherits it, and with it the lock */
@@ -21,5 +23,15 @@ int rundir_open(struct rundir *r, const char *name);
 void rundir_close(struct rundir *r);
 /* The folder too. */
 void rundir_remove(struct rundir *r);
+
+/*
+ * The folder of a guest whose VMM lives; free() it. NULL: there is none, with
+ * what a dead VMM left behind removed.
+ */
+char *rundir_find(const char *name);
+/* Call fn for each guest whose VMM lives, in no order, until it returns false; dead ones are removed. */
+void rundir_each(bool (*fn)(void *opaque, const char *name, const char *path), void *opaque);
+/* 1 to 64 characters, no '/', no control characters, no dot in front. */
+bool guest_name_ok(const char *name);
 
 #endif

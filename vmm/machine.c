@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The board, and a guest's life from power-on to its end. */
+/* The board: what it is made of, how it is put together, reset and taken apart. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 #include "cpu.h"
 #include "devices/device.h"
 #include "devices/pci.h"
-#include "sandbox.h"
+#include "qmp.h"
+#include "runstate.h"
 #include "vcpu.h"
 
 _Static_assert(BOARD_ECAM_BASE == PCI_ECAM_BASE && BOARD_ECAM_SIZE == PCI_ECAM_SIZE &&
@@ -94,7 +95,7 @@ static int board_tables(struct machine *m, uint64_t *rsdp)
 }
 
 /* The whole machine to its power-on state, as if firmware had just jumped to the kernel. */
-static int machine_reset(struct machine *m)
+int machine_reset(struct machine *m)
 {
 	struct boot_entry entry = { .mem = &m->mem };
 	struct device *dev;
@@ -244,7 +245,7 @@ int machine_build(struct machine *m, const struct domain *dom)
 	bus_init(&m->pio, &m->lock);
 	bus_init(&m->mmio, &m->lock);
 
-	ret = build_loop(m) ?: boot_open(&m->boot, dom) ?: build_smbios(m);
+	ret = run_state_init(m) ?: build_loop(m) ?: boot_open(&m->boot, dom) ?: build_smbios(m);
 	if (ret)
 		return status_of(ret);
 	if (open_hv(m))
@@ -259,6 +260,8 @@ int machine_build(struct machine *m, const struct domain *dom)
 		      board_peripherals(m);
 		pthread_mutex_unlock(&m->lock);
 	}
+	if (!ret && m->runtime_dir)
+		ret = qmp_open(m, m->runtime_dir);
 	return status_of(ret);
 }
 
@@ -268,6 +271,7 @@ void machine_free(struct machine *m)
 
 	vcpus_destroy(m);
 	pthread_mutex_lock(&m->lock);
+	qmp_close(m);
 	/* Last made, first gone: a function leaves before its bus. */
 	for (dev = m->devices; dev; dev = next) {
 		next = dev->next;
@@ -287,6 +291,7 @@ void machine_free(struct machine *m)
 	free(m->smbios);
 	free(m->cpu);
 	loop_free(m->loop);
+	run_state_free(m);
 	if (m->signal_fd >= 0)
 		close(m->signal_fd);
 	bus_fini(&m->pio);
@@ -297,128 +302,9 @@ void machine_free(struct machine *m)
 	pthread_mutex_destroy(&m->lock);
 }
 
-/* ---------------------------------------------------------------- events */
-
-void machine_event(struct machine *m, enum machine_event ev, int status)
-{
-	int none = -1;
-
-	if (ev == EV_DEBUG_EXIT)
-		atomic_compare_exchange_strong(&m->event_status, &none, status);
-	atomic_fetch_or(&m->event, 1U << ev);
-	loop_stop(m->loop);
-}
-
 void irq_set(struct machine *m, unsigned int gsi, bool level)
 {
 	if (gsi < 16 && gsi != 2)	/* 2 is the slave 8259's cascade */
 		pic_set_irq(m->pic, gsi, level);
 	ioapic_set_irq(m->ioapic, gsi == 0 ? 2 : gsi, level);
-}
-
-enum action { ACT_EXIT, ACT_RESET, ACT_PRESERVE, ACT_RESUME };
-
-static enum action lifecycle_action(enum lifecycle l)
-{
-	switch (l) {
-	case LIFE_RESTART:
-		return ACT_RESET;
-	case LIFE_PRESERVE:
-		return ACT_PRESERVE;
-	case LIFE_DESTROY:
-		break;
-	}
-	return ACT_EXIT;
-}
-
-/*
- * What the domain wants done about the events in bits; the status with which
- * an exit would be. Where several came at once, the gravest counts.
- */
-static enum action decide(struct machine *m, unsigned int bits, int *status)
-{
-	const struct domain *dom = m->dom;
-
-	if (bits & (1U << EV_FATAL)) {
-		*status = VMM_ERR_INTERNAL;
-		return ACT_EXIT;
-	}
-	if (bits & (1U << EV_STOP)) {
-		*status = VMM_KILLED;
-		return ACT_EXIT;
-	}
-	if (bits & (1U << EV_DEBUG_EXIT)) {
-		*status = ((m->event_status & 0x7f) << 1) | 1;
-		return ACT_EXIT;
-	}
-	if (bits & (1U << EV_PANIC)) {
-		*status = VMM_GUEST_PANIC;
-		log_warn("the guest panicked");
-		return lifecycle_action(dom->on_crash);
-	}
-	if (bits & (1U << EV_CRASH)) {
-		*status = VMM_GUEST_SHUTDOWN;
-		if (dom->on_crash != LIFE_RESTART)
-			log_warn("triple fault");
-		return lifecycle_action(dom->on_crash);
-	}
-	*status = VMM_OK;
-	if (bits & (1U << EV_POWEROFF))
-		return lifecycle_action(dom->on_poweroff);
-	if (bits & (1U << EV_RESET))
-		return lifecycle_action(dom->on_reboot);
-	return ACT_RESUME;
-}
-
-static void dump(struct machine *m)
-{
-	unsigned int i;
-
-	for (i = 0; i < m->nr_vcpus; i++) {
-		log_warn("registers of vCPU %u:", m->vcpu[i].id);
-		vcpu_dump(&m->vcpu[i]);
-	}
-}
-
-int machine_run(struct machine *m)
-{
-	int status = VMM_ERR_SETUP;
-	bool preserved = false;
-	unsigned int bits;
-
-	if (vcpus_start(m) || sandbox_enter_thread(SANDBOX_MAIN))
-		return VMM_ERR_SETUP;
-	vcpus_pause(m);
-	if (machine_reset(m))
-		return VMM_ERR_SETUP;
-	vcpus_resume(m);
-
-	for (;;) {
-		loop_run(m->loop);
-		bits = atomic_load(&m->event);
-		if (!bits)
-			continue;
-		vcpus_pause(m);
-		bits = atomic_exchange(&m->event, 0);
-		if (bits & (1U << EV_DUMP))
-			dump(m);
-		switch (decide(m, bits, &status)) {
-		case ACT_EXIT:
-			return status;
-		case ACT_RESET:
-			preserved = false;
-			if (machine_reset(m))
-				return VMM_ERR_INTERNAL;
-			break;
-		case ACT_PRESERVE:
-			if (!preserved)
-				log_warn("the guest stands still, as its XML wants; SIGTERM ends it");
-			preserved = true;
-			break;
-		case ACT_RESUME:
-			break;
-		}
-		if (!preserved)
-			vcpus_resume(m);
-	}
 }

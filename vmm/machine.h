@@ -27,6 +27,8 @@ struct pci_bus;
 struct reset_state;
 struct ioapic;
 struct pic;
+struct qmp_server;
+struct run_state_data;
 
 /* Exit statuses of `hvx run` and hvx-vmm, documented in hvx(1). */
 enum vmm_status {
@@ -41,7 +43,15 @@ enum vmm_status {
 	/* debug-exit: (v << 1) | 1, always odd */
 };
 
-enum machine_event { EV_NONE, EV_POWEROFF, EV_RESET, EV_PANIC, EV_CRASH, EV_DEBUG_EXIT, EV_STOP, EV_FATAL, EV_DUMP };
+enum machine_event {
+	EV_NONE,
+	/* from the guest */
+	EV_POWEROFF, EV_RESET, EV_PANIC, EV_CRASH, EV_DEBUG_EXIT,
+	/* from the host: end the VMM; power-on state again, whatever <on_reboot> says */
+	EV_STOP, EV_HOST_RESET,
+	EV_FATAL, EV_DUMP,
+	EV_CALL,	/* machine_call(), vmm/runstate.h */
+};
 
 struct vcpu {
 	struct machine *m;
@@ -49,6 +59,7 @@ struct vcpu {
 	struct hv_vcpu hv;
 	struct msr_store msrs;
 	pthread_t thread;
+	_Atomic int tid;		/* of the thread, 0 before it runs */
 	bool started;
 };
 
@@ -85,6 +96,9 @@ struct machine {
 	_Atomic unsigned int event;	/* bits (1 << enum machine_event) */
 	_Atomic int event_status;	/* debug-exit value, the first one; -1 none */
 	_Atomic bool stopping, paused;
+	bool start_paused;		/* machine_run() waits for `cont` */
+	struct run_state_data *run;	/* vmm/runstate.h */
+	struct qmp_server *qmp;		/* vmm/qmp.h; NULL: no control socket */
 };
 
 /*
@@ -115,7 +129,10 @@ void vcpus_destroy(struct machine *m);		/* ends the threads, closes the vCPUs */
 
 /* --- machine.c --- */
 int machine_build(struct machine *m, const struct domain *dom);	/* vmm_status */
-int machine_run(struct machine *m);				/* vmm_status or debug-exit status */
+/* The whole machine to its power-on state. vCPUs parked, devices not paused, lock not held. 0 or -errno. */
+int machine_reset(struct machine *m);
 void machine_free(struct machine *m);
+/* --- runstate.c --- */
+int machine_run(struct machine *m);				/* vmm_status or debug-exit status */
 
 #endif

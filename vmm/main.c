@@ -17,13 +17,14 @@
 #include "devices/device.h"
 #include "domxml.h"
 #include "machine.h"
+#include "qmp.h"
 #include "sandbox.h"
 #include "trim.h"
 
 struct options {
 	const char *file, *name, *runtime_dir;
 	int xml_fd, verbosity;
-	bool console, no_sandbox;
+	bool console, no_sandbox, paused;
 };
 
 static const char usage_text[] =
@@ -36,10 +37,13 @@ static const char usage_text[] =
 "                        Ctrl-] then q stops the guest, Ctrl-] ? tells more\n"
 "  --name NAME           instead of the XML's <name>\n"
 "  --runtime-dir DIR     write DIR/pid, and links to the pseudo-terminals of the\n"
-"                        guest as DIR/serial0.pty and so on\n"
+"                        guest as DIR/serial0.pty and so on; DIR/control.sock is\n"
+"                        the control socket\n"
 "  --xml-fd N            read the XML from this file descriptor\n"
+"  --paused              wait for `cont` on the control socket before the guest runs\n"
 "  --no-sandbox          keep capabilities and system calls (for debugging)\n"
 "  --devices             list the devices there are, and the XML that makes them\n"
+"  --commands            describe the commands of the control socket, in Markdown\n"
 "  -v, --verbose         say more; twice: much more\n"
 "  -h, --help            this text\n"
 "\n"
@@ -52,7 +56,8 @@ static const char usage_text[] =
 "70 stopped by a signal, other odd numbers: (V << 1) | 1 where the guest wrote V\n"
 "to its debug-exit port.\n";
 
-enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES };
+enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
+       OPT_COMMANDS, OPT_PAUSED };
 
 static const struct option long_options[] = {
 	{ "console", required_argument, NULL, OPT_CONSOLE },
@@ -61,6 +66,8 @@ static const struct option long_options[] = {
 	{ "xml-fd", required_argument, NULL, OPT_XML_FD },
 	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 	{ "devices", no_argument, NULL, OPT_DEVICES },
+	{ "commands", no_argument, NULL, OPT_COMMANDS },
+	{ "paused", no_argument, NULL, OPT_PAUSED },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -122,6 +129,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_DEVICES:
 			list_devices();
 			return -1;
+		case OPT_COMMANDS:
+			qmp_print_markdown();
+			return -1;
+		case OPT_PAUSED:
+			o->paused = true;
+			break;
 		case 'v':
 			o->verbosity++;
 			break;
@@ -182,6 +195,7 @@ static int run_guest(const struct options *o, const struct domain *dom)
 	m.console_in = o->console ? STDIN_FILENO : -1;
 	m.console_out = o->console ? STDOUT_FILENO : -1;
 	m.runtime_dir = o->runtime_dir;
+	m.start_paused = o->paused;
 	status = machine_build(&m, dom);
 	if (!status && o->runtime_dir) {
 		err = write_pid(o->runtime_dir, &pid_path);
@@ -227,7 +241,11 @@ int main(int argc, char **argv)
 	xmlCleanupParser();
 	if (!dom)
 		return VMM_ERR_USAGE;
-	log_init(o.name ? o.name : dom->name, o.verbosity);
+	if (o.name) {
+		free(dom->name);
+		dom->name = strdup(o.name);
+	}
+	log_init(dom->name, o.verbosity);
 	if (sandbox_init(!o.no_sandbox))
 		return VMM_ERR_SETUP;
 	status = run_guest(&o, dom);

@@ -327,6 +327,7 @@ static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
 
+	v->tid = (int)gettid();
 	if (sandbox_enter_thread(SANDBOX_VCPU))
 		machine_event(v->m, EV_FATAL, 0);
 	park(v);

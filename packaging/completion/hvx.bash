@@ -12,7 +12,7 @@ _hvx_files() { # glob of names, all if empty
 
 _hvx() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local verbs='run validate host help version' opts=''
+	local verbs='run validate host qmp help version' opts=''
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
@@ -23,6 +23,7 @@ _hvx() {
 	run) opts='--detach --escape --name --verbose --help' ;;
 	validate) opts='--quiet --help' ;;
 	host) opts='--json --help' ;;
+	qmp) opts='--events --help' ;;
 	help) opts=$verbs ;;
 	esac
 	case ${COMP_WORDS[1]}/$prev in
@@ -33,7 +34,7 @@ _hvx() {
 	run/--name | run/-n) return ;;
 	esac
 	case ${COMP_WORDS[1]}/$cur in
-	run/-* | validate/-* | host/* | help/*)
+	run/-* | validate/-* | qmp/-* | host/* | help/*)
 		mapfile -t COMPREPLY < <(compgen -W "$opts" -- "$cur")
 		;;
 	run/* | validate/*) _hvx_files '*.xml' ;;

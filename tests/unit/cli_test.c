@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: cli/commands.c cli/args.c cli/cmd_*.c cli/helpers.c cli/host.c cli/rundir.c cli/terminal.c cli/console.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c */
+/* units: cli/commands.c cli/args.c cli/cmd_*.c cli/helpers.c cli/host.c cli/rundir.c cli/control.c cli/terminal.c cli/console.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c */
 /* The command table against completions and man page; statuses; runtime folders; host checks. */
 #include <check.h>
 #include <errno.h>
