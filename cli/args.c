@@ -75,8 +75,18 @@ void cli_help(FILE *f, const struct cli_cmd *cmd)
 
 void cli_overview(FILE *f)
 {
-	fputs("Usage: hvx VERB [OPTION...] [FILE...]\n\n", f);
-	for (const struct cli_cmd *c = cli_commands; c->name; c++)
-		fprintf(f, "  %-9s %-9s %s\n", c->name, c->args, c->summary);
+	enum cli_group group = CLI_GROUPS;
+
+	fputs("Usage: hvx VERB [OPTION...] [ARGUMENT...]\n", f);
+	for (const struct cli_cmd *const *v = cli_verbs(); *v; v++) {
+		const struct cli_cmd *c = *v;
+
+		if (!c->summary)
+			continue;
+		if (c->group != group)
+			fprintf(f, "\n%s:\n", cli_group_title[c->group]);
+		group = c->group;
+		fprintf(f, "  %-15s %s\n", c->name, c->summary);
+	}
 	fputs("\n`hvx help VERB` says more about one. See hvx(1), and hvx-domain-xml(5) for the XML.\n", f);
 }

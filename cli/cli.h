@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The command-line tool. A verb is one file, cli/cmd_VERB.c, and one row of the
- * table in commands.c, from which the parser, the help and the tests of the
- * completions take its options.
+ * The command-line tool. A verb is a struct cli_cmd and CLI_VERB() in its file,
+ * cli/cmd_*.c: dispatch, options, help and completion are made from that.
  */
 #ifndef HVX_CLI_CLI_H
 #define HVX_CLI_CLI_H
@@ -19,16 +18,32 @@ struct cli_opt {
 	const char *help;
 };
 
+enum cli_group { CLI_RUN, CLI_DEFINE, CLI_LOOK, CLI_CHANGE, CLI_STATE, CLI_TOOLS, CLI_GROUPS };
+extern const char *const cli_group_title[CLI_GROUPS];
+
 struct cli_cmd {
 	const char *name;
-	const char *args;	/* "FILE..." */
-	const char *summary;	/* one line, for the list of verbs */
+	enum cli_group group;
+	/* Operands: "NAME [FILE...]". NAME is completed as a guest's name, FILE as a file. */
+	const char *args;
+	const char *summary;	/* one line, for the list of verbs; NULL: not listed */
 	const char *help;	/* paragraphs, for `hvx help VERB` */
-	const struct cli_opt *opts;	/* ends with name NULL */
+	const struct cli_opt *opts;	/* ends with name NULL; an argument called FILE or NAME is completed */
 	int (*run)(const struct cli_cmd *cmd, int argc, char **argv);	/* exit status */
 };
 
-extern const struct cli_cmd cli_commands[];	/* ends with name NULL */
+#define OPTS(...) (const struct cli_opt[]){ __VA_ARGS__, { .name = NULL } }
+#define NO_OPTS (const struct cli_opt[]){ { .name = NULL } }
+
+/* The table of verbs, collected by the linker. */
+#define CLI_VERB(cmd_) \
+	static const struct cli_cmd *const cli_reg_##cmd_ \
+	__attribute__((used, section("hvx_verbs"))) = &(cmd_)
+extern const struct cli_cmd *const __start_hvx_verbs[], *const __stop_hvx_verbs[];
+
+extern const struct cli_cmd cli_commands[];	/* more of them; ends with name NULL */
+
+const struct cli_cmd *const *cli_verbs(void);	/* by group and name; ends with NULL */
 const struct cli_cmd *cli_find(const char *name);	/* NULL: none */
 int cli_main(int argc, char **argv);
 

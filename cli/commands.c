@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The verbs. */
+/* The verbs that have no table row in a file of their own, and finding them all. */
+#include <stdlib.h>
 #include <string.h>
 #include "cli.h"
 
 /* clang-format off: tables are read by row */
-
-#define OPTS(...) (const struct cli_opt[]){ __VA_ARGS__, { .name = NULL } }
 
 const struct cli_cmd cli_commands[] = {
 	{
@@ -73,11 +72,40 @@ const struct cli_cmd cli_commands[] = {
 
 /* clang-format on */
 
+const char *const cli_group_title[CLI_GROUPS] = {
+	[CLI_RUN] = "Start and stop", [CLI_DEFINE] = "Definitions", [CLI_LOOK] = "Look at guests",
+	[CLI_CHANGE] = "Change a guest", [CLI_STATE] = "Saved state", [CLI_TOOLS] = "Tools",
+};
+
+static int in_order(const void *a, const void *b)
+{
+	const struct cli_cmd *x = *(const struct cli_cmd *const *)a, *y = *(const struct cli_cmd *const *)b;
+
+	return x->group != y->group ? (int)x->group - (int)y->group : strcmp(x->name, y->name);
+}
+
+const struct cli_cmd *const *cli_verbs(void)
+{
+	static const struct cli_cmd **list;
+	size_t n = (size_t)(__stop_hvx_verbs - __start_hvx_verbs);
+
+	if (list)
+		return list;
+	list = calloc(n + sizeof(cli_commands) / sizeof(cli_commands[0]), sizeof(*list));
+	if (!list)
+		abort();
+	memcpy(list, __start_hvx_verbs, n * sizeof(*list));
+	for (const struct cli_cmd *c = cli_commands; c->name; c++)
+		list[n++] = c;
+	qsort(list, n, sizeof(*list), in_order);
+	return list;
+}
+
 const struct cli_cmd *cli_find(const char *name)
 {
-	for (const struct cli_cmd *c = cli_commands; c->name; c++)
-		if (!strcmp(c->name, name))
-			return c;
+	for (const struct cli_cmd *const *c = cli_verbs(); *c; c++)
+		if (!strcmp((*c)->name, name))
+			return *c;
 	return NULL;
 }
 
@@ -90,9 +118,9 @@ int cli_main(int argc, char **argv)
 		return VMM_ERR_USAGE;
 	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
-		return cmd_help(cli_find("help"), argc - 1, argv + 1);
-	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
-		return cmd_version(cli_find("version"), 1, argv + 1);
+		argv[1] = (char *)"help";
+	else if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
+		argv[1] = (char *)"version";
 	cmd = cli_find(argv[1]);
 	if (!cmd) {
 		cli_error("%s: no such verb; `hvx help` lists them", argv[1]);
