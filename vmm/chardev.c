@@ -31,7 +31,8 @@
 #define TX_RING		(64U << 10)	/* bytes kept for a slow peer */
 #define TX_BLOCK	4096U		/* written at once */
 #define TX_DELAY_NS	1000000ULL
-#define RX_CHUNK	256U
+#define RX_CHUNK	4096U
+#define RX_BURST	16U		/* chunks at once, of a socket */
 
 struct chardev {
 	struct machine *m;
@@ -42,6 +43,7 @@ struct chardev {
 	int pty_fd;			/* the pty's other side, kept open: without it the first would hang up */
 	char *link_path;		/* runtime directory's link to the pty, removed on close */
 	bool in_always;			/* input cannot be polled (a file): always ready */
+	bool nonblocking;		/* in: can be read until it has no more */
 	bool escapes;			/* Ctrl-] commands apply */
 	bool escape_seen;
 	struct loop_fd *in_watch, *out_watch, *listen_watch;
@@ -287,13 +289,16 @@ static void input_ended(struct chardev *chr)
 	chr->in = -1;
 }
 
+static void rx_poll(void *opaque);
+
 static void pump(struct chardev *chr)
 {
 	uint8_t buf[RX_CHUNK];
+	unsigned int i;
 	size_t room;
 	ssize_t n;
 
-	while (chr->in >= 0) {
+	for (i = 0; chr->in >= 0 && i < RX_BURST; i++) {
 		room = chr->rx ? chr->room(chr->opaque) : 0;
 		if (!room)
 			break;
@@ -307,9 +312,11 @@ static void pump(struct chardev *chr)
 			return;
 		}
 		deliver(chr, buf, (size_t)n);
-		if (!chr->in_always)
+		if (!chr->in_always && !chr->nonblocking)
 			break;	/* a descriptor that may block: only what epoll promised */
 	}
+	if (i == RX_BURST && chr->in_always)
+		loop_post(chr->m->loop, rx_poll, chr);
 	watch_input(chr);
 }
 
@@ -407,11 +414,15 @@ static void peer_arrived(void *opaque, uint32_t events)
 	(void)events;
 	if (fd < 0)
 		return;
+	/* One that left while the guest took no input has not been read to its end. */
+	if (chr->out >= 0 && poll(&(struct pollfd){ .fd = chr->out }, 1, 0) > 0)
+		hang_up(chr);
 	if (chr->out >= 0) {
 		close(fd);	/* one peer at a time */
 		return;
 	}
 	chr->in = chr->out = fd;
+	chr->nonblocking = true;
 	watch_input(chr);
 	push(chr);
 }
@@ -484,6 +495,19 @@ static int open_pty(struct chardev *chr)
 	return 0;
 }
 
+/* Those who know the guest's name only find a socket of another folder, too. */
+static void link_into_rundir(struct chardev *chr, const struct dom_chr *cfg)
+{
+	if (!cfg->path || *cfg->path != '/' || !chr->m->runtime_dir ||
+	    asprintf(&chr->link_path, "%s/%s.sock", chr->m->runtime_dir, chr->id) < 0)
+		return;
+	if (symlink(cfg->path, chr->link_path) < 0) {
+		log_warn("%s: %s: %s", chr->id, chr->link_path, strerror(errno));
+		free(chr->link_path);
+		chr->link_path = NULL;
+	}
+}
+
 static int open_unix(struct chardev *chr, const struct dom_chr *cfg)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
@@ -524,6 +548,7 @@ static int open_unix(struct chardev *chr, const struct dom_chr *cfg)
 	chr->socket_path = strdup(sun.sun_path);
 	if (listen(fd, 1) < 0)
 		goto fail;
+	link_into_rundir(chr, cfg);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	chr->listen_fd = fd;
 	return 0;

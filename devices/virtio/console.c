@@ -387,7 +387,11 @@ static int open_port(struct virtio_console *con, const struct dom_port *cfg, uns
 	struct port *p = &con->port[id];
 	char name[32];
 
-	snprintf(name, sizeof(name), "%s%u", cfg->console ? "console" : "channel", id);
+	/* The one that `hvx exec` and its like look for. */
+	if (cfg->name && !strcmp(cfg->name, "org.qemu.guest_agent.0"))
+		snprintf(name, sizeof(name), "agent");
+	else
+		snprintf(name, sizeof(name), "%s%u", cfg->console ? "console" : "channel", id);
 	p->chr = chardev_open(con->v.dev.m, &cfg->chr, name);
 	if (!p->chr && cfg->chr.type != CHR_NONE)
 		return -EIO;

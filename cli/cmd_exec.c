@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* hvx exec: run a command in a guest. hvx wait: until its agent answers. */
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli.h"
+#include "exec.h"
+#include "rundir.h"
+
+#define ANSWER_MS	5000	/* for an agent that runs */
+#define MAX_ENV		64
+
+bool seconds_parse(const char *s, unsigned int *out)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(s, &end, 10);
+	if (errno || end == s || *end || !isdigit((unsigned char)*s) || n > 31536000)
+		return false;
+	*out = (unsigned int)n;
+	return true;
+}
+
+bool variable_ok(const char *s)
+{
+	if (!isalpha((unsigned char)*s) && *s != '_')
+		return false;
+	while (isalnum((unsigned char)*s) || *s == '_')
+		s++;
+	return *s == '=';
+}
+
+/* There is nothing to pass on from /dev/null: the guest is spared the machinery. */
+bool stdin_wanted(void)
+{
+	struct stat st;
+
+	return !fstat(STDIN_FILENO, &st) && !(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
+static int cmd_exec(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	struct exec_req req = { .in = STDIN_FILENO, .out = STDOUT_FILENO, .err = STDERR_FILENO };
+	char *env[MAX_ENV + 1] = { NULL }, *sock;
+	unsigned int nr_env = 0;
+	struct agent *a;
+	const char *value, *vm;
+	int c, status;
+
+	while ((c = cli_getopt(cmd, argc, argv, &value)) != -1) {
+		if (c == 't' && seconds_parse(value, &req.timeout_s))
+			continue;
+		if (c == 'e' && nr_env < MAX_ENV && variable_ok(value)) {
+			env[nr_env++] = (char *)value;
+		} else if (c == 'w') {
+			req.dir = value;
+		} else if (c == 'n') {
+			req.in = -1;
+		} else if (c == CLI_OPT_HELP) {
+			return VMM_OK;
+		} else {
+			if (c == 't')
+				cli_error("exec: --timeout %s: not a number of seconds", value);
+			else if (c == 'e')
+				cli_error("exec: --env %s: write VAR=VALUE, at most %d times", value, MAX_ENV);
+			return EXEC_FAILED;
+		}
+	}
+	if (argc - optind < 2) {
+		cli_error("exec: a guest and a command are wanted; see: hvx help exec");
+		return EXEC_FAILED;
+	}
+	vm = argv[optind++];
+	if (!strcmp(argv[optind], "--"))
+		optind++;
+	req.argv = argv + optind;
+	req.env = env;
+	if (!*req.argv) {
+		cli_error("exec: no command; see: hvx help exec");
+		return EXEC_FAILED;
+	}
+	if (req.in >= 0 && !stdin_wanted())
+		req.in = -1;
+	if (exec_find("exec", vm, &sock))
+		return EXEC_FAILED;
+	req.signals = exec_signals();
+	a = exec_agent("exec", vm, sock, ANSWER_MS, req.signals);
+	free(sock);
+	status = a ? exec_run(a, &req) : EXEC_FAILED;
+	agent_close(a);
+	return status;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int agent_wait(const char *vm, int64_t deadline)
+{
+	bool seen = false;
+
+	for (;;) {
+		char *dir = rundir_find(vm), *sock = NULL;
+		struct agent *a = NULL;
+		int64_t left = deadline ? deadline - now_ms() : 1000;
+		bool alive = dir;
+		enum agent_error error = AGENT_GONE;
+
+		if (alive && asprintf(&sock, "%s/agent.sock", dir) > 0 && !access(sock, F_OK)) {
+			a = agent_open(sock, left > 1000 ? 1000 : left > 0 ? (int)left : 1, -1);
+			error = a ? a->error : AGENT_GONE;
+			agent_close(a);
+		}
+		free(sock);
+		free(dir);
+		if (error == AGENT_OK)
+			return 0;
+		if (seen && !alive)
+			return 2;
+		seen |= alive;
+		if (deadline && now_ms() >= deadline)
+			return 1;
+		poll(NULL, 0, 50);
+	}
+}
+
+static int cmd_wait(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	unsigned int timeout = 0;
+	const char *value;
+	bool agent = false;
+	int c;
+
+	while ((c = cli_getopt(cmd, argc, argv, &value)) != -1) {
+		if (c == 'a') {
+			agent = true;
+		} else if (c == 't') {
+			if (!seconds_parse(value, &timeout)) {
+				cli_error("wait: --timeout %s: not a number of seconds", value);
+				return VMM_ERR_USAGE;
+			}
+		} else {
+			return c == CLI_OPT_HELP ? VMM_OK : VMM_ERR_USAGE;
+		}
+	}
+	if (!agent || optind + 1 != argc) {
+		cli_error("wait: what to wait for and one guest are wanted; see: hvx help wait");
+		return VMM_ERR_USAGE;
+	}
+	switch (agent_wait(argv[optind], timeout ? now_ms() + (int64_t)timeout * 1000 : 0)) {
+	case 0:
+		return VMM_OK;
+	case 1:
+		cli_error("wait: the agent of %s does not answer yet", argv[optind]);
+		return EXEC_TIMED_OUT;
+	default:
+		cli_error("wait: %s has ended", argv[optind]);
+		return VMM_ERR_SETUP;
+	}
+}
+
+/* clang-format off: tables are read by row */
+static const struct cli_cmd exec_verb = {
+	.name = "exec", .args = "NAME -- COMMAND...", .group = CLI_RUN, .run = cmd_exec,
+	.summary = "run a command in a guest",
+	.help =
+"Runs COMMAND in the guest through its agent (qemu-guest-agent), as the agent's\n"
+"user, root. Its output comes while it runs, its input is this command's; SIGINT,\n"
+"SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on, the third kills it.\n"
+"\n"
+"The guest keeps the output in /tmp, /var/tmp or /run until the command ends.\n"
+"\n"
+"Exit status: that of COMMAND; 128 + N if signal N ended it; 124 time is up;\n"
+"125 hvx or the agent failed; 126 COMMAND cannot be executed; 127 it is not there.\n",
+	.opts = OPTS(
+		{ "timeout", 't', "SEC", "end it after SEC seconds: SIGTERM, 5 s later SIGKILL" },
+		{ "env", 'e', "VAR=VAL", "set a variable; may be repeated" },
+		{ "workdir", 'w', "DIR", "run it in this folder of the guest" },
+		{ "no-stdin", 'n', NULL, "leave the input alone: COMMAND reads /dev/null" }),
+};
+CLI_VERB(exec_verb);
+/* clang-format on */
+
+/* clang-format off: tables are read by row */
+static const struct cli_cmd wait_verb = {
+	.name = "wait", .args = "NAME", .group = CLI_RUN, .run = cmd_wait,
+	.summary = "wait until a guest is ready",
+	.help =
+"Waits until the agent in the guest answers; the guest may still be to be started.\n"
+"\n"
+"Exit status: 0, 64 bad command line, 65 the guest ended, 124 time is up.\n",
+	.opts = OPTS(
+		{ "agent", 'a', NULL, "for qemu-guest-agent" },
+		{ "timeout", 't', "SEC", "at most this long (default: for ever)" }),
+};
+CLI_VERB(wait_verb);
+/* clang-format on */

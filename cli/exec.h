@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A command in a guest, through its agent, as if it ran here: output while it
+ * runs, input, signals, a time limit, its exit code.
+ *
+ * guest-exec gives output only at the end. So a small shell script in the guest
+ * runs the command in a session of its own, with its output going to two files
+ * in a folder that is made for it (/tmp, /var/tmp or /run, whichever can be
+ * written), which are read as they grow; input takes the same way back. A guest
+ * without a POSIX shell gets the command as it is, and its output at the end.
+ */
+#ifndef HVX_CLI_EXEC_H
+#define HVX_CLI_EXEC_H
+
+#include "agent.h"
+
+/* Exit statuses, as those of docker-run, env(1) and timeout(1). */
+#define EXEC_TIMED_OUT	124
+#define EXEC_FAILED	125	/* hvx's own failure: nothing is known of the command */
+/* 126: the command cannot be executed, 127: not found, 128 + N: ended by signal N */
+
+struct exec_req {
+	char *const *argv;	/* NULL-terminated */
+	const char *dir;	/* in the guest; NULL: the agent's */
+	char *const *env;	/* "VAR=VAL", NULL-terminated; NULL: none */
+	int in, out, err;	/* in -1: /dev/null */
+	unsigned int timeout_s;	/* 0: none */
+	int signals;		/* signalfd, of signals to pass on; -1: none */
+	void (*progress)(void *opaque, uint64_t bytes);	/* so many of output, or NULL */
+	void (*input)(void *opaque, uint64_t bytes);	/* of input */
+	void *opaque;
+};
+
+/* The command's exit status, or EXEC_FAILED after a message. */
+int exec_run(struct agent *a, const struct exec_req *req);
+
+/* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2: blocked, and read from this descriptor; -1. */
+int exec_signals(void);
+
+/*
+ * The running guest of that name, with the socket of its agent in *sock (free
+ * it); or -1 after a message that says what to do.
+ */
+int exec_find(const char *verb, const char *vm, char **sock);
+/* The agent, answering; NULL after a message. wait_ms: how long it may take. */
+struct agent *exec_agent(const char *verb, const char *vm, const char *sock, int wait_ms, int signals);
+/*
+ * Until the agent of a guest, which need not have been started, answers; deadline
+ * as of CLOCK_MONOTONIC in ms, 0: none. 0, 1: time is up, 2: the guest has ended.
+ */
+int agent_wait(const char *vm, int64_t deadline);
+
+/* --- what verbs that take commands share (cmd_exec.c) --- */
+bool seconds_parse(const char *s, unsigned int *out);
+bool variable_ok(const char *s);	/* "VAR=..." */
+bool stdin_wanted(void);
+
+#endif
