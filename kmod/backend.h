@@ -16,17 +16,9 @@ enum hvx_next {
 	HVX_LEAVE = 3,		/* handled, but something must be done with preemption on first */
 };
 
-/*
- * An event on its way in or cut short, in the form that both vendors share:
- * APM vol. 2 15.20, SDM vol. 3 "VM-Entry Controls for Event Injection".
- */
-#define HVX_EVENT_IRQ		(0U << 8)
-#define HVX_EVENT_NMI		(2U << 8 | 2)
-#define HVX_EVENT_EXC		(3U << 8)
-#define HVX_EVENT_TYPE		(7U << 8)
-#define HVX_EVENT_VECTOR	0xffU
-#define HVX_EVENT_HAS_CODE	BIT(11)
-#define HVX_EVENT_VALID		BIT(31)
+#define HVX_EVENT_BITS	(HVX_EVENT_VECTOR | HVX_EVENT_TYPE | HVX_EVENT_HAS_CODE | HVX_EVENT_VALID)
+/* Is an HVX_EVENT_* of that kind? */
+#define hvx_event_is(event, kind)	(((event) & HVX_EVENT_TYPE) == ((kind) & HVX_EVENT_TYPE))
 
 #define HVX_CR0_BITS	0xe005003fULL	/* PG CD NW AM WP NE ET TS EM MP PE */
 #define HVX_DR6_FIXED	0xffff0ff0ULL
@@ -139,6 +131,7 @@ enum hvx_next hvx_exit_rdmsr(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_shutdown(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_skip(struct hvx_vcpu *vcpu, unsigned int len);	/* nothing to do */
 enum hvx_next hvx_exit_pause(struct hvx_vcpu *vcpu, unsigned int len);	/* may sleep */

@@ -164,8 +164,14 @@ enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len)
 	hvx_skip(vcpu, vcpu->rip + len);
 	if (vcpu->vm->flags & HVX_VM_EXIT_HLT)
 		return hvx_exit_to_user(vcpu, HVX_EXIT_HALTED);
-	vcpu->mp_state = HVX_MP_HALTED;
+	vcpu->ev.mp_state = HVX_MP_HALTED;
 	return HVX_LEAVE;
+}
+
+/* Triple fault. State after it is undefined on AMD (APM vol. 2 15.14.3), but what the CPU left helps to see why. */
+enum hvx_next hvx_exit_shutdown(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	return hvx_exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
 }
 
 enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len)
@@ -417,7 +423,7 @@ static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *
 	 * The access was the CPU's own, while it delivered an event (a stack or
 	 * descriptor table in device memory): there is no instruction to emulate.
 	 */
-	if (unlikely(vcpu->ev.exc_injected || vcpu->ev.irq_injected || vcpu->ev.nmi_injected))
+	if (unlikely(vcpu->ev.injected))
 		return hvx_exit_fail(vcpu, HVX_EXIT_INTERNAL, HVX_INTERNAL_DELIVERY, 0, gpa, 0, 0);
 	vcpu->stats.exit_mmio++;
 	if (!insn_len) {

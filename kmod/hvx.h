@@ -142,19 +142,6 @@ struct hvx_vm {
 
 /* -------------------------------------------------------------------- vCPU */
 
-/* An event to deliver, in the order of priority of SDM vol. 3 "Prioritization". */
-struct hvx_pending {
-	bool exc_pending, exc_injected, exc_has_code;
-	u8 exc_vector;
-	u32 exc_code;
-	u64 exc_payload;
-	bool irq_injected;
-	u8 irq_vector;
-	u8 nmi_pending_taken;	/* NMIs taken over from vcpu->nmi_queued, at most 2 */
-	bool nmi_injected;
-	bool nmi_masked;
-};
-
 struct hvx_vcpu {
 	struct hvx_vm *vm;
 	struct mutex lock;
@@ -174,14 +161,11 @@ struct hvx_vcpu {
 	};
 
 	u64 cr2, xcr0, apic_base;
-	u32 mp_state;			/* HVX_MP_* */
-	u8 sipi_vector;
-	struct hvx_pending ev;
+	struct hvx_events ev;		/* but for the shadow, which is the backend's */
 	atomic_t nmi_queued;		/* by any thread */
 	unsigned long init_sipi;	/* atomic bits: 0 INIT pending, 1 SIPI pending */
 	u8 sipi_queued;
 	bool extint_level;		/* 8259 INTR, WRITE_ONCE */
-	int extint_vector;		/* acknowledged by userspace, not yet injected; -1 none */
 
 	/* debugger */
 	u32 debug_flags;
@@ -407,6 +391,6 @@ int hvx_state(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size, bool set);	
 void hvx_state_to_run(struct hvx_vcpu *vcpu, u32 mask);		/* groups to the run page */
 int hvx_state_from_run(struct hvx_vcpu *vcpu, u32 mask);	/* groups from the run page; -EINVAL */
 void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init);
-void hvx_vcpu_sipi(struct hvx_vcpu *vcpu, u8 vector);	/* start at vector << 12 */
+void hvx_serve_init_sipi(struct hvx_vcpu *vcpu);
 
 #endif

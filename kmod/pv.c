@@ -11,6 +11,7 @@
 #include <linux/clocksource.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
+#include <linux/nospec.h>
 #include <linux/sched.h>
 #include <asm/pvclock-abi.h>
 #include <asm/tsc.h>
@@ -241,6 +242,7 @@ int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 {
 	struct hvx_vcpu *target;
+	u64 id;
 
 	*ret = 0;
 	if (nr == KVM_HC_VAPIC_POLL_IRQ && (u32)vcpu->caps)
@@ -251,7 +253,8 @@ int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 		return 0;
 	}
 	if (nr == KVM_HC_KICK_CPU && has_feature(vcpu, KVM_FEATURE_PV_UNHALT)) {
-		target = args[1] < HVX_MAX_VCPUS ? smp_load_acquire(&vcpu->vm->vcpus[args[1]]) : NULL;
+		id = array_index_nospec(args[1], HVX_MAX_VCPUS);
+		target = args[1] < HVX_MAX_VCPUS ? smp_load_acquire(&vcpu->vm->vcpus[id]) : NULL;
 		if (target) {
 			WRITE_ONCE(target->pv.unhalted, true);
 			hvx_request_kick(target, HVX_REQ_EVENT);

@@ -120,68 +120,39 @@ static int set_sregs(struct hvx_vcpu *vcpu, const void *buf)
 
 static void get_events(struct hvx_vcpu *vcpu, void *buf)
 {
-	const struct hvx_pending *ev = &vcpu->ev;
-	bool exc = ev->exc_pending || ev->exc_injected, code = exc && ev->exc_has_code;
+	struct hvx_events *e = buf;
 
-	*(struct hvx_events *)buf = (struct hvx_events) {
-		.exception_pending = ev->exc_pending,
-		.exception_injected = ev->exc_injected,
-		.exception_vector = exc ? ev->exc_vector : 0,
-		.exception_has_code = code,
-		.exception_code = code ? ev->exc_code : 0,
-		.exception_payload = exc ? ev->exc_payload : 0,
-		/* What the 8259 has let go of is on its way in as well. */
-		.interrupt_injected = ev->irq_injected || vcpu->extint_vector >= 0,
-		.interrupt_vector = ev->irq_injected ? ev->irq_vector :
-				    max(vcpu->extint_vector, 0),
-		.interrupt_shadow = hvx_backend->get_shadow(vcpu),
-		.nmi_injected = ev->nmi_injected,
-		.nmi_pending = min(ev->nmi_pending_taken + atomic_read(&vcpu->nmi_queued), 2),
-		.nmi_masked = ev->nmi_masked,
-		.sipi_vector = vcpu->sipi_vector,
-	};
+	*e = vcpu->ev;
+	e->interrupt_shadow = hvx_backend->get_shadow(vcpu);
+	e->nmi_pending = min(e->nmi_pending + atomic_read(&vcpu->nmi_queued), 2);
 }
 
-static bool events_ok(const struct hvx_events *e)
+/* No event, or one that the CPU can deliver. */
+static bool event_ok(u32 event)
 {
-	if (e->exception_pending > 1 || e->exception_has_code > 1 || e->exception_injected > 1 ||
-	    e->interrupt_injected > 1 || e->nmi_injected > 1 || e->nmi_masked > 1 ||
-	    e->nmi_pending > 2 || e->pad || !zero(e->reserved, sizeof(e->reserved)) ||
-	    (e->interrupt_shadow & ~(HVX_SHADOW_STI | HVX_SHADOW_MOV_SS)))
-		return false;
-	/* One slot for an exception, and one event at a time cut short. */
-	if (e->exception_pending + e->exception_injected > 1 ||
-	    e->exception_injected + e->interrupt_injected + e->nmi_injected > 1)
-		return false;
-	if (!e->exception_pending && !e->exception_injected)
-		return !e->exception_has_code;
-	if (e->exception_vector > 31 || e->exception_vector == 2)
-		return false;
-	return !e->exception_has_code || (CODE_VECTORS & BIT(e->exception_vector));
+	u32 vector = event & HVX_EVENT_VECTOR, what = event & ~(HVX_EVENT_VALID | HVX_EVENT_VECTOR);
+
+	if (!event || event == (HVX_EVENT_NMI | HVX_EVENT_VALID))
+		return true;
+	if (!(event & HVX_EVENT_VALID) || what == HVX_EVENT_IRQ)
+		return event & HVX_EVENT_VALID;
+	return vector < 32 && vector != 2 &&
+	       (what == HVX_EVENT_EXC ||
+		(what == (HVX_EVENT_EXC | HVX_EVENT_HAS_CODE) && CODE_VECTORS & BIT(vector)));
 }
 
 static int set_events(struct hvx_vcpu *vcpu, const void *buf)
 {
 	const struct hvx_events *e = buf;
 
-	if (!events_ok(e))
+	if (!event_ok(e->injected) || !event_ok(e->exception) || !event_ok(e->extint) ||
+	    (e->exception && !hvx_event_is(e->exception, HVX_EVENT_EXC)) ||
+	    !hvx_event_is(e->extint, HVX_EVENT_IRQ) || e->nmi_masked > 1 || e->nmi_pending > 2 ||
+	    e->interrupt_shadow & ~(HVX_SHADOW_STI | HVX_SHADOW_MOV_SS) ||
+	    e->mp_state > HVX_MP_WAIT_SIPI || !zero(e->reserved, sizeof(e->reserved)))
 		return -EINVAL;
-	vcpu->ev = (struct hvx_pending) {
-		.exc_pending = e->exception_pending,
-		.exc_injected = e->exception_injected,
-		.exc_has_code = e->exception_has_code,
-		.exc_vector = e->exception_vector,
-		.exc_code = e->exception_has_code ? e->exception_code : 0,
-		.exc_payload = e->exception_payload,
-		.irq_injected = e->interrupt_injected,
-		.irq_vector = e->interrupt_vector,
-		.nmi_injected = e->nmi_injected,
-		.nmi_masked = e->nmi_masked,
-		.nmi_pending_taken = e->nmi_pending,
-	};
+	vcpu->ev = *e;
 	atomic_set(&vcpu->nmi_queued, 0);
-	vcpu->extint_vector = -1;
-	vcpu->sipi_vector = e->sipi_vector;
 	hvx_backend->set_shadow(vcpu, e->interrupt_shadow);
 	return 0;
 }
@@ -201,24 +172,6 @@ static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
 	vcpu->dr6 = (d->dr6 & HVX_DR6_BITS) | HVX_DR6_FIXED;
 	vcpu->dr7 |= HVX_DR7_FIXED;
 	hvx_backend->update_debug(vcpu);
-	return 0;
-}
-
-static void get_mp(struct hvx_vcpu *vcpu, void *buf)
-{
-	*(struct hvx_mp_state *)buf = (struct hvx_mp_state) { .state = vcpu->mp_state };
-}
-
-static int set_mp(struct hvx_vcpu *vcpu, const void *buf)
-{
-	const struct hvx_mp_state *m = buf;
-
-	if (m->state > HVX_MP_SIPI_RECEIVED || m->pad || !zero(m->reserved, sizeof(m->reserved)))
-		return -EINVAL;
-	if (m->state == HVX_MP_SIPI_RECEIVED)
-		hvx_vcpu_sipi(vcpu, vcpu->sipi_vector);
-	else
-		vcpu->mp_state = m->state;
 	return 0;
 }
 
@@ -257,7 +210,6 @@ static const struct group {
 	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), 0, get_debugregs, set_debugregs },
 	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), 0, hvx_fpu_get, hvx_fpu_set },
 	[HVX_STATE_LAPIC] = { sizeof(struct hvx_lapic_state), 0, hvx_lapic_get, hvx_lapic_set },
-	[HVX_STATE_MP] = { sizeof(struct hvx_mp_state), 0, get_mp, set_mp },
 	[HVX_STATE_TSC] = { sizeof(struct hvx_tsc_state), 0, get_tsc, set_tsc },
 };
 
@@ -332,9 +284,10 @@ void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 		.rdx = sig ? sig->eax : 0, .rip = 0xfff0, .rflags = X86_EFLAGS_FIXED,
 	};
 	vcpu->dr = (struct hvx_debugregs) { .dr6 = HVX_DR6_FIXED, .dr7 = HVX_DR7_FIXED };
-	vcpu->ev = (struct hvx_pending) {};
+	vcpu->ev = (struct hvx_events) {
+		.mp_state = vcpu->id ? HVX_MP_WAIT_SIPI : HVX_MP_RUNNABLE,
+	};
 	atomic_set(&vcpu->nmi_queued, 0);
-	vcpu->extint_vector = -1;
 	vcpu->complete = HVX_EXIT_NONE;
 
 	hvx_lapic_reset(vcpu, init);
@@ -345,18 +298,23 @@ void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	hvx_backend->update_debug(vcpu);
 	if (!init)
 		hvx_msr_reset(vcpu);
-	vcpu->mp_state = vcpu->id ? HVX_MP_WAIT_SIPI : HVX_MP_RUNNABLE;
 }
 
-void hvx_vcpu_sipi(struct hvx_vcpu *vcpu, u8 vector)
+/* SDM vol. 3 "MP Initialization". */
+void hvx_serve_init_sipi(struct hvx_vcpu *vcpu)
 {
 	struct hvx_sregs s;
+	u8 vector;
 
+	if (test_and_clear_bit(0, &vcpu->init_sipi))
+		hvx_vcpu_reset(vcpu, true);
+	if (!test_and_clear_bit(1, &vcpu->init_sipi) || vcpu->ev.mp_state != HVX_MP_WAIT_SIPI)
+		return;
+	vector = READ_ONCE(vcpu->sipi_queued);
 	get_sregs(vcpu, &s);
 	s.cs.selector = vector << 8;
 	s.cs.base = (u64)vector << 12;
 	hvx_backend->set_sregs(vcpu, &s);
 	vcpu->rip = 0;
-	vcpu->sipi_vector = vector;
-	vcpu->mp_state = HVX_MP_RUNNABLE;
+	vcpu->ev.mp_state = HVX_MP_RUNNABLE;
 }

@@ -70,29 +70,31 @@ void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req)
  */
 void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload)
 {
-	struct hvx_pending *ev = &vcpu->ev;
-	u8 first = ev->exc_vector;
+	struct hvx_events *ev = &vcpu->ev;
+	u32 before = ev->exception;
+	u8 first;
 
-	if (ev->exc_pending || ev->exc_injected) {
-		if (first == 8) {
-			ev->exc_pending = ev->exc_injected = false;
-			hvx_request(vcpu, HVX_REQ_TRIPLE);
-			return;
-		}
-		if ((CONTRIBUTORY & BIT(first) && CONTRIBUTORY & BIT(vector)) ||
-		    (first == 14 && (CONTRIBUTORY | BIT(14)) & BIT(vector))) {
-			vector = 8;
-			has_code = true;
-			code = 0;
-			payload = 0;
-		}
-		ev->exc_injected = false;
+	if (!before && hvx_event_is(ev->injected, HVX_EVENT_EXC)) {
+		before = ev->injected;
+		ev->injected = 0;
 	}
-	ev->exc_pending = true;
-	ev->exc_vector = vector;
-	ev->exc_has_code = has_code;
-	ev->exc_code = code;
-	ev->exc_payload = payload;
+	first = before & HVX_EVENT_VECTOR;
+	if (before && first == 8) {
+		ev->exception = 0;
+		hvx_request(vcpu, HVX_REQ_TRIPLE);
+		return;
+	}
+	if (before && ((CONTRIBUTORY & BIT(first) && CONTRIBUTORY & BIT(vector)) ||
+		       (first == 14 && (CONTRIBUTORY | BIT(14)) & BIT(vector)))) {
+		vector = 8;
+		has_code = true;
+		code = 0;
+		payload = 0;
+	}
+	ev->exception = vector | HVX_EVENT_EXC | HVX_EVENT_VALID |
+			(has_code ? HVX_EVENT_HAS_CODE : 0);
+	ev->exception_code = code;
+	ev->exception_payload = payload;
 }
 
 static bool extint_wanted(struct hvx_vcpu *vcpu)
@@ -100,57 +102,54 @@ static bool extint_wanted(struct hvx_vcpu *vcpu)
 	return READ_ONCE(vcpu->extint_level) && hvx_lapic_accepts_extint(vcpu);
 }
 
-/* Put the event that is marked as being on its way in into the entry. */
+/* Put the event that is on its way in into the entry. */
 static void inject(struct hvx_vcpu *vcpu)
 {
-	struct hvx_pending *ev = &vcpu->ev;
-	u32 event = ev->irq_vector | HVX_EVENT_IRQ;
+	struct hvx_events *ev = &vcpu->ev;
 
-	if (unlikely(ev->exc_injected))
-		event = ev->exc_vector | HVX_EVENT_EXC | (ev->exc_has_code ? HVX_EVENT_HAS_CODE : 0);
-	else if (unlikely(ev->nmi_injected))
-		event = HVX_EVENT_NMI;
-	if (unlikely(ev->exc_injected && ev->exc_vector == 1)) {
+	if (unlikely((ev->injected & ~HVX_EVENT_VALID) == (HVX_EVENT_EXC | 1))) {
 		/* As the exception's own microcode would do. */
 		vcpu->dr7 &= ~(u64)HVX_DR_GD;
 		hvx_backend->update_debug(vcpu);
 	}
-	hvx_backend->inject(vcpu, event | HVX_EVENT_VALID, ev->exc_code);
+	hvx_backend->inject(vcpu, ev->injected, ev->injected_code);
 }
 
 static void deliver_exception(struct hvx_vcpu *vcpu)
 {
-	struct hvx_pending *ev = &vcpu->ev;
+	struct hvx_events *ev = &vcpu->ev;
+	u8 vector = ev->exception & HVX_EVENT_VECTOR;
 
-	ev->exc_pending = false;
-	ev->exc_injected = true;
-	if (ev->exc_vector == 14)
-		vcpu->cr2 = ev->exc_payload;
-	else if (ev->exc_vector == 1)
-		vcpu->dr6 |= ev->exc_payload;
+	ev->injected = ev->exception;
+	ev->injected_code = ev->exception_code;
+	ev->exception = 0;
+	if (vector == 14)
+		vcpu->cr2 = ev->exception_payload;
+	else if (vector == 1)
+		vcpu->dr6 |= ev->exception_payload;
 	vcpu->stats.inj_exception++;
-	trace_hvx_inject(vcpu, 2, ev->exc_vector, ev->exc_code);
+	trace_hvx_inject(vcpu, 2, vector, ev->injected_code);
 	inject(vcpu);
 }
 
 /* The NMIs that wait, if any can go in; true: one does. */
 static bool deliver_nmi(struct hvx_vcpu *vcpu, bool busy)
 {
-	struct hvx_pending *ev = &vcpu->ev;
+	struct hvx_events *ev = &vcpu->ev;
 	/* One in progress and one latched is all there can be. */
-	int n = ev->nmi_pending_taken + atomic_xchg(&vcpu->nmi_queued, 0);
+	int n = ev->nmi_pending + atomic_xchg(&vcpu->nmi_queued, 0);
 
-	ev->nmi_pending_taken = min(n, ev->nmi_masked ? 1 : 2);
+	ev->nmi_pending = min(n, ev->nmi_masked ? 1 : 2);
 	if (!busy && !ev->nmi_masked && !hvx_backend->get_shadow(vcpu)) {
 		busy = true;
-		ev->nmi_pending_taken--;
-		ev->nmi_injected = true;
+		ev->nmi_pending--;
 		ev->nmi_masked = true;
+		ev->injected = HVX_EVENT_NMI | HVX_EVENT_VALID;
 		vcpu->stats.inj_nmi++;
 		trace_hvx_inject(vcpu, 1, 2, 0);
 		inject(vcpu);
 	}
-	if (ev->nmi_pending_taken)
+	if (ev->nmi_pending)
 		hvx_backend->request_nmi_window(vcpu);
 	return busy;
 }
@@ -162,23 +161,19 @@ static bool deliver_nmi(struct hvx_vcpu *vcpu, bool busy)
  */
 void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code)
 {
-	struct hvx_pending *ev = &vcpu->ev;
-	u32 vector = event & HVX_EVENT_VECTOR, type = event & HVX_EVENT_TYPE;
+	struct hvx_events *ev = &vcpu->ev;
+	u32 vector = event & HVX_EVENT_VECTOR;
 
-	ev->exc_injected = ev->irq_injected = ev->nmi_injected = false;
+	ev->injected = 0;
 	if (likely(!(event & HVX_EVENT_VALID)))
 		return;
-	if (type == HVX_EVENT_IRQ) {
-		ev->irq_injected = true;
-		ev->irq_vector = vector;
-	} else if (type == (HVX_EVENT_NMI & HVX_EVENT_TYPE)) {
-		ev->nmi_injected = true;
+	if (hvx_event_is(event, HVX_EVENT_NMI)) {
 		ev->nmi_masked = true;
-	} else if (type == HVX_EVENT_EXC && vector != 3 && vector != 4) {
-		ev->exc_injected = true;
-		ev->exc_vector = vector;
-		ev->exc_has_code = event & HVX_EVENT_HAS_CODE;
-		ev->exc_code = ev->exc_has_code ? code : 0;
+		ev->injected = HVX_EVENT_NMI | HVX_EVENT_VALID;
+	} else if (hvx_event_is(event, HVX_EVENT_IRQ) ||
+		   (hvx_event_is(event, HVX_EVENT_EXC) && vector != 3 && vector != 4)) {
+		ev->injected = event & HVX_EVENT_BITS;
+		ev->injected_code = event & HVX_EVENT_HAS_CODE ? code : 0;
 	}
 }
 
@@ -189,29 +184,30 @@ void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code)
  */
 static bool inject_events(struct hvx_vcpu *vcpu)
 {
-	struct hvx_pending *ev = &vcpu->ev;
+	struct hvx_events *ev = &vcpu->ev;
 	bool busy = true, allowed;
 	int vector;
 
 	/* Userspace may have cleared IF meanwhile: then it waits, as one that the 8259 has let go of. */
-	if (unlikely(ev->irq_injected && !(vcpu->rflags & X86_EFLAGS_IF))) {
-		ev->irq_injected = false;
-		vcpu->extint_vector = ev->irq_vector;
+	if (unlikely(ev->injected && hvx_event_is(ev->injected, HVX_EVENT_IRQ) &&
+		     !(vcpu->rflags & X86_EFLAGS_IF) && !ev->extint)) {
+		ev->extint = ev->injected;
+		ev->injected = 0;
 	}
-	if (unlikely(ev->exc_injected || ev->nmi_injected || ev->irq_injected))
+	if (unlikely(ev->injected))
 		inject(vcpu);
-	else if (unlikely(ev->exc_pending))
+	else if (unlikely(ev->exception))
 		deliver_exception(vcpu);
 	else
 		busy = false;
-	if (unlikely(ev->nmi_pending_taken || atomic_read(&vcpu->nmi_queued)))
+	if (unlikely(ev->nmi_pending || atomic_read(&vcpu->nmi_queued)))
 		busy = deliver_nmi(vcpu, busy);
 
 	vector = hvx_lapic_pending(vcpu->lapic);
-	if (likely(vector < 0 && !vcpu->extint_level && vcpu->extint_vector < 0))
+	if (likely(vector < 0 && !vcpu->extint_level && !ev->extint))
 		goto tpr;
 	allowed = !busy && vcpu->rflags & X86_EFLAGS_IF && !hvx_backend->get_shadow(vcpu);
-	if (vcpu->extint_vector < 0 && vector < 0) {
+	if (!ev->extint && vector < 0) {
 		if (!extint_wanted(vcpu))
 			goto tpr;
 		if (allowed)
@@ -219,16 +215,15 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	}
 	if (!allowed)
 		goto window;
-	if (vcpu->extint_vector >= 0) {
-		ev->irq_vector = vcpu->extint_vector;
-		vcpu->extint_vector = -1;
+	if (ev->extint) {
+		ev->injected = ev->extint;
+		ev->extint = 0;
 	} else {
 		hvx_lapic_ack(vcpu->lapic, vector);
-		ev->irq_vector = vector;
+		ev->injected = vector | HVX_EVENT_IRQ | HVX_EVENT_VALID;
 	}
-	ev->irq_injected = true;
 	vcpu->stats.inj_irq++;
-	trace_hvx_inject(vcpu, 0, ev->irq_vector, 0);
+	trace_hvx_inject(vcpu, 0, ev->injected & HVX_EVENT_VECTOR, 0);
 	inject(vcpu);
 	if (vcpu->pv.eoi_msr)
 		hvx_pv_eoi_set(vcpu);
@@ -247,23 +242,21 @@ tpr:
 /* Is there anything for a halted vCPU to wake up for? */
 static bool has_work(struct hvx_vcpu *vcpu)
 {
-	const struct hvx_pending *ev = &vcpu->ev;
+	const struct hvx_events *ev = &vcpu->ev;
 
 	if (READ_ONCE(vcpu->requests) & ~(BIT(HVX_REQ_EVENT) | BIT(HVX_REQ_TLB_FLUSH) |
 					  BIT(HVX_REQ_CLOCK) | BIT(HVX_REQ_STEAL)))
 		return true;
 	if (READ_ONCE(vcpu->init_sipi))
 		return true;
-	if (vcpu->mp_state != HVX_MP_HALTED)
-		return vcpu->mp_state == HVX_MP_RUNNABLE;
-	if ((atomic_read(&vcpu->nmi_queued) || ev->nmi_pending_taken) && !ev->nmi_masked)
+	if (ev->mp_state != HVX_MP_HALTED)
+		return ev->mp_state == HVX_MP_RUNNABLE;
+	if ((atomic_read(&vcpu->nmi_queued) || ev->nmi_pending) && !ev->nmi_masked)
 		return true;
-	if (ev->exc_pending || ev->exc_injected || ev->irq_injected || ev->nmi_injected ||
-	    READ_ONCE(vcpu->pv.unhalted))
+	if (ev->exception || ev->injected || READ_ONCE(vcpu->pv.unhalted))
 		return true;
 	return vcpu->rflags & X86_EFLAGS_IF &&
-	       (hvx_lapic_pending(vcpu->lapic) >= 0 || vcpu->extint_vector >= 0 ||
-		extint_wanted(vcpu));
+	       (hvx_lapic_pending(vcpu->lapic) >= 0 || ev->extint || extint_wanted(vcpu));
 }
 
 /* --------------------------------------------------------------- the loop */
@@ -316,6 +309,9 @@ static void load_cpu(struct hvx_vcpu *vcpu)
 			wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
 	}
 	this_cpu_write(host.dr_loaded, dr7 & 0xff);
+	/* The host's own breakpoints must not be in force at addresses of the guest's. */
+	if (unlikely(dr7 & 0xff))
+		set_debugreg(0, 7);
 	for (i = 0; unlikely(dr7 & 0xff) && i < 4; i++) {
 		get_debugreg(*this_cpu_ptr(&host.dr[i]), i);
 		set_debugreg(db[i], i);
@@ -388,22 +384,13 @@ static int run_guest(struct hvx_vcpu *vcpu)
 	return next;
 }
 
-/* INIT and SIPI, SDM vol. 3 "MP Initialization". */
-static void serve_init_sipi(struct hvx_vcpu *vcpu)
-{
-	if (test_and_clear_bit(0, &vcpu->init_sipi))
-		hvx_vcpu_reset(vcpu, true);
-	if (test_and_clear_bit(1, &vcpu->init_sipi) && vcpu->mp_state == HVX_MP_WAIT_SIPI)
-		hvx_vcpu_sipi(vcpu, READ_ONCE(vcpu->sipi_queued));
-}
-
 /* Everything that may sleep before an entry. HVX_REENTER or HVX_TO_USER. */
 static int serve_slow(struct hvx_vcpu *vcpu)
 {
 	int vector;
 
 	if (READ_ONCE(vcpu->init_sipi))
-		serve_init_sipi(vcpu);
+		hvx_serve_init_sipi(vcpu);
 	if (serve_fast(vcpu))
 		return HVX_REENTER;
 	if (hvx_take_request(vcpu, HVX_REQ_CLOCK))
@@ -481,12 +468,12 @@ static int run_loop(struct hvx_vcpu *vcpu)
 			schedule();
 			continue;
 		}
-		if (vcpu->mp_state != HVX_MP_RUNNABLE) {
+		if (vcpu->ev.mp_state != HVX_MP_RUNNABLE) {
 			if (!has_work(vcpu)) {
 				wait_for_work(vcpu);
-			} else if (!READ_ONCE(vcpu->requests) && vcpu->mp_state == HVX_MP_HALTED) {
+			} else if (!READ_ONCE(vcpu->requests) && vcpu->ev.mp_state == HVX_MP_HALTED) {
 				WRITE_ONCE(vcpu->pv.unhalted, false);
-				vcpu->mp_state = HVX_MP_RUNNABLE;
+				vcpu->ev.mp_state = HVX_MP_RUNNABLE;
 			}
 			continue;
 		}
@@ -516,7 +503,7 @@ int hvx_vcpu_run(struct hvx_vcpu *vcpu)
 	if (vcpu->complete != HVX_EXIT_NONE)
 		hvx_exit_complete(vcpu);
 	if (READ_ONCE(run->extint_valid)) {
-		vcpu->extint_vector = READ_ONCE(run->extint_vector);
+		vcpu->ev.extint = READ_ONCE(run->extint_vector) | HVX_EVENT_IRQ | HVX_EVENT_VALID;
 		WRITE_ONCE(run->extint_valid, 0);
 	}
 	r = 0;
@@ -524,7 +511,7 @@ int hvx_vcpu_run(struct hvx_vcpu *vcpu)
 		hvx_exit_to_user(vcpu, HVX_EXIT_KICKED);
 	else
 		r = run_loop(vcpu);
-	trace_hvx_user_exit(vcpu, run->exit_reason, r, vcpu->mp_state);
+	trace_hvx_user_exit(vcpu, run->exit_reason, r, vcpu->ev.mp_state);
 
 	groups = READ_ONCE(run->want) & HVX_RUN_GROUPS;
 	if (run->exit_reason == HVX_EXIT_EMULATE)

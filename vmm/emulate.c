@@ -291,10 +291,8 @@ static const struct emul_ops emul_ops = {
 static void queue_exception(struct hvx_run *run, uint8_t vector, bool has_code, uint32_t code,
 			    uint64_t payload)
 {
-	run->events.exception_pending = 1;
-	run->events.exception_injected = 0;
-	run->events.exception_vector = vector;
-	run->events.exception_has_code = has_code;
+	run->events.exception = vector | HVX_EVENT_EXC | HVX_EVENT_VALID |
+				(has_code ? HVX_EVENT_HAS_CODE : 0);
 	run->events.exception_code = code;
 	run->events.exception_payload = payload;
 	run->dirty |= 1U << HVX_STATE_EVENTS;

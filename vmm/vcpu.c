@@ -237,10 +237,9 @@ void vcpu_dump(struct vcpu *v)
 			  s.gdtr.limit, X(s.idtr.base), s.idtr.limit, X(s.apic_base));
 	}
 	if (!hv_get_state(&v->hv, HVX_STATE_EVENTS, &e, sizeof(e)))
-		log_error("  exception %u/%u vector %u code %x, interrupt %u vector %u, shadow %u, nmi %u/%u masked %u",
-			  e.exception_pending, e.exception_injected, e.exception_vector,
-			  e.exception_code, e.interrupt_injected, e.interrupt_vector,
-			  e.interrupt_shadow, e.nmi_injected, e.nmi_pending, e.nmi_masked);
+		log_error("  exception %x code %x, injected %x code %x, extint %x, shadow %u, nmi %u masked %u, state %u",
+			  e.exception, e.exception_code, e.injected, e.injected_code, e.extint,
+			  e.interrupt_shadow, e.nmi_pending, e.nmi_masked, e.mp_state);
 #undef X
 }
 
@@ -402,7 +401,6 @@ struct vcpu_power_on {
 	struct hvx_events events;
 	struct hvx_debugregs debugregs;
 	struct hvx_lapic_state lapic;
-	struct hvx_mp_state mp;
 };
 
 struct reset_state {
@@ -454,8 +452,7 @@ static int take_reset_state(struct machine *m)
 		      hv_get_state(hv, HVX_STATE_SREGS, &p->sregs, sizeof(p->sregs)) ?:
 		      hv_get_state(hv, HVX_STATE_EVENTS, &p->events, sizeof(p->events)) ?:
 		      hv_get_state(hv, HVX_STATE_DEBUGREGS, &p->debugregs, sizeof(p->debugregs)) ?:
-		      hv_get_state(hv, HVX_STATE_LAPIC, &p->lapic, sizeof(p->lapic)) ?:
-		      hv_get_state(hv, HVX_STATE_MP, &p->mp, sizeof(p->mp));
+		      hv_get_state(hv, HVX_STATE_LAPIC, &p->lapic, sizeof(p->lapic));
 	}
 	return ret;
 }
@@ -489,8 +486,7 @@ static int reset_one(struct machine *m, unsigned int i)
 	       hv_set_state(hv, HVX_STATE_DEBUGREGS, &p->debugregs, sizeof(p->debugregs)) ?:
 	       hv_set_state(hv, HVX_STATE_XSAVE, rs->xsave, rs->xsave_size) ?:
 	       hv_set_state(hv, HVX_STATE_LAPIC, &p->lapic, sizeof(p->lapic)) ?:
-	       hv_set_state(hv, HVX_STATE_EVENTS, &p->events, sizeof(p->events)) ?:
-	       hv_set_state(hv, HVX_STATE_MP, &p->mp, sizeof(p->mp));
+	       hv_set_state(hv, HVX_STATE_EVENTS, &p->events, sizeof(p->events));
 }
 
 int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx_sregs *sregs)

@@ -298,37 +298,39 @@ struct hvx_debugregs {
 	__u64 reserved[2];
 };
 
-/* Events in flight and what blocks them. */
+/*
+ * One event, in the form that AMD-V and VT-x share (APM vol. 2 15.20, SDM vol. 3
+ * "VM-Entry Controls for Event Injection"): vector, kind, HVX_EVENT_VALID, and
+ * for exceptions that push an error code HVX_EVENT_HAS_CODE. 0: no event.
+ */
+#define HVX_EVENT_VECTOR	0xffU
+#define HVX_EVENT_TYPE		(7U << 8)
+#define HVX_EVENT_IRQ		(0U << 8)
+#define HVX_EVENT_NMI		(2U << 8 | 2)
+#define HVX_EVENT_EXC		(3U << 8)
+#define HVX_EVENT_HAS_CODE	(1U << 11)
+#define HVX_EVENT_VALID		(1U << 31)
+
+/* Events in flight, what blocks them, and whether the vCPU runs. */
 struct hvx_events {
-	__u8  exception_pending;	/* to be delivered at the next entry */
-	__u8  exception_vector;
-	__u8  exception_has_code;
-	__u8  exception_injected;	/* delivery was cut short by an exit: re-inject */
+	__u32 injected;		/* delivery was cut short by an exit: goes in again, before all others */
+	__u32 injected_code;
+	__u32 exception;	/* to be delivered at the next entry */
 	__u32 exception_code;
 	__u64 exception_payload;	/* CR2 for #PF, DR6 bits for #DB */
-	__u8  interrupt_injected;	/* delivery of interrupt_vector was cut short */
-	__u8  interrupt_vector;
-	__u8  interrupt_shadow;		/* HVX_SHADOW_* */
-	__u8  nmi_injected;
-	__u8  nmi_pending;		/* 0..2 */
-	__u8  nmi_masked;		/* until IRET */
-	__u8  sipi_vector;		/* for HVX_MP_SIPI_RECEIVED */
-	__u8  pad;
+	__u32 extint;		/* an HVX_EVENT_IRQ that the 8259 has let go of, not delivered yet */
+	__u8  interrupt_shadow;	/* HVX_SHADOW_* */
+	__u8  nmi_pending;	/* 0..2 */
+	__u8  nmi_masked;	/* until IRET */
+	__u8  mp_state;		/* HVX_MP_* */
 	__u64 reserved[3];
 };
 #define HVX_SHADOW_STI		(1U << 0)	/* STI: shadow of one instruction */
 #define HVX_SHADOW_MOV_SS	(1U << 1)	/* MOV SS / POP SS */
 
-/* HVX_STATE_MP */
-struct hvx_mp_state {
-	__u32 state;		/* HVX_MP_* */
-	__u32 pad;
-	__u64 reserved[3];
-};
 #define HVX_MP_RUNNABLE		0
 #define HVX_MP_HALTED		1
 #define HVX_MP_WAIT_SIPI	2	/* INIT received (or AP after power-on), waits for SIPI */
-#define HVX_MP_SIPI_RECEIVED	3
 
 /* HVX_STATE_LAPIC: the 4 KiB register page in xAPIC layout, plus what it does not show. */
 struct hvx_lapic_state {
@@ -367,9 +369,8 @@ struct hvx_xsave_hdr {
 #define HVX_STATE_DEBUGREGS	3	/* struct hvx_debugregs */
 #define HVX_STATE_XSAVE		4	/* struct hvx_xsave_hdr + area */
 #define HVX_STATE_LAPIC		5	/* struct hvx_lapic_state */
-#define HVX_STATE_MP		6	/* struct hvx_mp_state */
-#define HVX_STATE_TSC		7	/* struct hvx_tsc_state */
-#define HVX_STATE_NR		8
+#define HVX_STATE_TSC		6	/* struct hvx_tsc_state */
+#define HVX_STATE_NR		7
 
 /*
  * HVX_GET_STATE / HVX_SET_STATE: one group. size must be the group's size
@@ -455,7 +456,7 @@ struct hvx_stats {
 #define HVX_EXIT_INTR_WINDOW	7	/* the 8259's INTR (HVX_SET_EXTINT) can be taken now: acknowledge the 8259, answer in extint_vector */
 #define HVX_EXIT_DEBUG		8	/* .debug */
 #define HVX_EXIT_HALTED		9	/* HLT, with HVX_VM_EXIT_HLT */
-#define HVX_EXIT_SHUTDOWN	10	/* triple fault; the state shown is the one after INIT where the CPU loses it */
+#define HVX_EXIT_SHUTDOWN	10	/* triple fault: registers as the CPU left them, for a message; reset the vCPU before it runs again */
 #define HVX_EXIT_INTERRUPTED	11	/* a signal, or other work of the thread's own; HVX_RUN also returns -1, EINTR: call it again */
 #define HVX_EXIT_KICKED		12	/* HVX_KICK or immediate_exit */
 #define HVX_EXIT_FAIL_ENTRY	13	/* .fail */

@@ -477,6 +477,8 @@ int hvx_lapic_create(struct hvx_vcpu *vcpu)
 
 void hvx_lapic_destroy(struct hvx_vcpu *vcpu)
 {
+	if (!vcpu->lapic)
+		return;
 	hrtimer_cancel(&vcpu->lapic->timer);
 	free_pages_exact(vcpu->lapic, sizeof(*vcpu->lapic));
 }

@@ -5,6 +5,7 @@
  * takes a lock or sleeps: any context may deliver.
  */
 #ifdef __KERNEL__
+#include <linux/nospec.h>
 #include <uapi/linux/kvm_para.h>
 #endif
 #include "lapic.h"
@@ -147,7 +148,7 @@ void hvx_send_ipi(struct hvx_vcpu *src, u64 icr)
 		send_other_ipi(src, icr);
 		return;
 	}
-	vcpu = smp_load_acquire(&src->vm->vcpus[dest]);
+	vcpu = smp_load_acquire(&src->vm->vcpus[array_index_nospec(dest, HVX_MAX_VCPUS)]);
 	if (likely(vcpu))
 		deliver_fixed(vcpu, src, MSG_VECTOR(icr), false);
 }

@@ -227,18 +227,6 @@ static enum hvx_next on_npf(struct hvx_vcpu *vcpu)
 
 /* ------------------------------------------------------------- the end */
 
-/*
- * The VMCB is undefined after SHUTDOWN (APM vol. 2 15.14.3). Needs preemption
- * on, as it rewrites the vCPU.
- */
-static enum hvx_next on_shutdown(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	if (vcpu->fpu_loaded)
-		return HVX_SLOW;
-	hvx_vcpu_reset(vcpu, true);
-	return hvx_exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
-}
-
 /* The entry failed, or ended in an exit that nobody asked for. */
 static enum hvx_next fail(struct hvx_vcpu *vcpu)
 {
@@ -284,7 +272,7 @@ static const struct exit_row {
 	[EXIT_INVLPGA] = { hvx_exit_ud },
 	[EXIT_IOIO] = { on_ioio },
 	[EXIT_MSR] = { on_msr },
-	[EXIT_SHUTDOWN] = { on_shutdown },
+	[EXIT_SHUTDOWN] = { hvx_exit_shutdown },
 	[EXIT_VMRUN] = { hvx_exit_ud },
 	[EXIT_VMMCALL] = INSN(hvx_exit_hypercall, 0x0f, 0x01, 0xd9),
 	[EXIT_VMLOAD ... EXIT_SKINIT] = { hvx_exit_ud },

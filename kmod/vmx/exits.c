@@ -168,11 +168,6 @@ static enum hvx_next on_ept_violation(struct hvx_vcpu *vcpu, unsigned int len)
 
 /* ------------------------------------------------------------- the end */
 
-static enum hvx_next on_triple_fault(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	return hvx_exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
-}
-
 static enum hvx_next fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror)
 {
 	const struct vmx_vcpu *v = to_vmx(vcpu);
@@ -192,7 +187,7 @@ static enum hvx_next on_task_switch(struct hvx_vcpu *vcpu, unsigned int len)
 static const vmx_handler handlers[] = {
 	[EXIT_REASON_EXCEPTION_NMI] = on_exception,
 	[EXIT_REASON_EXTERNAL_INTERRUPT] = on_intr,
-	[EXIT_REASON_TRIPLE_FAULT] = on_triple_fault,
+	[EXIT_REASON_TRIPLE_FAULT] = hvx_exit_shutdown,
 	[EXIT_REASON_INIT_SIGNAL] = on_intr,
 	[EXIT_REASON_INTERRUPT_WINDOW] = on_window,
 	[EXIT_REASON_NMI_WINDOW] = on_window,

@@ -401,7 +401,7 @@ static void prepare_guest(struct hvx_vcpu *vcpu)
 		vmx_set(v, F_PENDING_DBG, (vmx_get(v, F_PENDING_DBG) & ~(u64)PENDING_DBG_BS) |
 			(vcpu->rflags & X86_EFLAGS_TF ? PENDING_DBG_BS : 0));
 	/* An NMI that is injected blocks the next one by itself. */
-	if (vcpu->ev.nmi_masked && !vcpu->ev.nmi_injected)
+	if (vcpu->ev.nmi_masked && !hvx_event_is(vcpu->ev.injected, HVX_EVENT_NMI))
 		state |= GUEST_INTR_STATE_NMI;
 	vmx_set(v, F_INT_STATE, state);
 	vmx_set(v, F_RSP, vcpu->regs[4]);

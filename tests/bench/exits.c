@@ -264,7 +264,7 @@ static void hvx_vcpu(struct vm *vm, int id, uint64_t rip, uint64_t rsp)
 		.attr = 3 | HVX_SEG_S | HVX_SEG_P | HVX_SEG_G | HVX_SEG_DB,
 	};
 	struct hvx_regs r = { .rip = rip, .rsp = rsp, .rflags = 2 };
-	struct hvx_mp_state mp = { .state = HVX_MP_RUNNABLE };
+	struct hvx_events e_run = { .mp_state = HVX_MP_RUNNABLE };
 	struct hvx_sregs s;
 	struct hvx_state st = { .group = HVX_STATE_SREGS, .size = sizeof(s), .data = (uintptr_t)&s };
 	struct hvx_info info;
@@ -291,8 +291,8 @@ static void hvx_vcpu(struct vm *vm, int id, uint64_t rip, uint64_t rsp)
 	check(ioctl(fd, HVX_SET_STATE, &st), "set sregs");
 	st = (struct hvx_state){ .group = HVX_STATE_REGS, .size = sizeof(r), .data = (uintptr_t)&r };
 	check(ioctl(fd, HVX_SET_STATE, &st), "set regs");
-	st = (struct hvx_state){ .group = HVX_STATE_MP, .size = sizeof(mp), .data = (uintptr_t)&mp };
-	check(ioctl(fd, HVX_SET_STATE, &st), "set mp");
+	st = (struct hvx_state){ .group = HVX_STATE_EVENTS, .size = sizeof(e_run), .data = (uintptr_t)&e_run };
+	check(ioctl(fd, HVX_SET_STATE, &st), "set events");
 }
 
 static void hvx_run(struct vm *vm, int id)

@@ -184,7 +184,7 @@ static void init_sipi(void)
 		0xb0, 0x33, 0xe6, 0x10,		/* mov al,0x33; out 0x10,al */
 		0xf4				/* hlt */
 	};
-	struct hvx_mp_state mp;
+	struct hvx_events e;
 	pthread_t t;
 	struct tg g;
 	void *ret;
@@ -192,8 +192,8 @@ static void init_sipi(void)
 	START(&g, g_sipi, 0);
 	tg_add_vcpu(&g, 1);
 	memcpy(g.mem + 0x2000, ap, sizeof(ap));
-	CHECK(!tg_get(&g, 1, HVX_STATE_MP, &mp, sizeof(mp)));
-	CHECK_EQ(mp.state, HVX_MP_WAIT_SIPI);
+	CHECK(!tg_get(&g, 1, HVX_STATE_EVENTS, &e, sizeof(e)));
+	CHECK_EQ(e.mp_state, HVX_MP_WAIT_SIPI);
 	CHECK(!pthread_create(&t, NULL, run_ap, &g));
 	CHECK_EQ(said(&g, 0), DONE);
 	pthread_join(t, &ret);

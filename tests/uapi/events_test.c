@@ -115,7 +115,7 @@ static void shadows(void)
 			tg_run_to(&g, 0, HVX_EXIT_PIO);
 			CHECK_EQ(g.v[0].run->pio.port, 0x20);
 			CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
-			CHECK_EQ(e.interrupt_injected, 0);
+			CHECK_EQ(e.injected, 0);
 		}
 		CHECK_EQ(tg_said(&g, 0), 0x3e + i);
 		CHECK(before_say(&g, i));
@@ -269,9 +269,10 @@ static void reinjection_after_fault(void)
 		/* The state shows it, and takes it back. */
 		CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 		if (kinds[i].code != ev_int && kinds[i].code != ev_int3)
-			CHECK_EQ(e.exception_injected + e.interrupt_injected + e.nmi_injected, 1);
+			CHECK_EQ(e.injected & (HVX_EVENT_VALID | HVX_EVENT_VECTOR),
+				 HVX_EVENT_VALID | kinds[i].vector);
 		if (kinds[i].has_code)
-			CHECK_EQ(e.exception_has_code, 1);
+			CHECK(e.injected & HVX_EVENT_HAS_CODE);
 		CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 		tg_run_to(&g, 0, HVX_EXIT_MEMORY_FAULT);
 		CHECK(!mprotect(far, 0x1000, PROT_READ | PROT_WRITE));
@@ -284,6 +285,8 @@ static void reinjection_after_fault(void)
 
 /* -------------------------------------------------------------- events by state */
 
+#define EXC(vector)	(HVX_EVENT_VALID | HVX_EVENT_EXC | (vector))
+
 GUEST(g_say, "x2apic\n1: say 1\nnop\njmp 1b\n");
 
 static void events_by_state(void)
@@ -294,7 +297,7 @@ static void events_by_state(void)
 
 	NEW(&g, g_say);
 	CHECK_EQ(tg_said(&g, 0), 1);
-	e = (struct hvx_events) { .exception_pending = 1, .exception_vector = 14, .exception_has_code = 1,
+	e = (struct hvx_events) { .exception = EXC(14) | HVX_EVENT_HAS_CODE,
 				  .exception_code = 0x13, .exception_payload = 0xabcdef123 };
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(tg_said(&g, 0), 14);
@@ -303,24 +306,23 @@ static void events_by_state(void)
 	CHECK_EQ(s.cr2, 0xabcdef123);
 	CHECK_EQ(tg_said(&g, 0), 1);
 
-	e = (struct hvx_events) { .exception_injected = 1, .exception_vector = 0 };
+	e = (struct hvx_events) { .injected = EXC(0) };
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(tg_said(&g, 0), 0);
 	CHECK_EQ(tg_said(&g, 0), 1);
 	/* Its delivery was cut short. With IF clear meanwhile it waits, and is not lost. */
-	e = (struct hvx_events) { .interrupt_injected = 1, .interrupt_vector = 0x99 };
+	e = (struct hvx_events) { .injected = HVX_EVENT_VALID | HVX_EVENT_IRQ | 0x99 };
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(tg_said(&g, 0), 1);
 	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
-	CHECK_EQ(e.interrupt_injected, 1);
-	CHECK_EQ(e.interrupt_vector, 0x99);
+	CHECK_EQ(e.extint, HVX_EVENT_VALID | HVX_EVENT_IRQ | 0x99);
 	tg_set_reg(&g, 0, 17, 0x202);
 	CHECK_EQ(tg_said(&g, 0), 0x99);
 	CHECK_EQ(tg_said(&g, 0), 1);
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(tg_said(&g, 0), 0x99);
 	CHECK_EQ(tg_said(&g, 0), 1);
-	e = (struct hvx_events) { .nmi_injected = 1, .nmi_masked = 1 };
+	e = (struct hvx_events) { .injected = HVX_EVENT_VALID | HVX_EVENT_NMI, .nmi_masked = 1 };
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(tg_said(&g, 0), 2);
 	CHECK_EQ(tg_said(&g, 0), 1);
@@ -329,10 +331,44 @@ static void events_by_state(void)
 	free_events(&g);
 }
 
+/* What no CPU delivers is refused, and changes nothing. */
+static void events_refused(void)
+{
+	static const struct hvx_events bad[] = {
+		{ .injected = 14 },
+		{ .injected = HVX_EVENT_EXC | 14 },
+		{ .injected = EXC(2) }, { .injected = EXC(32) },
+		{ .injected = EXC(6) | HVX_EVENT_HAS_CODE },
+		{ .injected = HVX_EVENT_VALID | HVX_EVENT_IRQ | HVX_EVENT_HAS_CODE | 32 },
+		{ .injected = HVX_EVENT_VALID | (2 << 8) | 3 },
+		{ .injected = HVX_EVENT_VALID | (4 << 8) | 0x80 },
+		{ .injected = EXC(6) | 1 << 12 },
+		{ .exception = HVX_EVENT_VALID | HVX_EVENT_NMI },
+		{ .exception = HVX_EVENT_VALID | HVX_EVENT_IRQ | 14 },
+		{ .extint = EXC(6) },
+		{ .interrupt_shadow = 4 }, { .nmi_pending = 3 }, { .nmi_masked = 2 },
+		{ .mp_state = HVX_MP_WAIT_SIPI + 1 }, { .reserved = { 0, 0, 1 } },
+	};
+	struct hvx_events e, before;
+	unsigned int i;
+	struct tg g;
+
+	NEW(&g, g_say);
+	CHECK_EQ(tg_said(&g, 0), 1);
+	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &before, sizeof(before)));
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		CHECK_ERR(tg_set(&g, 0, HVX_STATE_EVENTS, &bad[i], sizeof(bad[i])), EINVAL);
+		CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+		CHECK(!memcmp(&e, &before, sizeof(e)));
+	}
+	CHECK_EQ(tg_said(&g, 0), 1);
+	free_events(&g);
+}
+
 /* All at once: the exception goes in first, so its handler is what the NMI interrupts; the interrupt is last. */
 static void priority(void)
 {
-	struct hvx_events e = { .exception_pending = 1, .exception_vector = 6 };
+	struct hvx_events e = { .exception = EXC(6) };
 	struct tg g;
 
 	NEW(&g, g_say);
@@ -524,8 +560,15 @@ static void extint_in_state(void)
 	CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
 	g.v[0].run->immediate_exit = 0;
 	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
-	CHECK_EQ(e.interrupt_injected, 1);
-	CHECK_EQ(e.interrupt_vector, 0x78);
+	CHECK_EQ(e.extint, HVX_EVENT_VALID | HVX_EVENT_IRQ | 0x78);
+	/* Beside it an NMI on its way in, as an exit in the middle of its delivery leaves it. */
+	e.injected = HVX_EVENT_VALID | HVX_EVENT_NMI;
+	e.nmi_masked = 1;
+	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	memset(&e, 0xff, sizeof(e));
+	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	CHECK_EQ(e.injected, HVX_EVENT_VALID | HVX_EVENT_NMI);
+	e.injected = e.nmi_masked = 0;
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(tg_said(&g, 0), 0x78);
 	CHECK_EQ(tg_said(&g, 0), 2);
@@ -619,7 +662,7 @@ GUEST(g_hlt, "x2apic\nsay 1\nsti\nhlt\ncli\nsay 2\nhlt\nsay 3\n1: hlt\njmp 1b\n"
 
 static void halts(void)
 {
-	struct hvx_mp_state mp;
+	struct hvx_events e;
 	pthread_t t;
 	struct tg g;
 
@@ -634,8 +677,8 @@ static void halts(void)
 	CHECK(!pthread_create(&t, NULL, kick_later, &g));
 	CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
 	pthread_join(t, NULL);
-	CHECK(!tg_get(&g, 0, HVX_STATE_MP, &mp, sizeof(mp)));
-	CHECK_EQ(mp.state, HVX_MP_HALTED);
+	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	CHECK_EQ(e.mp_state, HVX_MP_HALTED);
 	CHECK(!pthread_create(&t, NULL, nmi_later, &g));
 	CHECK_EQ(tg_said(&g, 0), 2);
 	pthread_join(t, NULL);
@@ -655,8 +698,8 @@ static void halts(void)
 
 static const struct tg_test tests[] = {
 	TG_TEST(shadows), TG_TEST(shadow_by_state), TG_TEST(reinjection), TG_TEST(reinjection_after_fault),
-	TG_TEST(events_by_state), TG_TEST(priority), TG_TEST(nmis), TG_TEST(nmi_masked_by_state),
-	TG_TEST(interrupt_in_nmi),
+	TG_TEST(events_by_state), TG_TEST(events_refused), TG_TEST(priority), TG_TEST(nmis),
+	TG_TEST(nmi_masked_by_state), TG_TEST(interrupt_in_nmi),
 	TG_TEST(extint), TG_TEST(extint_in_state), TG_TEST(double_faults), TG_TEST(halts),
 };
 

@@ -170,7 +170,7 @@ static void do_state(struct rng *r)
 {
 	static const uint32_t size[] = { sizeof(struct hvx_regs), sizeof(struct hvx_sregs),
 					 sizeof(struct hvx_events), sizeof(struct hvx_debugregs), 0,
-					 sizeof(struct hvx_lapic_state), sizeof(struct hvx_mp_state),
+					 sizeof(struct hvx_lapic_state),
 					 sizeof(struct hvx_tsc_state) };
 	uint64_t buf[1024] = { 0 };
 	struct hvx_info info;

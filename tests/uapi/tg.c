@@ -90,10 +90,10 @@ uint64_t tg_reg(struct tg *g, unsigned int id, int n)
 static void start_at(struct tg *g, unsigned int id)
 {
 	struct hvx_regs r = { .rip = TG_CODE, .rsp = TG_STACK, .rflags = 2 };
-	struct hvx_mp_state mp = { .state = HVX_MP_RUNNABLE };
+	struct hvx_events e = { .mp_state = HVX_MP_RUNNABLE };
 
 	if (tg_set(g, id, HVX_STATE_REGS, &r, sizeof(r)) ||
-	    tg_set(g, id, HVX_STATE_MP, &mp, sizeof(mp)))
+	    tg_set(g, id, HVX_STATE_EVENTS, &e, sizeof(e)))
 		die("set regs");
 }
 
