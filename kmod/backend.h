@@ -39,6 +39,9 @@ struct hvx_pte_format {
 	u64 accessed;		/* set by the CPU; 0: it does not, and every page looks used */
 };
 
+/* Segments as in struct hvx_sregs. Of GDTR and IDTR only base and limit mean anything. */
+enum { HVX_SEG_CS = 1, HVX_SEG_SS, HVX_SEG_LDTR = 6, HVX_SEG_TR, HVX_SEG_GDTR, HVX_SEG_IDTR };
+
 struct hvx_backend {
 	const char *name;
 	u64 features;			/* HVX_FEAT_*, set by ->setup() */
@@ -90,17 +93,13 @@ struct hvx_backend {
 	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);
 	void (*set_cr0)(struct hvx_vcpu *vcpu, u64 val);	/* these two checked */
 	void (*set_cr4)(struct hvx_vcpu *vcpu, u64 val);
-	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out); /* 0..5 ES..GS, 6 LDTR, 7 TR */
-	void (*get_dtables)(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr);
+	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out); /* HVX_SEG_ES ... */
 	int (*get_cpl)(struct hvx_vcpu *vcpu);
 	enum hvx_cpu_mode (*get_mode)(struct hvx_vcpu *vcpu);	/* of CS, for the decoder */
-	int (*get_msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* switched MSRs: 0; 1 not mine */
-	int (*set_msr)(struct hvx_vcpu *vcpu, u32 index, u64 val);
+	int (*msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write); /* switched ones: 0; 1 not mine */
 	u8 (*get_shadow)(struct hvx_vcpu *vcpu);	/* HVX_SHADOW_* */
 	void (*set_shadow)(struct hvx_vcpu *vcpu, u8 shadow);
-	void (*update_debug)(struct hvx_vcpu *vcpu);	/* debug registers or debugger changed */
-	void (*update_tsc)(struct hvx_vcpu *vcpu);	/* tsc_offset, tsc_ratio changed */
-	void (*update_cpuid)(struct hvx_vcpu *vcpu);
+	void (*update)(struct hvx_vcpu *vcpu);	/* debug registers, debugger, TSC or CPUID changed */
 };
 
 extern const struct hvx_backend *hvx_backend;	/* chosen at load, constant after */

@@ -55,7 +55,7 @@ enum hvx_next hvx_exit_debug(struct hvx_vcpu *vcpu, u32 vector, u64 dr6)
 {
 	struct hvx_segment cs;
 
-	hvx_backend->get_segment(vcpu, 1, &cs);
+	hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
 	vcpu->run->debug = (struct hvx_exit_debug) {
 		.rip = vcpu->rip + cs.base,
 		.dr6 = dr6,
@@ -233,8 +233,8 @@ static bool mov_to_cr0(struct hvx_vcpu *vcpu, u64 val)
 	u64 change = val ^ hvx_backend->get_cr(vcpu, 0);
 	struct hvx_segment cs, tr;
 
-	hvx_backend->get_segment(vcpu, 1, &cs);
-	hvx_backend->get_segment(vcpu, 7, &tr);
+	hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
+	hvx_backend->get_segment(vcpu, HVX_SEG_TR, &tr);
 	if (val >> 32 || (val & X86_CR0_PG && !(val & X86_CR0_PE)) ||
 	    (val & X86_CR0_NW && !(val & X86_CR0_CD)))
 		return false;
@@ -317,7 +317,7 @@ enum hvx_next hvx_exit_mov_dr(struct hvx_vcpu *vcpu, int dr, int reg, bool write
 	else
 		vcpu->dr6 = (val & HVX_DR6_BITS) | HVX_DR6_FIXED;
 	if (write)
-		hvx_backend->update_debug(vcpu);
+		hvx_backend->update(vcpu);
 	hvx_skip(vcpu, vcpu->rip + len);
 	return HVX_REENTER;
 }

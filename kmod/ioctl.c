@@ -296,7 +296,7 @@ static int set_debug(struct hvx_vcpu *vcpu, const struct hvx_debug *d)
 	vcpu->debug_flags = d->flags;
 	memcpy(vcpu->debug_db, d->db, sizeof(vcpu->debug_db));
 	vcpu->debug_dr7 = d->dr7 | 0x400;
-	hvx_backend->update_debug(vcpu);
+	hvx_backend->update(vcpu);
 	return 0;
 }
 

@@ -43,12 +43,16 @@ static int set_regs(struct hvx_vcpu *vcpu, const void *buf)
 static void get_sregs(struct hvx_vcpu *vcpu, void *buf)
 {
 	struct hvx_sregs *s = buf;
+	struct hvx_segment dtable;
 	int i;
 
 	memset(s, 0, sizeof(*s));
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < HVX_SEG_GDTR; i++)
 		hvx_backend->get_segment(vcpu, i, &s->es + i);
-	hvx_backend->get_dtables(vcpu, &s->gdtr, &s->idtr);
+	for (i = 0; i < 2; i++) {
+		hvx_backend->get_segment(vcpu, HVX_SEG_GDTR + i, &dtable);
+		(&s->gdtr)[i] = (struct hvx_dtable) { .base = dtable.base, .limit = dtable.limit };
+	}
 	s->cr0 = hvx_backend->get_cr(vcpu, 0);
 	s->cr2 = vcpu->cr2;
 	s->cr3 = hvx_backend->get_cr(vcpu, 3);
@@ -171,7 +175,7 @@ static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
 	vcpu->dr = *d;
 	vcpu->dr6 = (d->dr6 & HVX_DR6_BITS) | HVX_DR6_FIXED;
 	vcpu->dr7 |= HVX_DR7_FIXED;
-	hvx_backend->update_debug(vcpu);
+	hvx_backend->update(vcpu);
 	return 0;
 }
 
@@ -295,7 +299,7 @@ void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	hvx_backend->vcpu_reset(vcpu, init);
 	hvx_backend->set_sregs(vcpu, &s);
 	hvx_backend->set_shadow(vcpu, 0);
-	hvx_backend->update_debug(vcpu);
+	hvx_backend->update(vcpu);
 	if (!init)
 		hvx_msr_reset(vcpu);
 }

@@ -110,7 +110,7 @@ static void inject(struct hvx_vcpu *vcpu)
 	if (unlikely((ev->injected & ~HVX_EVENT_VALID) == (HVX_EVENT_EXC | 1))) {
 		/* As the exception's own microcode would do. */
 		vcpu->dr7 &= ~(u64)HVX_DR_GD;
-		hvx_backend->update_debug(vcpu);
+		hvx_backend->update(vcpu);
 	}
 	hvx_backend->inject(vcpu, ev->injected, ev->injected_code);
 }

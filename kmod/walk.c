@@ -15,8 +15,6 @@
 #define GUEST_PS	BIT_ULL(7)
 #define GUEST_ADDR	0x000ffffffffff000ULL
 
-#define SEG_CS		1
-
 /* Guest-linear to guest-physical. Between hvx_mem_begin() and _end(), as all reads here. */
 static bool walk(struct hvx_vcpu *vcpu, struct hvx_memslots *slots, u64 gva, u64 *gpa)
 {
@@ -77,7 +75,7 @@ int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
 	int n, got, idx = 0;
 
 	if (hvx_vcpu_mode(vcpu) != HVX_MODE_64) {
-		hvx_backend->get_segment(vcpu, SEG_CS, &cs);
+		hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
 		linear = cs.base + (u32)vcpu->rip;
 		mask = U32_MAX;		/* it wraps at 4 GiB */
 	}

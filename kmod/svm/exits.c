@@ -14,18 +14,6 @@
 #include "trace.h"
 #include "svm/svm.h"
 
-enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu)
-{
-	const struct vmcb *v = to_vmcb(vcpu);
-	u16 cs = v->seg[VMCB_CS].attr;
-
-	if (v->efer & EFER_LMA && cs & HVX_SEG_L)
-		return HVX_MODE_64;
-	if (!(v->cr0 & X86_CR0_PE) || v->rflags & X86_EFLAGS_VM)
-		return HVX_MODE_16;
-	return cs & HVX_SEG_DB ? HVX_MODE_32 : HVX_MODE_16;
-}
-
 /* ----------------------------------------------------------- instructions */
 
 /*
@@ -47,7 +35,7 @@ static unsigned int insn_len(struct hvx_vcpu *vcpu, const u8 *opcode, int opcode
 	if (n == opcode_len && !memcmp(insn, opcode, opcode_len))
 		return opcode_len;
 	n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
-	return hvx_insn_len(insn, n, svm_get_mode(vcpu), opcode, opcode_len, NULL);
+	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), opcode, opcode_len, NULL);
 }
 
 static enum hvx_next on_msr(struct hvx_vcpu *vcpu, unsigned int len)
@@ -121,13 +109,13 @@ static enum hvx_next on_db(struct hvx_vcpu *vcpu, unsigned int len)
 	if (svm->nmi_step && !(vcpu->debug_flags & HVX_DEBUG_STEP)) {
 		svm->nmi_step = false;
 		vcpu->dr6 = dr6 &= ~(u64)DR_STEP;
-		svm_update_debug(vcpu);
+		svm_update(vcpu);
 		if (!(dr6 & DR_TRAP_BITS))
 			return HVX_REENTER;
 	}
 	if (vcpu->debug_flags & (HVX_DEBUG_STEP | HVX_DEBUG_HW)) {
 		vcpu->dr6 = dr6 & ~(u64)(DR_STEP | DR_TRAP_BITS);
-		svm_update_debug(vcpu);
+		svm_update(vcpu);
 		return hvx_exit_debug(vcpu, 1, dr6);
 	}
 	/* Intercepted so that a guest cannot keep the CPU in microcode by a #DB whose delivery raises #DB. */
@@ -165,7 +153,7 @@ static int fetch_mov(struct hvx_vcpu *vcpu, u8 opcode, struct hvx_modrm *m)
 	u8 insn[HVX_INSN_MAX];
 	int n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
 
-	return hvx_insn_len(insn, n, svm_get_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, m);
+	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, m);
 }
 
 static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int len)

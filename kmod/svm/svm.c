@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* AMD-V: set-up of CPUs, VMs and vCPUs, and the steps of the run loop. APM vol. 2 chapter 15. */
+/* AMD-V: set-up of CPUs and vCPUs, guest state in the VMCB, the steps of the run loop. APM vol. 2 chapter 15. */
 #include <linux/gfp.h>
 #include <linux/slab.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
 
 #include "svm/svm.h"
 
@@ -19,6 +21,60 @@ static DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
 u32 svm_features;
 static u32 svm_nasid;
 static void *maps;
+
+/*
+ * Nested tables are the long mode format (APM vol. 2 15.25.5); every access of
+ * the guest counts as a user access, so U must be set at each level.
+ */
+#define PTE_P	BIT_ULL(0)
+#define PTE_W	BIT_ULL(1)
+#define PTE_U	BIT_ULL(2)
+#define PTE_A	BIT_ULL(5)
+#define PTE_D	BIT_ULL(6)
+#define PTE_PS	BIT_ULL(7)
+
+static const struct hvx_pte_format svm_pte = {
+	.table = PTE_P | PTE_W | PTE_U | PTE_A,
+	.leaf = PTE_P | PTE_U | PTE_A,
+	.write = PTE_W | PTE_D,
+	.large = PTE_PS,
+	.accessed = PTE_A,
+};
+
+/* MSRs that are the guest's own while it runs: VMLOAD and VMSAVE switch them, PAT is VMRUN's. */
+static const struct {
+	u32 index;
+	u16 at;			/* offset in the VMCB */
+	bool direct;		/* accesses do not exit */
+} msrs[] = {
+	{ MSR_IA32_SYSENTER_CS, offsetof(struct vmcb, sysenter_cs), true },
+	{ MSR_IA32_SYSENTER_ESP, offsetof(struct vmcb, sysenter_esp), true },
+	{ MSR_IA32_SYSENTER_EIP, offsetof(struct vmcb, sysenter_eip), true },
+	{ MSR_IA32_CR_PAT, offsetof(struct vmcb, gpat), false },
+	{ MSR_STAR, offsetof(struct vmcb, star), true },
+	{ MSR_LSTAR, offsetof(struct vmcb, lstar), true },
+	{ MSR_CSTAR, offsetof(struct vmcb, cstar), true },
+	{ MSR_SYSCALL_MASK, offsetof(struct vmcb, sfmask), true },
+	{ MSR_FS_BASE, offsetof(struct vmcb, seg[VMCB_FS].base), true },
+	{ MSR_GS_BASE, offsetof(struct vmcb, seg[VMCB_GS].base), true },
+	{ MSR_KERNEL_GS_BASE, offsetof(struct vmcb, kernel_gs_base), true },
+};
+
+/*
+ * MSR permission map, APM vol. 2 15.11: two bits each, set = exit, for reads
+ * and for writes; 2 KiB for MSRs from 0, 2 KiB for those from c000_0000.
+ */
+static void init_msrpm(u8 *map)
+{
+	unsigned int i, n;
+
+	memset(map, 0xff, 2 * PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		n = (msrs[i].index & 0x1fff) + (msrs[i].index >> 31) * 0x2000;
+		if (msrs[i].direct)
+			map[n / 4] &= ~(3 << n % 4 * 2);
+	}
+}
 
 /* ------------------------------------------------------------- the CPUs */
 
@@ -46,7 +102,7 @@ static int svm_alloc_cpus(void)
 	if (!maps)
 		return -ENOMEM;
 	memset(maps, 0xff, IOPM_SIZE);
-	svm_init_msrpm(maps + IOPM_SIZE);
+	init_msrpm(maps + IOPM_SIZE);
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *sc = &per_cpu(svm_cpus, cpu);
 
@@ -130,13 +186,6 @@ static void svm_disable_cpu(void)
 
 /* ------------------------------------------------------------------ vCPU */
 
-/* An instruction that the guest's CPUID does not show must not exist for it. */
-static void svm_update_cpuid(struct hvx_vcpu *vcpu)
-{
-	svm_intercept(to_svm(vcpu), EXIT_RDTSCP, !(vcpu->caps & HVX_CAP_RDTSCP));
-	svm_intercept(to_svm(vcpu), EXIT_INVPCID, !(vcpu->caps & HVX_CAP_INVPCID));
-}
-
 static int svm_vcpu_create(struct hvx_vcpu *vcpu)
 {
 	struct svm_vcpu *svm;
@@ -181,6 +230,184 @@ static void svm_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	svm_intercept(svm, EXIT_VINTR, false);
 	svm_intercept(svm, EXIT_IRET, false);
 	svm->vmcb->vintr = VINTR_MASKING;
+}
+
+/* -------------------------------------------------------------- segments */
+
+/* Where those that the core numbers, ES to TR, GDTR, IDTR, are in the VMCB. */
+static const u8 seg_at[] = {
+	0, VMCB_CS, VMCB_SS, 3, VMCB_FS, VMCB_GS, VMCB_LDTR, VMCB_TR, VMCB_GDTR, VMCB_IDTR
+};
+
+/*
+ * The VMCB packs descriptor bits 55:52 right above bits 47:40; HVX_SEG_* keeps
+ * a spare bit for "unusable". What the CPU does not keep there (CS.G, TR's busy
+ * bit, and SS.DPL, which SYSRET leaves behind) is made up to be as others want it.
+ */
+static void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
+{
+	const struct vmcb_seg *s = &to_vmcb(vcpu)->seg[seg_at[seg]];
+
+	out->base = s->base;
+	out->limit = s->limit;
+	out->selector = s->selector;
+	out->attr = (s->attr & 0xfff) | (s->attr & HVX_SEG_P ? 0 : HVX_SEG_UNUSABLE);
+	if (seg_at[seg] == VMCB_TR)
+		out->attr |= 2;
+	else if (seg_at[seg] == VMCB_CS && out->limit > 0xfffff)
+		out->attr |= HVX_SEG_G;
+	else if (seg_at[seg] == VMCB_SS)
+		out->attr = (out->attr & ~(3 << 5)) | to_vmcb(vcpu)->cpl << 5;
+}
+
+static int svm_get_cpl(struct hvx_vcpu *vcpu)
+{
+	return to_vmcb(vcpu)->cpl;
+}
+
+static void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+	struct vmcb *v = svm->vmcb;
+	const struct hvx_segment *seg = &s->es;
+	int i;
+
+	for (i = 0; i < HVX_SEG_GDTR; i++, seg++)
+		v->seg[seg_at[i]] = (struct vmcb_seg) {
+			.selector = seg->selector, .limit = seg->limit, .base = seg->base,
+			.attr = seg->attr & (seg->attr & HVX_SEG_UNUSABLE ? 0xfff & ~HVX_SEG_P : 0xfff),
+		};
+	v->seg[VMCB_GDTR].base = s->gdtr.base;
+	v->seg[VMCB_GDTR].limit = s->gdtr.limit;
+	v->seg[VMCB_IDTR].base = s->idtr.base;
+	v->seg[VMCB_IDTR].limit = s->idtr.limit;
+	svm_set_cr0(vcpu, s->cr0);
+	v->cr2 = vcpu->cr2 = s->cr2;
+	v->cr3 = s->cr3;
+	v->cr4 = s->cr4;
+	v->efer = s->efer | EFER_SVME;
+	/* VMRUN takes CPL from here, not from SS (APM vol. 2 15.5.1). */
+	v->cpl = !(s->cr0 & X86_CR0_PE) ? 0 :
+		 vcpu->rflags & X86_EFLAGS_VM ? 3 : HVX_SEG_DPL(s->ss.attr);
+	vcpu->flush_tlb = true;
+	svm->clean = 0;
+}
+
+/* ------------------------------------------------------ control registers */
+
+u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr)
+{
+	const struct vmcb *v = to_vmcb(vcpu);
+
+	switch (cr) {
+	case 0: return v->cr0 | to_svm(vcpu)->cr0_cache;
+	case 3: return v->cr3;
+	case 4: return v->cr4;
+	}
+	return 0;
+}
+
+static u64 svm_get_efer(struct hvx_vcpu *vcpu)
+{
+	return to_vmcb(vcpu)->efer & ~(u64)EFER_SVME;
+}
+
+static void svm_set_efer(struct hvx_vcpu *vcpu, u64 val)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->vmcb->efer = val | EFER_SVME;
+	svm->clean &= ~CLEAN_CR;
+	vcpu->flush_tlb = true;
+}
+
+/*
+ * CD set, as at reset, would make all of the guest's accesses uncached until
+ * its software gets round to clearing it. The memory is ordinary, so the bit
+ * need not have its effect: the guest sees CD and NW, but the CPU does not. It
+ * takes intercepting CR0 as long as one is set, and not after that.
+ */
+void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->cr0_cache = val & (X86_CR0_CD | X86_CR0_NW);
+	svm->vmcb->cr0 = val & ~(X86_CR0_CD | X86_CR0_NW);
+	svm_intercept(svm, EXIT_CR0_READ, svm->cr0_cache);
+	svm_intercept(svm, EXIT_CR0_WRITE, svm->cr0_cache);
+	svm->clean &= ~CLEAN_CR;
+	vcpu->flush_tlb = true;
+}
+
+static void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	/* APM vol. 2 5.5.2: which changes drop translations; OSXSAVE and the like do not. */
+	if ((svm->vmcb->cr4 ^ val) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
+				      X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
+		vcpu->flush_tlb = true;
+	svm->vmcb->cr4 = val;
+	svm->clean &= ~CLEAN_CR;
+}
+
+static enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu)
+{
+	const struct vmcb *v = to_vmcb(vcpu);
+	u16 cs = v->seg[VMCB_CS].attr;
+
+	if (v->efer & EFER_LMA && cs & HVX_SEG_L)
+		return HVX_MODE_64;
+	if (!(v->cr0 & X86_CR0_PE) || v->rflags & X86_EFLAGS_VM)
+		return HVX_MODE_16;
+	return cs & HVX_SEG_DB ? HVX_MODE_32 : HVX_MODE_16;
+}
+
+static u8 svm_get_shadow(struct hvx_vcpu *vcpu)
+{
+	/* The CPU does not say which kind; both last one instruction. */
+	return to_vmcb(vcpu)->int_state & 1 ? HVX_SHADOW_STI : 0;
+}
+
+static void svm_set_shadow(struct hvx_vcpu *vcpu, u8 shadow)
+{
+	to_vmcb(vcpu)->int_state = (to_vmcb(vcpu)->int_state & ~1ULL) | !!shadow;
+}
+
+/* Nothing that VMLOAD loads is ever kept by the CPU; PAT is. */
+static int svm_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
+{
+	u64 *p;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		if (msrs[i].index != index)
+			continue;
+		p = (void *)to_vmcb(vcpu) + msrs[i].at;
+		*(write ? p : val) = write ? *val : *p;
+		if (write)
+			to_svm(vcpu)->clean &= ~CLEAN_NP;
+		return 0;
+	}
+	return 1;
+}
+
+/*
+ * Debug registers, TSC or CPUID have changed. DR6 and DR7 in the VMCB are the
+ * guest's, or the debugger's breakpoints in their place; an instruction that the
+ * guest's CPUID does not show must not exist for it.
+ */
+void svm_update(struct hvx_vcpu *vcpu)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	svm->vmcb->dr6 = vcpu->dr6;
+	svm->vmcb->dr7 = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_dr7 : vcpu->dr7;
+	svm->vmcb->tsc_offset = vcpu->tsc_offset;
+	svm->clean &= ~(CLEAN_DR | CLEAN_ICPT);
+	svm_intercept(svm, EXIT_BP, vcpu->debug_flags & HVX_DEBUG_SW);
+	svm_intercept(svm, EXIT_RDTSCP, !(vcpu->caps & HVX_CAP_RDTSCP));
+	svm_intercept(svm, EXIT_INVPCID, !(vcpu->caps & HVX_CAP_INVPCID));
 }
 
 /* ------------------------------------------------------- the loop's steps */
@@ -335,12 +562,6 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 	hvx_event_cut_short(vcpu, v->exit_int_info, v->exit_int_info >> 32);
 }
 
-static void svm_update_tsc(struct hvx_vcpu *vcpu)
-{
-	to_vmcb(vcpu)->tsc_offset = vcpu->tsc_offset;
-	to_svm(vcpu)->clean &= ~CLEAN_ICPT;
-}
-
 struct hvx_backend hvx_svm = {
 	.name = "svm",
 	.pte = &svm_pte,
@@ -366,14 +587,10 @@ struct hvx_backend hvx_svm = {
 	.set_cr0 = svm_set_cr0,
 	.set_cr4 = svm_set_cr4,
 	.get_segment = svm_get_segment,
-	.get_dtables = svm_get_dtables,
 	.get_cpl = svm_get_cpl,
 	.get_mode = svm_get_mode,
-	.get_msr = svm_get_msr,
-	.set_msr = svm_set_msr,
+	.msr = svm_msr,
 	.get_shadow = svm_get_shadow,
 	.set_shadow = svm_set_shadow,
-	.update_debug = svm_update_debug,
-	.update_tsc = svm_update_tsc,
-	.update_cpuid = svm_update_cpuid,
+	.update = svm_update,
 };

@@ -68,28 +68,12 @@ void svm_vmrun(u64 vmcb_pa, u64 *regs, u64 host_pa);
 
 /* svm.c */
 void svm_forget_entry(struct svm_vcpu *svm);	/* the last VMRUN failed; preemption off */
+u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr);
+void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val);
+void svm_update(struct hvx_vcpu *vcpu);
 
 /* exits.c */
 void svm_init_intercepts(struct svm_vcpu *svm);
-enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu);
 enum hvx_next svm_handle_exit(struct hvx_vcpu *vcpu);
-
-/* state.c */
-extern const struct hvx_pte_format svm_pte;
-void svm_init_msrpm(u8 *map);
-void svm_get_dtables(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr);
-void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);
-u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr);
-u64 svm_get_efer(struct hvx_vcpu *vcpu);
-void svm_set_efer(struct hvx_vcpu *vcpu, u64 val);
-void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val);
-void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val);
-void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
-int svm_get_cpl(struct hvx_vcpu *vcpu);
-int svm_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val);
-int svm_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val);
-u8 svm_get_shadow(struct hvx_vcpu *vcpu);
-void svm_set_shadow(struct hvx_vcpu *vcpu, u8 shadow);
-void svm_update_debug(struct hvx_vcpu *vcpu);
 
 #endif

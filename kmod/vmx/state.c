@@ -48,6 +48,11 @@ void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
+	if (seg >= HVX_SEG_GDTR) {
+		out->base = vmx_get(v, F_GDTR_BASE + 2 * (seg - HVX_SEG_GDTR));
+		out->limit = vmx_get(v, F_GDTR_LIMIT + 2 * (seg - HVX_SEG_GDTR));
+		return;
+	}
 	out->selector = vmx_get(v, 4 * seg + F_SELECTOR);
 	out->limit = vmx_get(v, 4 * seg + F_LIMIT);
 	out->attr = rights_to_attr(vmx_get(v, 4 * seg + F_RIGHTS));
@@ -81,16 +86,6 @@ static void set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment
 int vmx_get_cpl(struct hvx_vcpu *vcpu)
 {
 	return HVX_SEG_DPL(vmx_get(to_vmx(vcpu), 4 * 2 + F_RIGHTS));
-}
-
-void vmx_get_dtables(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr)
-{
-	struct vmx_vcpu *v = to_vmx(vcpu);
-
-	gdtr->base = vmx_get(v, F_GDTR_BASE);
-	gdtr->limit = vmx_get(v, F_GDTR_LIMIT);
-	idtr->base = vmx_get(v, F_IDTR_BASE);
-	idtr->limit = vmx_get(v, F_IDTR_LIMIT);
 }
 
 void vmx_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
@@ -229,20 +224,7 @@ static u64 *msr_value(struct vmx_vcpu *v, u32 index)
 	return slot >= 0 ? &v->msr[slot] : index == MSR_CSTAR ? &v->cstar : NULL;
 }
 
-int vmx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val)
-{
-	struct vmx_vcpu *v = to_vmx(vcpu);
-	int f = msr_field(index);
-	u64 *p = msr_value(v, index);
-
-	if (f >= 0)
-		*val = vmx_get(v, f);
-	else if (p)
-		*val = *p;
-	return f < 0 && !p;
-}
-
-int vmx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val)
+int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 	int f = msr_field(index);
@@ -251,13 +233,17 @@ int vmx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val)
 	/* Memory types are the host's affair, so the guest's PAT has no effect. */
 	if (index == MSR_IA32_CR_PAT)
 		return 0;
-	if (f >= 0) {
+	if (f >= 0 && write) {
 		/* 32 bits of SYSENTER_CS count, and VM entry wants the field so. */
-		vmx_set(v, f, f == F_SYSENTER_CS ? (u32)val : val);
-	} else if (p) {
-		*p = val;
+		vmx_set(v, f, f == F_SYSENTER_CS ? (u32)*val : *val);
+	} else if (f >= 0) {
+		*val = vmx_get(v, f);
+	} else if (p && write) {
+		*p = *val;
 		if (v->loaded && index != MSR_CSTAR)
-			wrmsrq(index, val);
+			wrmsrq(index, *val);
+	} else if (p) {
+		*val = *p;
 	}
 	return f < 0 && !p;
 }

@@ -117,6 +117,14 @@ static void vmx_update_tsc(struct hvx_vcpu *vcpu)
 		vmx_set(v, F_TSC_MULT, vcpu->tsc_ratio ? vcpu->tsc_ratio << 16 : BIT_ULL(48));
 }
 
+static void vmx_update(struct hvx_vcpu *vcpu)
+{
+	vmx_update_debug(vcpu);
+	vmx_update_tsc(vcpu);
+	if (!vcpu->launched)	/* CPUID is frozen then */
+		vmx_update_cpuid(vcpu);
+}
+
 static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v;
@@ -539,14 +547,10 @@ struct hvx_backend hvx_vmx = {
 	.set_cr0 = vmx_set_cr0,
 	.set_cr4 = vmx_set_cr4,
 	.get_segment = vmx_get_segment,
-	.get_dtables = vmx_get_dtables,
 	.get_cpl = vmx_get_cpl,
 	.get_mode = vmx_get_mode,
-	.get_msr = vmx_get_msr,
-	.set_msr = vmx_set_msr,
+	.msr = vmx_msr,
 	.get_shadow = vmx_get_shadow,
 	.set_shadow = vmx_set_shadow,
-	.update_debug = vmx_update_debug,
-	.update_tsc = vmx_update_tsc,
-	.update_cpuid = vmx_update_cpuid,
+	.update = vmx_update,
 };

@@ -164,7 +164,6 @@ void vmx_complete_events(struct hvx_vcpu *vcpu);
 
 /* state.c */
 extern struct hvx_pte_format vmx_pte;	/* constant after setup */
-void vmx_get_dtables(struct hvx_vcpu *vcpu, struct hvx_dtable *gdtr, struct hvx_dtable *idtr);
 void vmx_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);
 u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr);
 void vmx_set_cr0(struct hvx_vcpu *vcpu, u64 val);
@@ -174,8 +173,7 @@ void vmx_set_efer(struct hvx_vcpu *vcpu, u64 val);
 bool vmx_load_pdptes(struct hvx_vcpu *vcpu, bool can_sleep);
 void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
 int vmx_get_cpl(struct hvx_vcpu *vcpu);
-int vmx_get_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val);
-int vmx_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val);
+int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write);
 u8 vmx_get_shadow(struct hvx_vcpu *vcpu);
 void vmx_set_shadow(struct hvx_vcpu *vcpu, u8 shadow);
 void vmx_update_debug(struct hvx_vcpu *vcpu);

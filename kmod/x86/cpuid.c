@@ -250,6 +250,6 @@ int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigne
 	vcpu->cpuid = e;
 	vcpu->cpuid_count = count;
 	hvx_cpuid_init(vcpu);
-	hvx_backend->update_cpuid(vcpu);
+	hvx_backend->update(vcpu);
 	return 0;
 }

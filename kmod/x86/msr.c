@@ -41,7 +41,7 @@ u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu)
 
 static void tsc_changed(struct hvx_vcpu *vcpu)
 {
-	hvx_backend->update_tsc(vcpu);
+	hvx_backend->update(vcpu);
 	hvx_lapic_timer_restart(vcpu->lapic);
 	hvx_request(vcpu, HVX_REQ_CLOCK);
 }
@@ -138,12 +138,12 @@ bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr)
 
 static int set_switched(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 {
-	return hvx_backend->set_msr(vcpu, index, val);
+	return hvx_backend->msr(vcpu, index, &val, true);
 }
 
 static int set_address(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 {
-	return !hvx_canonical(vcpu, val) || hvx_backend->set_msr(vcpu, index, val);
+	return !hvx_canonical(vcpu, val) || hvx_backend->msr(vcpu, index, &val, true);
 }
 
 static int set_apic_base(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
@@ -178,7 +178,7 @@ static int set_pat(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 	if ((val & ~(7 * ones)) || ((val >> 1) & ~(val >> 2) & ones))
 		return 1;
 	vcpu->pat = val;
-	return hvx_backend->set_msr(vcpu, MSR_IA32_CR_PAT, val);
+	return hvx_backend->msr(vcpu, MSR_IA32_CR_PAT, &val, true);
 }
 
 /* ------------------------------------------------------------------- table */
@@ -282,7 +282,7 @@ int hvx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write, bool host)
 	if (write)
 		return *val & row->reserved ? 1 : row->set(vcpu, index, *val, host);
 	if (is_switched(row))
-		return hvx_backend->get_msr(vcpu, index, val);
+		return hvx_backend->msr(vcpu, index, val, false);
 	*val = row->get ? row->get(vcpu) : *(u64 *)((void *)vcpu + row->at);
 	return 0;
 }

@@ -2,7 +2,10 @@
 /* units: tests/uapi/tg.c vmm/cpu_host.c */
 /* Arguments that no honest caller gives, descriptors in the wrong hands. */
 #include <stddef.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -457,11 +460,69 @@ static void close_orders(void)
 	tg_free(&g);
 }
 
+/* As many pages as the cgroup lets it have; the first failure, or its end, may come at any allocation. */
+static void make_vcpus(void)
+{
+	int dev = open("/dev/hvx", O_RDWR), vm, id;
+	struct hvx_create_vm arg = {};
+
+	for (;;) {
+		vm = ioctl(dev, HVX_CREATE_VM, &arg);
+		for (id = 0; vm >= 0 && id < HVX_MAX_VCPUS; id++)
+			if (ioctl(vm, HVX_CREATE_VCPU, id) < 0)
+				_exit(0);
+		if (vm < 0)
+			_exit(0);
+	}
+}
+
+static bool write_to(const char *dir, const char *file, long val)
+{
+	char path[64], text[24];
+	int fd, n = snprintf(text, sizeof(text), "%ld", val);
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_WRONLY);
+	n = write(fd, text, n) == n;
+	close(fd);
+	return n;
+}
+
+/* Kernel memory is charged to the caller's cgroup: creation fails there, at every step, and unwinds. */
+static void no_memory(void)
+{
+	static const char dir[] = "/sys/fs/cgroup/hvx-hostile";
+	struct tg g;
+	int kib;
+	pid_t pid;
+
+	fflush(stdout);
+	mkdir(dir, 0755);
+	for (kib = 1200; kib < 1360; kib += 4) {
+		if (!write_to(dir, "memory.max", kib * 1024L)) {
+			tg_skipped = "no memory controller in /sys/fs/cgroup";
+			break;
+		}
+		pid = fork();
+		if (!pid) {
+			if (!write_to(dir, "cgroup.procs", 0))
+				_exit(1);
+			make_vcpus();
+		}
+		CHECK_EQ(waitpid(pid, &pid, 0) > 0, true);
+		CHECK(WIFSIGNALED(pid) || !WEXITSTATUS(pid));
+	}
+	rmdir(dir);
+	tg_new(&g, HVX_VM_EXIT_HLT, hlt, sizeof(hlt));
+	tg_run_to(&g, 0, HVX_EXIT_HALTED);
+	tg_free(&g);
+}
+
 static const struct tg_test tests[] = {
 	TG_TEST(unknown_calls), TG_TEST(reserved_fields), TG_TEST(bad_pointers),
 	TG_TEST(bad_inner_pointers), TG_TEST(sizes_and_counts), TG_TEST(creation),
 	TG_TEST(run_page_maps), TG_TEST(other_process), TG_TEST(orphaned), TG_TEST(caller_32bit),
-	TG_TEST(close_orders),
+	TG_TEST(close_orders), TG_TEST(no_memory),
 };
 
 int main(int argc, char **argv)
