@@ -199,7 +199,7 @@ int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_m
 }
 
 int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode,
-		 const u8 *opcode, int opcode_len, struct hvx_modrm *modrm)
+		 const u8 *opcode, int opcode_len, u8 *rm)
 {
 	bool f3 = opcode_len > 1 && opcode[0] == 0xf3;
 	struct insn in;
@@ -211,15 +211,7 @@ int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode,
 	    memcmp(in.bytes + in.pos, opcode, opcode_len))
 		return 0;
 	in.pos += opcode_len;
-	if (modrm) {
-		in.modrm = in.bytes[in.pos++];
-		/* MOV to and from CRn, DRn: registers whatever mod says (SDM vol. 2, "MOV"). */
-		if (opcode_len != 2 || opcode[0] != 0x0f || (opcode[1] & ~3) != 0x20)
-			skip_operand(&in);
-		modrm->mod = in.modrm >> 6;
-		modrm->reg = ((in.modrm >> 3) & 7) | (in.rex & REX_R ? 8 : 0);
-		modrm->rm = (in.modrm & 7) | (in.rex & REX_B ? 8 : 0);
-		modrm->lock = in.lock;
-	}
+	if (rm)
+		*rm = (in.bytes[in.pos++] & 7) | (in.rex & REX_B ? 8 : 0);
 	return in.pos <= in.len ? in.pos : 0;
 }

@@ -38,14 +38,6 @@ struct hvx_mov {
 	u64 imm;		/* truncated to size */
 };
 
-/* The ModRM byte's fields with REX.R and REX.B applied: register numbers 0..15. */
-struct hvx_modrm {
-	u8 mod;
-	u8 reg;
-	u8 rm;
-	bool lock;		/* LOCK prefix: MOV CR0 means CR8 on AMD (APM vol. 3, "MOV CRn") */
-};
-
 /*
  * A MOV between register or immediate and memory: 88, 89, 8A, 8B, A0-A3, C6,
  * C7, MOVZX, MOVSX, MOVSXD. Reads at most len bytes of insn. 0; or -EINVAL: it
@@ -56,11 +48,11 @@ int hvx_decode_mov(const u8 *insn, int len, enum hvx_cpu_mode mode, struct hvx_m
 /*
  * Length, prefixes included, of an instruction whose opcode is already known
  * from the exit; 0 if the bytes are something else or cut short. opcode may
- * begin with F3 as a mandatory prefix (F3 90 is PAUSE). modrm: the opcode takes
- * a ModRM operand, which is handed out, and whose SIB and displacement bytes
- * count too; NULL: a third opcode byte (0F 01 D9) is just part of the opcode.
+ * begin with F3 as a mandatory prefix (F3 90 is PAUSE). rm: a ModRM byte follows
+ * that names a register whatever its mod says, as that of MOV to and from CRn and
+ * DRn does (SDM vol. 2, "MOV"); its number, 0..15, is handed out. NULL: none does.
  */
 int hvx_insn_len(const u8 *insn, int len, enum hvx_cpu_mode mode,
-		 const u8 *opcode, int opcode_len, struct hvx_modrm *modrm);
+		 const u8 *opcode, int opcode_len, u8 *rm);
 
 #endif

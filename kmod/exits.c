@@ -79,6 +79,9 @@ enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64
 
 enum hvx_next hvx_exit_cpuid(struct hvx_vcpu *vcpu, unsigned int len)
 {
+	/* Leaf 0xd needs the guest's XCR0 in the CPU: the same exit comes again. */
+	if (unlikely(!vcpu->fpu_loaded))
+		return HVX_REENTER;
 	vcpu->stats.exit_cpuid++;
 	hvx_cpuid(vcpu);
 	hvx_skip(vcpu, vcpu->rip + len);

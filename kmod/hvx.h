@@ -72,7 +72,7 @@ struct hvx_memslot {
 	unsigned long *dirty;	/* npages bits, or NULL; set_bit()/xchg() only */
 };
 
-/* Slot array, replaced as a whole. */
+/* Slots by rising address; replaced as a whole. */
 struct hvx_memslots {
 	unsigned int count;
 	struct hvx_memslot slot[];
@@ -97,7 +97,6 @@ struct hvx_mmu_cache {
 struct hvx_mmu {
 	u64 *root;		/* top-level table, one page, for life */
 	unsigned int levels;	/* 4 or 5 */
-	unsigned int slot_hint;	/* index of the slot last hit; racy */
 	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range and slot change */
 	unsigned long invalidate_count;	/* notifier ranges in progress, all within: */
 	unsigned long invalidate_start, invalidate_end;	/* hva */
@@ -265,7 +264,7 @@ static inline struct hvx_vcpu *hvx_vcpu_from(struct hvx_vm *vm, unsigned int id)
 #define hvx_for_each_vcpu(i, v, vm) \
 	for ((i) = 0; ((v) = hvx_vcpu_from(vm, i)); (i) = (v)->id + 1)
 
-/* mmu.c: all return 0 or a negative errno unless said otherwise */
+/* mmu.c, slots.c, guestmem.c: all return 0 or a negative errno unless said otherwise */
 int hvx_mmu_init(struct hvx_vm *vm);		/* after vm->mm is set; initialises slots_lock, srcu, mmu_lock, registers the notifier */
 void hvx_mmu_stop(struct hvx_vm *vm);		/* unregister the notifier; no vCPU runs */
 void hvx_mmu_destroy(struct hvx_vm *vm);	/* after stop, vCPUs gone: free slots, tables, srcu */
@@ -295,7 +294,6 @@ int hvx_guest_mem(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, unsigned in
 #define hvx_write_guest_atomic(vm, gpa, buf, len) \
 	hvx_guest_mem(vm, gpa, (void *)(buf), len, HVX_MEM_WRITE | HVX_MEM_ATOMIC)
 
-/* walk.c: guest page tables, for instruction fetch */
 /*
  * Fetch up to max bytes at CS:RIP into insn; returns the count (0 if the first byte is not mapped).
  * Without can_sleep it also fails where the host has paged the guest's memory out.
@@ -341,7 +339,6 @@ void hvx_fpu_load(struct hvx_vcpu *vcpu);
 void hvx_fpu_save(struct hvx_vcpu *vcpu);
 void hvx_fpu_get(struct hvx_vcpu *vcpu, void *buf);	/* struct hvx_xsave_hdr and area */
 int hvx_fpu_set(struct hvx_vcpu *vcpu, const void *buf);	/* -EINVAL */
-u64 hvx_guest_xcr0(struct hvx_vcpu *vcpu);	/* its value now */
 bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val);	/* false: #GP */
 
 /* irq/lapic.c */
@@ -373,7 +370,9 @@ bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64
 void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector);	/* level-triggered; any context */
 
 /* pv.c */
-int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* a row of x86/msr.c; never sleeps */
+int hvx_pv_set_clock(struct hvx_vcpu *vcpu, u64 val, bool host);	/* rows of x86/msr.c; never sleep */
+int hvx_pv_set_steal(struct hvx_vcpu *vcpu, u64 val, bool host);
+int hvx_pv_set_eoi(struct hvx_vcpu *vcpu, u64 val, bool host);
 int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret);	/* 0 done; 1 unknown; never sleeps */
 void hvx_pv_update_clock(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_update_steal(struct hvx_vcpu *vcpu);	/* may sleep */

@@ -287,7 +287,7 @@ static int fault_begin(struct fault *f)
 	f->seq = READ_ONCE(vm->mmu.invalidate_seq);
 	smp_rmb();	/* pairs with hvx_mmu_invalidate_end() */
 	rcu_read_lock_sched();
-	slot = hvx_slot_find(vm, hvx_slots(vm), f->gfn);
+	slot = hvx_slot_find(hvx_slots(vm), f->gfn);
 	if (slot)
 		f->slot = *slot;
 	rcu_read_unlock_sched();

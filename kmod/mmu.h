@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What slots.c and mmu.c offer each other. */
+/* What slots.c, mmu.c and guestmem.c offer each other. */
 #ifndef _HVX_MMU_H
 #define _HVX_MMU_H
 
 #include <linux/nospec.h>
 #include <linux/rcupdate.h>
-#include <linux/uaccess.h>
 
 #include "hvx.h"
 
@@ -21,60 +20,13 @@ static inline struct hvx_memslots *hvx_slots(struct hvx_vm *vm)
 				     rcu_read_lock_sched_held());
 }
 
-static inline bool hvx_slot_has(const struct hvx_memslot *slot, u64 gfn)
-{
-	return gfn - slot->base_gfn < slot->npages;
-}
-
-struct hvx_memslot *hvx_slot_search(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gfn);
-
 /* The slot that gfn lies in, or NULL. */
-static inline struct hvx_memslot *hvx_slot_find(struct hvx_vm *vm, struct hvx_memslots *slots,
-						u64 gfn)
-{
-	unsigned int hint = READ_ONCE(vm->mmu.slot_hint);
-
-	if (likely(hint < slots->count && hvx_slot_has(&slots->slot[hint], gfn)))
-		return &slots->slot[hint];
-	return hvx_slot_search(vm, slots, gfn);
-}
+struct hvx_memslot *hvx_slot_find(struct hvx_memslots *slots, u64 gfn);
 
 /* Host address of a gfn of the slot, safe against speculation with a gfn beyond it. */
 static inline unsigned long hvx_slot_hva(const struct hvx_memslot *slot, u64 gfn)
 {
 	return slot->hva + (array_index_nospec(gfn - slot->base_gfn, slot->npages) << PAGE_SHIFT);
-}
-
-/* Around accesses to guest memory through the slots; how: HVX_MEM_*. */
-static inline struct hvx_memslots *hvx_mem_begin(struct hvx_vm *vm, unsigned int how, int *idx)
-{
-	if (how & HVX_MEM_ATOMIC) {
-		rcu_read_lock_sched();
-		pagefault_disable();
-	} else {
-		*idx = srcu_read_lock(&vm->srcu);
-	}
-	return hvx_slots(vm);
-}
-
-static inline void hvx_mem_end(struct hvx_vm *vm, unsigned int how, int idx)
-{
-	if (how & HVX_MEM_ATOMIC) {
-		pagefault_enable();
-		rcu_read_unlock_sched();
-	} else {
-		srcu_read_unlock(&vm->srcu, idx);
-	}
-}
-
-/* The aligned eight bytes that gpa lies in, in a single access. Between begin and end. */
-static inline bool hvx_mem_read_u64(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gpa,
-				    u64 *val)
-{
-	struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
-
-	return slot && !__get_user(*val, (const u64 __user *)(hvx_slot_hva(slot, gpa >> PAGE_SHIFT) +
-							      (offset_in_page(gpa) & ~7UL)));
 }
 
 /*

@@ -5,8 +5,7 @@
  * exists for the guest where its bit of CPUID 0x40000001 EAX is set: vcpu->caps.
  *
  * Each of the guest's areas is the MSR by which it was registered: address and
- * enable bit in vcpu->pv, rows in x86/msr.c, hvx_pv_set_msr() below. The wall
- * clock, which is asked for once, is userspace's (HVX_GET_CLOCK has it).
+ * enable bit in vcpu->pv, rows in x86/msr.c, hvx_pv_set_*() below. The wall clock, which is asked for once, is userspace's (HVX_GET_CLOCK has it).
  */
 #include <linux/clocksource.h>
 #include <linux/ktime.h>
@@ -51,13 +50,9 @@ static struct tsc_scale tsc_scale(u32 khz)
 /* The VM's clock without its offset, at a host TSC: by the rate of its first vCPU. */
 static u64 raw_ns(struct hvx_vm *vm, u64 host_tsc)
 {
-	struct hvx_vcpu *vcpu = NULL;
-	struct tsc_scale s;
-	unsigned int i;
+	struct hvx_vcpu *vcpu = hvx_vcpu_from(vm, 0);
+	struct tsc_scale s = tsc_scale(vcpu ? READ_ONCE(vcpu->tsc_khz) : tsc_khz);
 
-	hvx_for_each_vcpu(i, vcpu, vm)
-		break;
-	s = tsc_scale(vcpu ? READ_ONCE(vcpu->tsc_khz) : tsc_khz);
 	return mul_u64_u32_shr((vcpu ? hvx_scale_tsc(vcpu, host_tsc) : host_tsc) << s.shift,
 			       s.mul, 32);
 }
@@ -212,28 +207,27 @@ void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu)
 
 /* ------------------------------------------------------------ registration */
 
-int hvx_pv_set_msr(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+int hvx_pv_set_clock(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
-	struct hvx_pv *pv = &vcpu->pv;
+	vcpu->pv.system_time_msr = val;
+	hvx_request(vcpu, HVX_REQ_CLOCK);
+	return 0;
+}
 
-	switch (index) {
-	case MSR_KVM_SYSTEM_TIME:
-	case MSR_KVM_SYSTEM_TIME_NEW:
-		pv->system_time_msr = val;
-		hvx_request(vcpu, HVX_REQ_CLOCK);
-		break;
-	case MSR_KVM_STEAL_TIME:
-		pv->steal_msr = val;
-		pv->steal_last = STEAL_UNKNOWN;
-		hvx_request(vcpu, HVX_REQ_STEAL);
-		break;
-	case MSR_KVM_PV_EOI_EN:
-		if (pv->eoi_set)
-			eoi_take(vcpu, true, false);
-		pv->eoi_set = false;
-		pv->eoi_msr = val;
-		break;
-	}
+int hvx_pv_set_steal(struct hvx_vcpu *vcpu, u64 val, bool host)
+{
+	vcpu->pv.steal_msr = val;
+	vcpu->pv.steal_last = STEAL_UNKNOWN;
+	hvx_request(vcpu, HVX_REQ_STEAL);
+	return 0;
+}
+
+int hvx_pv_set_eoi(struct hvx_vcpu *vcpu, u64 val, bool host)
+{
+	if (vcpu->pv.eoi_set)
+		eoi_take(vcpu, true, false);
+	vcpu->pv.eoi_set = false;
+	vcpu->pv.eoi_msr = val;
 	return 0;
 }
 

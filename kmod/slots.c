@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Memory slots: which host memory shows where in guest-physical space, access
- * to guest memory through them, and their dirty bitmaps.
- */
+/* Memory slots: which host memory shows where in guest-physical space, and their dirty bitmaps. */
 #include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/mm.h>
@@ -15,68 +12,21 @@
 /* Words of a dirty bitmap that are handled at a time: one page of them, 128 MiB of guest memory. */
 #define CHUNK_WORDS	(PAGE_SIZE / sizeof(unsigned long))
 
-struct hvx_memslot *hvx_slot_search(struct hvx_vm *vm, struct hvx_memslots *slots, u64 gfn)
+struct hvx_memslot *hvx_slot_find(struct hvx_memslots *slots, u64 gfn)
 {
-	unsigned int i;
+	unsigned int lo = 0, hi = slots->count;
 
-	for (i = 0; i < slots->count; i++) {
-		if (hvx_slot_has(&slots->slot[i], gfn)) {
-			WRITE_ONCE(vm->mmu.slot_hint, i);
-			return &slots->slot[i];
-		}
+	while (lo < hi) {
+		unsigned int mid = (lo + hi) / 2;
+
+		if (gfn < slots->slot[mid].base_gfn)
+			hi = mid;
+		else if (gfn - slots->slot[mid].base_gfn < slots->slot[mid].npages)
+			return &slots->slot[mid];
+		else
+			lo = mid + 1;
 	}
 	return NULL;
-}
-
-/* ------------------------------------------------------------- guest memory */
-
-/*
- * Bytes left over. Slots only ever hold addresses that passed access_ok().
- * Single bytes are the PV EOI flag, on a hot path: they go without a function's
- * worth of checks.
- */
-static __always_inline unsigned long copy(void *buf, void __user *p, size_t n, bool write)
-{
-	if (n == 1)
-		return write ? __put_user(*(u8 *)buf, (u8 __user *)p) :
-			       __get_user(*(u8 *)buf, (u8 __user *)p);
-	return write ? __copy_to_user(p, buf, n) : __copy_from_user(buf, p, n);
-}
-
-int hvx_guest_mem(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, unsigned int how)
-{
-	int idx = 0, ret = 0;
-	struct hvx_memslots *slots = hvx_mem_begin(vm, how, &idx);
-	bool write = how & HVX_MEM_WRITE;
-
-	while (len && !ret) {
-		struct hvx_memslot *slot = hvx_slot_find(vm, slots, gpa >> PAGE_SHIFT);
-		u64 page, last;
-		size_t n;
-
-		ret = -EFAULT;
-		if (!slot || (write && slot->flags & HVX_SLOT_READONLY))
-			break;
-		n = min_t(u64, len, ((slot->base_gfn + slot->npages) << PAGE_SHIFT) - gpa);
-		if (!copy(buf, (void __user *)hvx_slot_hva(slot, gpa >> PAGE_SHIFT) +
-			  offset_in_page(gpa), n, write))
-			ret = 0;
-		/*
-		 * Also where only part of it is there, and after the data: a bit
-		 * that is set earlier could be harvested before it.
-		 */
-		if (write && slot->dirty) {
-			page = (gpa >> PAGE_SHIFT) - slot->base_gfn;
-			last = ((gpa + n - 1) >> PAGE_SHIFT) - slot->base_gfn;
-			for (; page <= last; page++)
-				set_bit(page, slot->dirty);
-		}
-		gpa += n;
-		buf += n;
-		len -= n;
-	}
-	hvx_mem_end(vm, how, idx);
-	return ret;
 }
 
 /* ------------------------------------------------------------ HVX_SET_SLOT */
@@ -113,8 +63,11 @@ static struct hvx_memslots *slots_replace(const struct hvx_memslots *old,
 		}
 		slots->slot[slots->count++] = *s;
 	}
-	if (new->npages)
-		slots->slot[slots->count++] = *new;
+	if (!new->npages)
+		return slots;
+	for (i = slots->count++; i && slots->slot[i - 1].base_gfn > new->base_gfn; i--)
+		slots->slot[i] = slots->slot[i - 1];
+	slots->slot[i] = *new;
 	return slots;
 }
 

@@ -332,16 +332,18 @@ struct hvx_events {
 #define HVX_MP_HALTED		1
 #define HVX_MP_WAIT_SIPI	2	/* INIT received (or AP after power-on), waits for SIPI */
 
-/* HVX_STATE_LAPIC: the 4 KiB register page in xAPIC layout, plus what it does not show. */
+/*
+ * HVX_STATE_LAPIC: the 4 KiB register page in xAPIC layout, plus what it does
+ * not show. A one-shot or periodic timer runs on from its current count (0x390).
+ */
 struct hvx_lapic_state {
 	__u32 regs[256];	/* register at offset o is regs[o / 4] (SDM vol. 3 table "Local APIC Register Address Map") */
 	__u64 tsc_deadline;	/* guest TSC, 0 = disarmed */
-	__u64 timer_remaining_ns; /* until the next expiry of a one-shot or periodic timer; 0 = none */
 	__u8  pending_init;
 	__u8  pending_sipi;
 	__u8  sipi_vector;
 	__u8  pad[5];
-	__u64 reserved[5];
+	__u64 reserved[6];
 };
 
 /* HVX_STATE_TSC. Writing it sets the guest TSC to `value` now. */

@@ -80,16 +80,12 @@ static unsigned int divide_shift(u32 tdcr)
 	return (((tdcr & 3) | (tdcr & 8) >> 1) + 1) & 7;
 }
 
-static u64 timer_floor(void)
-{
-	return (u64)READ_ONCE(min_timer_period_us) * NSEC_PER_USEC;
-}
-
 static u64 timer_ns(struct hvx_lapic *l, u32 count)
 {
 	u64 ns = (u64)count << divide_shift(REG(l, AREG_TDCR));
+	u64 shortest = (u64)READ_ONCE(min_timer_period_us) * NSEC_PER_USEC;
 
-	return timer_mode(l) == LVT_PERIODIC ? max(ns, timer_floor()) : ns;
+	return timer_mode(l) == LVT_PERIODIC ? max(ns, shortest) : ns;
 }
 
 /* Does the hrtimer not run, or for a later time than is wanted? */
@@ -156,8 +152,10 @@ static void timer_set(struct hvx_lapic *l, u32 count)
 	hvx_lapic_timer(l);
 }
 
+/* Ticks left, the one that has begun among them: 0 only when the timer does not run. */
 static u32 timer_count(struct hvx_lapic *l)
 {
+	unsigned int shift = divide_shift(REG(l, AREG_TDCR));
 	u64 now = timer_now(l), left;
 
 	if (timer_mode(l) == LVT_DEADLINE)
@@ -165,7 +163,7 @@ static u32 timer_count(struct hvx_lapic *l)
 	if (l->expires && now >= l->expires)
 		hvx_lapic_timer(l);
 	left = l->expires > now ? l->expires - now : 0;
-	return min_t(u64, left >> divide_shift(REG(l, AREG_TDCR)), REG(l, AREG_TMICT));
+	return min_t(u64, (left + (1U << shift) - 1) >> shift, REG(l, AREG_TMICT));
 }
 
 /* ------------------------------------------------------------------ events */
@@ -492,7 +490,6 @@ void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf)
 	struct hvx_lapic_state *s = buf;
 	struct hvx_lapic *l = vcpu->lapic;
 	u32 count = timer_count(l);	/* and fires what has expired */
-	u64 now = timer_now(l);
 
 	hvx_pv_eoi_slow(vcpu);
 	memset(s, 0, sizeof(*s));
@@ -502,8 +499,6 @@ void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf)
 	s->regs[AREG_ESR * 4] |= READ_ONCE(l->esr_pending);
 	if (timer_mode(l) == LVT_DEADLINE)
 		s->tsc_deadline = l->expires;
-	else if (l->expires)
-		s->timer_remaining_ns = l->expires > now ? l->expires - now : 1;
 	s->pending_init = test_bit(0, &vcpu->init_sipi);
 	s->pending_sipi = test_bit(1, &vcpu->init_sipi);
 	s->sipi_vector = READ_ONCE(vcpu->sipi_queued);
@@ -513,15 +508,12 @@ int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 {
 	const struct hvx_lapic_state *s = buf;
 	struct hvx_lapic *l = vcpu->lapic;
-	u32 reg, id = s->regs[AREG_ID * 4], count = s->regs[AREG_TMICT * 4];
-	u64 longest = (u64)count << divide_shift(s->regs[AREG_TDCR * 4]);
+	u32 reg, id = s->regs[AREG_ID * 4], count = s->regs[AREG_TMCCT * 4];
 
 	if (memchr_inv(s->pad, 0, sizeof(s->pad)) ||
 	    memchr_inv(s->reserved, 0, sizeof(s->reserved)) ||
 	    s->pending_init > 1 || s->pending_sipi > 1 ||
-	    (id != vcpu->id && id != vcpu->id << 24) ||
-	    /* The floor of periodic timers may have made it longer. */
-	    s->timer_remaining_ns > (count ? max(longest, timer_floor()) : 0))
+	    (id != vcpu->id && id != vcpu->id << 24) || count > s->regs[AREG_TMICT * 4])
 		return -EINVAL;
 
 	hvx_pv_eoi_slow(vcpu);
@@ -542,7 +534,7 @@ int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 	if (timer_mode(l) == LVT_DEADLINE)
 		l->expires = s->tsc_deadline;
 	else
-		l->expires = s->timer_remaining_ns ? ktime_get_ns() + s->timer_remaining_ns : 0;
+		l->expires = count ? ktime_get_ns() + timer_ns(l, count) : 0;
 	hvx_lapic_timer_restart(l);
 
 	WRITE_ONCE(vcpu->sipi_queued, s->sipi_vector);

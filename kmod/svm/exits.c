@@ -148,29 +148,29 @@ static enum hvx_next on_mc(struct hvx_vcpu *vcpu, unsigned int len)
 /* -------------------------------------------- control and debug registers */
 
 /* MOV to or from CR or DR: its length; 0: it could not be fetched, or is something else. */
-static int fetch_mov(struct hvx_vcpu *vcpu, u8 opcode, struct hvx_modrm *m)
+static int fetch_mov(struct hvx_vcpu *vcpu, u8 opcode, u8 *rm)
 {
 	u8 insn[HVX_INSN_MAX];
 	int n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
 
-	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, m);
+	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, rm);
 }
 
 static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	u32 code = to_vmcb(vcpu)->exit_code;
-	struct hvx_modrm m;
 	u64 cr0;
+	u8 rm;
 
-	len = fetch_mov(vcpu, code == EXIT_CR0_READ ? 0x20 : 0x22, &m);
+	len = fetch_mov(vcpu, code == EXIT_CR0_READ ? 0x20 : 0x22, &rm);
 	if (len && code != EXIT_CR0_READ)
-		return hvx_exit_mov_to_cr(vcpu, code - EXIT_CR0_WRITE, m.rm, len);
+		return hvx_exit_mov_to_cr(vcpu, code - EXIT_CR0_WRITE, rm, len);
 	if (!len && code > EXIT_CR0_WRITE)
 		return HVX_SLOW;
 	vcpu->stats.exit_cr++;
 	cr0 = svm_get_cr(vcpu, 0);
 	if (len) {
-		vcpu->regs[m.rm] = cr0;
+		vcpu->regs[rm] = cr0;
 		hvx_skip(vcpu, vcpu->rip + len);
 	} else {
 		/* CLTS, LMSW, SMSW: not worth doing. Without make-believe the CPU does them itself. */
@@ -184,10 +184,10 @@ static enum hvx_next on_dr(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	u32 code = to_vmcb(vcpu)->exit_code;
 	bool write = code >= EXIT_DR_WRITE;
-	struct hvx_modrm m;
+	u8 rm;
 
-	len = fetch_mov(vcpu, write ? 0x23 : 0x21, &m);
-	return len ? hvx_exit_mov_dr(vcpu, code & 7, m.rm, write, len) : HVX_SLOW;
+	len = fetch_mov(vcpu, write ? 0x23 : 0x21, &rm);
+	return len ? hvx_exit_mov_dr(vcpu, code & 7, rm, write, len) : HVX_SLOW;
 }
 
 /* ------------------------------------------------------- I/O, page faults */

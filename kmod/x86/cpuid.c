@@ -89,29 +89,11 @@ const struct hvx_cpuid_entry *hvx_cpuid_find(const struct hvx_vcpu *vcpu, u32 le
 	return answers(e, 0) ? e : NULL;
 }
 
-/* Bytes of an XSAVE area for XCR0 as it is, by the table's components (SDM vol. 1 13.4). */
-static u32 xsave_size(struct hvx_vcpu *vcpu, bool compacted)
-{
-	u64 xcr0 = hvx_guest_xcr0(vcpu);
-	u32 i, size = 512 + 64;
-
-	for (i = 2; i < 64; i++) {
-		const struct hvx_cpuid_entry *e = find_near(vcpu, 0xd, i);
-
-		if (!(xcr0 & BIT_ULL(i)) || !answers(e, i))
-			continue;
-		if (!compacted)
-			size = max(size, e->ebx + e->eax);
-		else
-			size = (e->ecx & BIT(1) ? ALIGN(size, 64) : size) + e->eax;
-	}
-	return size;
-}
-
 /* The bits that change. Apart from hvx_cpuid(), so that the plain leaves pay nothing. */
 static noinline void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub)
 {
 	u64 cr4 = hvx_backend->get_cr(vcpu, 4), *r = vcpu->regs;
+	u32 eax, ebx, ecx, edx;
 
 	if (leaf == 1) {
 		r[ECX] &= ~(u64)F(OSXSAVE);
@@ -121,11 +103,10 @@ static noinline void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub)
 	} else if (leaf == 7 && sub == 0) {
 		r[ECX] &= ~(u64)F(OSPKE);
 		r[ECX] |= cr4 & X86_CR4_PKE ? F(OSPKE) : 0;
-	} else if (leaf == 0xd && sub == 0) {
-		r[EBX] = xsave_size(vcpu, false);
-	} else if (leaf == 0xd && sub == 1) {
-		/* Of the compacted format: without XSAVEC there is none. */
-		r[EBX] = r[EAX] & BIT(1) ? xsave_size(vcpu, true) : 0;
+	} else if (leaf == 0xd && sub <= 1) {
+		/* By XCR0 and IA32_XSS, which are the guest's now. Without XSAVEC nothing is compacted. */
+		cpuid_count(0xd, sub, &eax, &ebx, &ecx, &edx);
+		r[EBX] = sub && !(r[EAX] & BIT(1)) ? 0 : ebx;
 	}
 }
 

@@ -99,13 +99,6 @@ void hvx_fpu_free(struct hvx_vcpu *vcpu)
 	asm volatile(insn " %0" : "+m" (*(struct xregs_state *)(area))			\
 		     : "a" ((u32)hvx_xcr0_mask), "d" ((u32)(hvx_xcr0_mask >> 32)) : "memory")
 
-u64 hvx_guest_xcr0(struct hvx_vcpu *vcpu)
-{
-	if (xcr0_unseen && vcpu->fpu_loaded)
-		vcpu->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
-	return vcpu->xcr0;
-}
-
 void hvx_fpu_load(struct hvx_vcpu *vcpu)
 {
 	/* No FNINIT, no LDMXCSR: all of it is loaded below. */
@@ -129,7 +122,8 @@ void hvx_fpu_save(struct hvx_vcpu *vcpu)
 {
 	if (host_xss)
 		wrmsrq(MSR_IA32_XSS, host_xss);
-	hvx_guest_xcr0(vcpu);
+	if (xcr0_unseen)
+		vcpu->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 	if (vcpu->xcr0 != host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
 	vcpu->fpu_loaded = false;

@@ -96,7 +96,7 @@ int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz)
 }
 
 /* SDM vol. 3 "IA32_TSC_ADJUST": software's writes to the TSC show there; a restore does not. */
-static int set_tsc(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+static int set_tsc(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	u64 old = vcpu->tsc_offset;
 
@@ -106,7 +106,7 @@ static int set_tsc(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 	return 0;
 }
 
-static int set_tsc_adjust(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+static int set_tsc_adjust(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	u64 delta = val - vcpu->tsc_adjust;
 
@@ -120,7 +120,7 @@ static int set_tsc_adjust(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 
 /* ------------------------------------------------------------ rules of writes */
 
-static int set_tsc_aux(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+static int set_tsc_aux(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	/* RDTSCP reads the CPU's own: while loaded, that is the guest's. */
 	if (vcpu->fpu_loaded && boot_cpu_has(X86_FEATURE_RDTSCP))
@@ -136,28 +136,13 @@ bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr)
 	return (u64)((s64)(addr << shift) >> shift) == addr;
 }
 
-static int set_switched(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
-{
-	return hvx_backend->msr(vcpu, index, &val, true);
-}
-
-static int set_address(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
-{
-	return !hvx_canonical(vcpu, val) || hvx_backend->msr(vcpu, index, &val, true);
-}
-
-static int set_apic_base(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
-{
-	return hvx_lapic_set_base(vcpu, val, host);
-}
-
 static u64 get_efer(struct hvx_vcpu *vcpu)
 {
 	return hvx_backend->get_efer(vcpu);
 }
 
 /* APM vol. 2 3.1.7: LMA follows LME and CR0.PG; LME is fixed while paging is on. */
-static int set_efer(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+static int set_efer(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	u64 old = hvx_backend->get_efer(vcpu);
 
@@ -170,7 +155,7 @@ static int set_efer(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 	return 0;
 }
 
-static int set_pat(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
+static int set_pat(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	const u64 ones = 0x0101010101010101ULL;
 
@@ -185,16 +170,17 @@ static int set_pat(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host)
 
 struct msr_row {
 	u32 first, last;
-	int (*set)(struct hvx_vcpu *vcpu, u32 index, u64 val, bool host);	/* 0; 1: #GP */
-	u64 (*get)(struct hvx_vcpu *vcpu);	/* NULL: read from `at`, or switched */
-	u16 at;			/* offset of a u64 in struct hvx_vcpu; 0: the CPU switches it */
+	int (*set)(struct hvx_vcpu *vcpu, u64 val, bool host);	/* 0; 1: #GP. NULL: the CPU switches it */
+	u64 (*get)(struct hvx_vcpu *vcpu);	/* NULL: read from `at` */
+	u16 at;			/* offset of a u64 in struct hvx_vcpu */
+	bool address;		/* must be canonical */
 	u64 caps;		/* not for the guest unless it has one of these; 0: always */
 	u64 reserved;		/* bits that must be zero */
 };
 #define ONE(i)		(i), (i)
-#define AT(field)	NULL, offsetof(struct hvx_vcpu, field)
+#define AT(field)	NULL, offsetof(struct hvx_vcpu, field), false
 #define PV(feature)	BIT_ULL(KVM_FEATURE_##feature)
-static_assert(offsetof(struct hvx_vcpu, tsc_adjust) && sizeof(struct hvx_vcpu) <= U16_MAX);
+static_assert(sizeof(struct hvx_vcpu) <= U16_MAX);
 
 /*
  * In order of index. Left out on purpose, so that guests see that they are not
@@ -203,47 +189,34 @@ static_assert(offsetof(struct hvx_vcpu, tsc_adjust) && sizeof(struct hvx_vcpu) <
  */
 static const struct msr_row rows[] = {
 	{ ONE(MSR_IA32_TSC), set_tsc, hvx_read_guest_tsc },
-	{ ONE(MSR_KVM_SYSTEM_TIME), hvx_pv_set_msr, AT(pv.system_time_msr), PV(CLOCKSOURCE), 2 },
-	{ ONE(MSR_IA32_APICBASE), set_apic_base, AT(apic_base) },
+	{ ONE(MSR_KVM_SYSTEM_TIME), hvx_pv_set_clock, AT(pv.system_time_msr), PV(CLOCKSOURCE), 2 },
+	{ ONE(MSR_IA32_APICBASE), hvx_lapic_set_base, AT(apic_base) },
 	{ ONE(MSR_IA32_TSC_ADJUST), set_tsc_adjust, AT(tsc_adjust) },
-	{ ONE(MSR_IA32_SYSENTER_CS), set_switched },
-	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, set_address },
+	{ ONE(MSR_IA32_SYSENTER_CS) },
+	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, .address = true },
 	{ ONE(MSR_IA32_CR_PAT), set_pat, AT(pat) },
-	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), hvx_pv_set_msr, AT(pv.system_time_msr),
+	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), hvx_pv_set_clock, AT(pv.system_time_msr),
 	  PV(CLOCKSOURCE2), 2 },
-	{ ONE(MSR_KVM_STEAL_TIME), hvx_pv_set_msr, AT(pv.steal_msr), PV(STEAL_TIME),
+	{ ONE(MSR_KVM_STEAL_TIME), hvx_pv_set_steal, AT(pv.steal_msr), PV(STEAL_TIME),
 	  KVM_STEAL_RESERVED_MASK },
-	{ ONE(MSR_KVM_PV_EOI_EN), hvx_pv_set_msr, AT(pv.eoi_msr), PV(PV_EOI), 2 },
+	{ ONE(MSR_KVM_PV_EOI_EN), hvx_pv_set_eoi, AT(pv.eoi_msr), PV(PV_EOI), 2 },
 	{ ONE(MSR_EFER), set_efer, get_efer },
-	{ ONE(MSR_STAR), set_switched },
-	{ MSR_LSTAR, MSR_CSTAR, set_address },
-	{ ONE(MSR_SYSCALL_MASK), set_switched },
-	{ MSR_FS_BASE, MSR_KERNEL_GS_BASE, set_address },
+	{ ONE(MSR_STAR) },
+	{ MSR_LSTAR, MSR_CSTAR, .address = true },
+	{ ONE(MSR_SYSCALL_MASK) },
+	{ MSR_FS_BASE, MSR_KERNEL_GS_BASE, .address = true },
 	{ ONE(MSR_TSC_AUX), set_tsc_aux, AT(tsc_aux), HVX_CAP_RDTSCP | HVX_CAP_RDPID,
 	  ~0ULL << 32 },
 };
 
-static bool is_switched(const struct msr_row *row)
-{
-	return !row->get && !row->at;
-}
-
 /* NULL: not there. */
 static const struct msr_row *find_row(const struct hvx_vcpu *vcpu, u32 index, bool host)
 {
-	unsigned int lo = 0, hi = ARRAY_SIZE(rows);
+	const struct msr_row *row;
 
-	while (lo < hi) {
-		unsigned int mid = (lo + hi) / 2;
-		const struct msr_row *row = &rows[mid];
-
-		if (index > row->last)
-			lo = mid + 1;
-		else if (index < row->first)
-			hi = mid;
-		else
+	for (row = rows; row < rows + ARRAY_SIZE(rows) && index >= row->first; row++)
+		if (index <= row->last)
 			return host || !row->caps || vcpu->caps & row->caps ? row : NULL;
-	}
 	return NULL;
 }
 
@@ -279,27 +252,25 @@ int hvx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write, bool host)
 	row = find_row(vcpu, index, host);
 	if (unlikely(!row))
 		return !host && (vcpu->vm->flags & HVX_VM_EXIT_MSR) ? HVX_MSR_TO_USER : 1;
+	if (write && (*val & row->reserved || (row->address && !hvx_canonical(vcpu, *val))))
+		return 1;
+	if (!row->set)
+		return hvx_backend->msr(vcpu, index, val, write);
 	if (write)
-		return *val & row->reserved ? 1 : row->set(vcpu, index, *val, host);
-	if (is_switched(row))
-		return hvx_backend->msr(vcpu, index, val, false);
+		return row->set(vcpu, *val, host);
 	*val = row->get ? row->get(vcpu) : *(u64 *)((void *)vcpu + row->at);
 	return 0;
 }
 
 /*
- * A new vCPU, all zero but what SDM vol. 3 table 9-1 says otherwise. It joins
- * the others' time; the first one starts at zero.
+ * A new vCPU, which the VM does not know yet: all zero but what SDM vol. 3 table
+ * 9-1 says otherwise. It joins the others' time; the first one starts at zero.
  */
 void hvx_msr_reset(struct hvx_vcpu *vcpu)
 {
-	struct hvx_vcpu *v, *other = NULL;
-	int i;
+	struct hvx_vcpu *other = hvx_vcpu_from(vcpu->vm, 0);
 
-	set_pat(vcpu, MSR_IA32_CR_PAT, PAT_RESET, true);
-	hvx_for_each_vcpu(i, v, vcpu->vm)
-		if (v != vcpu && !other)
-			other = v;
+	set_pat(vcpu, PAT_RESET, true);
 	vcpu->tsc_khz = tsc_khz;
 	if (other)
 		hvx_set_guest_tsc_khz(vcpu, READ_ONCE(other->tsc_khz));
@@ -318,7 +289,7 @@ static bool range_ok(const struct hvx_msr_range *r)
 	if (r->first <= X2APIC_LAST && r->last >= X2APIC_FIRST)
 		return false;
 	for (row = rows; row < rows + ARRAY_SIZE(rows); row++)
-		if (is_switched(row) && r->first <= row->last && r->last >= row->first)
+		if (!row->set && r->first <= row->last && r->last >= row->first)
 			return false;
 	return true;
 }

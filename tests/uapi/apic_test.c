@@ -352,7 +352,7 @@ static void timer_state(void)
 	CHECK_EQ(said(&g, 0), 1);
 	CHECK(!tg_get(&g, 0, HVX_STATE_LAPIC, &s, sizeof(s)));
 	CHECK(!tg_get(&g, 0, HVX_STATE_SREGS, &sr, sizeof(sr)));
-	CHECK(s.timer_remaining_ns > 0 && s.timer_remaining_ns <= 50000000);
+	CHECK(s.regs[0x390 / 4] > 0 && s.regs[0x390 / 4] <= 50000000);
 	CHECK_EQ(s.regs[0x20 / 4], 0);
 	CHECK_EQ(s.regs[0x380 / 4], 50000000);
 
@@ -364,7 +364,7 @@ static void timer_state(void)
 	bad.pad[4] = 1;
 	CHECK_ERR(tg_set(&h, 0, HVX_STATE_LAPIC, &bad, sizeof(bad)), EINVAL);
 	bad = s;
-	bad.timer_remaining_ns = 50000001;
+	bad.regs[0x390 / 4] = 50000001;
 	CHECK_ERR(tg_set(&h, 0, HVX_STATE_LAPIC, &bad, sizeof(bad)), EINVAL);
 	CHECK(!tg_set(&h, 0, HVX_STATE_SREGS, &sr, sizeof(sr)));
 	CHECK(!tg_set(&h, 0, HVX_STATE_LAPIC, &s, sizeof(s)));
