@@ -632,8 +632,10 @@ GUEST32(g_fail, "mov %cr0, %eax\nor $0x80000000, %eax\nmov %eax, %cr0\ncpuid\nhl
 /* VT-x enters long mode by the book, but checks what AMD-V leaves alone: a local descriptor table has its type. */
 static void fail_entry_vmx(struct tg *g)
 {
-	struct hvx_events e = { .exception_injected = 1, .exception_vector = 13,
-				.exception_has_code = 1, .exception_code = 0x30008 };
+	struct hvx_events e = {
+		.injected = HVX_EVENT_VALID | HVX_EVENT_EXC | HVX_EVENT_HAS_CODE | 13,
+		.injected_code = 0x30008,
+	};
 	struct hvx_sregs s, good;
 
 	CHECK(!tg_get(g, 0, HVX_STATE_SREGS, &good, sizeof(good)));
