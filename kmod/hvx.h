@@ -151,6 +151,7 @@ struct hvx_vcpu {
 	unsigned long requests;		/* bits of enum hvx_req, atomic */
 	bool flush_tlb;			/* at the next entry: all of the guest's translations */
 	struct rcuwait wait;		/* runner sleeping in HLT */
+	u64 halt_last_ns;		/* how long its last wait was */
 	struct hvx_run *run;		/* shared page(s): every read is hostile */
 	bool launched;			/* has run once: CPUID is frozen */
 

@@ -10,6 +10,7 @@
  */
 #include <linux/interrupt.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <asm/debugreg.h>
@@ -417,20 +418,37 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 	return HVX_REENTER;
 }
 
+static unsigned int halt_poll_ns = 50000;
+module_param(halt_poll_ns, uint, 0644);
+MODULE_PARM_DESC(halt_poll_ns, "A vCPU in HLT polls this long before it sleeps, if its last wait was shorter, in ns; 0 = never (default 50000)");
+
+static bool wait_is_over(struct hvx_vcpu *vcpu)
+{
+	return has_work(vcpu) || signal_pending(current) || hvx_work_pending();
+}
+
 /* Wait in HLT or for SIPI until there is something to look at. */
 static void wait_for_work(struct hvx_vcpu *vcpu)
 {
-	u64 start = ktime_get_ns();
+	u64 start = ktime_get_ns(), now = start, poll = READ_ONCE(halt_poll_ns);
 
+	/* A short wait follows a short one; to sleep and be woken costs more than it, and idle CPUs wake up slowly. */
+	if (vcpu->halt_last_ns < poll && vcpu->mp_state == HVX_MP_HALTED) {
+		while (!wait_is_over(vcpu) && single_task_running() && now - start < poll) {
+			cpu_relax();
+			now = ktime_get_ns();
+		}
+	}
 	prepare_to_rcuwait(&vcpu->wait);
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
-		if (has_work(vcpu) || signal_pending(current) || hvx_work_pending())
+		if (wait_is_over(vcpu))
 			break;
 		schedule();
 	}
 	finish_rcuwait(&vcpu->wait);
-	vcpu->stats.halt_ns += ktime_get_ns() - start;
+	vcpu->halt_last_ns = ktime_get_ns() - start;
+	vcpu->stats.halt_ns += vcpu->halt_last_ns;
 	if (vcpu->pv.steal_msr)
 		hvx_request(vcpu, HVX_REQ_STEAL);
 }
