@@ -433,7 +433,7 @@ static void wait_for_work(struct hvx_vcpu *vcpu)
 	u64 start = ktime_get_ns(), now = start, poll = READ_ONCE(halt_poll_ns);
 
 	/* A short wait follows a short one; to sleep and be woken costs more than it, and idle CPUs wake up slowly. */
-	if (vcpu->halt_last_ns < poll && vcpu->mp_state == HVX_MP_HALTED) {
+	if (vcpu->halt_last_ns < poll && vcpu->ev.mp_state == HVX_MP_HALTED) {
 		while (!wait_is_over(vcpu) && single_task_running() && now - start < poll) {
 			cpu_relax();
 			now = ktime_get_ns();
