@@ -180,6 +180,11 @@ check-nested check-bochs: vmm $(uapi_bin)
 	$(MAKE) --no-print-directory module KVER=$$kver && \
 	tests/nested --bench $(bench) --build $(B) --module $(B)/module-$$kver/hvx.ko $(TESTS)
 
+# make install, DKMS and signing, in a root of their own.
+.PHONY: check-install
+check-install: vmm
+	tests/install --build $(B) --kver $(KVER)
+
 # Kernels of other releases, fetched into the cache: scripts/kernels.
 .PHONY: check-kernels
 check-kernels: $(uapi_bin)
@@ -261,6 +266,7 @@ help:
 	@echo 'make check-nested    tests in the nested host; TESTS="NAME..." picks some'
 	@echo 'make check-bochs     the same under Bochs: BENCH=bochs-intel (VT-x) or bochs-amd (AMD-V)'
 	@echo 'make check-kernels   tests on kernels of other releases; KERNELS="6.12 7.3" picks some'
+	@echo 'make check-install   make install, DKMS and module signing, in a root of their own'
 	@echo 'make fuzz            fuzzers (libFuzzer, clang) into $(B)/fuzz/'
 	@echo 'make bench           instruction counts against KVM, into docs/performance.md'
 	@echo 'make install         to PREFIX=$(PREFIX), the module through DKMS; also uninstall'
