@@ -65,6 +65,7 @@ void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- verbs --- */
 int cmd_run(const struct cli_cmd *cmd, int argc, char **argv);
+int cmd_restore(const struct cli_cmd *cmd, int argc, char **argv);
 int cmd_validate(const struct cli_cmd *cmd, int argc, char **argv);
 int cmd_host(const struct cli_cmd *cmd, int argc, char **argv);
 int cmd_qmp(const struct cli_cmd *cmd, int argc, char **argv);

@@ -13,14 +13,19 @@
 #include <unistd.h>
 #include "cli.h"
 #include "rundir.h"
+#include "template.h"
 #include "terminal.h"
 #include "vmm/domxml_int.h"
+#include "vmm/stream.h"
 
 #define CTRL_RBRACKET 0x1d
 
 struct run {
 	const char *file, *name;	/* name: of the guest, from --name or the XML */
-	bool detach, name_given;
+	bool detach, name_given, paused;
+	const char *from;		/* the template, NULL: none */
+	bool fork;
+	int state, ram;			/* restore: the saved state; a fork's memory; -1: none */
 	int verbosity, escape;
 	struct domain *dom;
 	char *vmm;			/* path of hvx-vmm */
@@ -56,10 +61,16 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r
 			r->name = value;
 			r->name_given = true;
 			break;
+		case 'p':
+			r->paused = true;
+			break;
+		case 'f':
+			r->from = value;
+			break;
 		case 'e':
 			r->escape = escape_parse(value);
 			if (r->escape < 0) {
-				cli_error("run: --escape %s: not a key; write ^X, one character, or none", value);
+				cli_error("%s: --escape %s: not a key; write ^X, one character, or none", cmd->name, value);
 				return VMM_ERR_USAGE;
 			}
 			break;
@@ -67,31 +78,84 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r
 			return c == CLI_OPT_HELP ? -1 : VMM_ERR_USAGE;
 		}
 	}
-	if (optind + 1 != argc) {
-		cli_error("run: one XML file is wanted; see: hvx help run");
+	if (optind + !r->from != argc) {
+		cli_error("%s: one file is wanted; see: hvx help %s", cmd->name, cmd->name);
 		return VMM_ERR_USAGE;
 	}
-	r->file = argv[optind];
+	r->file = r->from ? r->from : argv[optind];
 	if (r->name && !name_ok(r->name)) {
-		cli_error("run: --name %s: a name has 1 to 64 characters, no '/', and no dot in front", r->name);
+		cli_error("%s: --name %s: a name has 1 to 64 characters, no '/', and no dot in front", cmd->name, r->name);
 		return VMM_ERR_USAGE;
 	}
 	return 0;
 }
 
-/* Read the XML once, whatever it is, so that it cannot change between here and the VMM. */
-static int load(struct run *r)
+/* The XML that the state was saved with. NULL after a message. */
+static char *read_state(struct run *r, size_t *len)
 {
-	char *why = NULL, *buf;
-	size_t len = 0, done = 0;
+	struct state_error err = { .text = "" };
+	struct sbuf b = { 0 };
+	struct stream_in in;
+	uint64_t plain, plain_len;
+	uint32_t type = 0;
+
+	r->state = open(r->file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (r->state < 0) {
+		cli_error("%s: %s", r->file, strerror(errno));
+		return NULL;
+	}
+	if (stream_open(&in, r->state, &err) ||
+	    stream_next(&in, &type, &b, &plain, &plain_len, &err) || type != SEC_XML || !b.len ||
+	    lseek(r->state, 0, SEEK_SET)) {
+		cli_error("%s: %s", r->file, err.text[0] ? err.text : "not a state that hvx saved");
+		sbuf_free(&b);
+		return NULL;
+	}
+	*len = b.len;
+	return (char *)b.data;
+}
+
+static char *read_xml(struct run *r, size_t *len)
+{
+	char *why = NULL, *buf = doc_read(r->file, -1, DOMXML_MAX_FILE, len, &why);
+
+	if (!buf)
+		fprintf(stderr, "%s: %s\n", r->file, why ? why : "out of memory");
+	free(why);
+	return buf;
+}
+
+/* What a fork begins with. NULL after a message. */
+static char *fork_xml(struct run *r, const struct template *t, size_t *len)
+{
+	r->fork = true;
+	r->state = template_reopen(t->state);
+	r->ram = t->ram >= 0 ? template_reopen(t->ram) : -1;
+	if (r->state < 0 || (t->ram >= 0 && r->ram < 0)) {
+		cli_error("%s: %s", r->file, strerror(errno));
+		return NULL;
+	}
+	return template_xml(t, r->name, len);
+}
+
+static char *read_template(struct run *r, size_t *len)
+{
+	struct template t;
+	char *xml;
+
+	if (template_open(&t, r->from))
+		return NULL;
+	xml = fork_xml(r, &t, len);
+	template_close(&t);
+	return xml;
+}
+
+/* Takes buf. */
+static int load_text(struct run *r, char *buf, size_t len)
+{
+	size_t done = 0;
 	ssize_t n = 0;
 
-	buf = doc_read(r->file, -1, DOMXML_MAX_FILE, &len, &why);
-	if (!buf) {
-		fprintf(stderr, "%s: %s\n", r->file, why ? why : "out of memory");
-		free(why);
-		return VMM_ERR_USAGE;
-	}
 	r->xml = memfd_create("domain.xml", MFD_CLOEXEC);
 	while (r->xml >= 0 && done < len && (n = write(r->xml, buf + done, len - done)) > 0)
 		done += (size_t)n;
@@ -108,6 +172,16 @@ static int load(struct run *r)
 	if (!r->name)
 		r->name = r->dom->name;
 	return 0;
+}
+
+/* Read the XML once, whatever it is, so that it cannot change between here and the VMM. */
+static int load(struct run *r, bool restore)
+{
+	size_t len = 0;
+	char *buf = r->from ? read_template(r, &len) : restore ? read_state(r, &len) :
+							read_xml(r, &len);
+
+	return buf ? load_text(r, buf, len) : restore || r->from ? VMM_ERR_SETUP : VMM_ERR_USAGE;
 }
 
 /* A guest in the foreground needs no name of its own: CI runs many of one XML at a time. */
@@ -211,6 +285,10 @@ static void __attribute__((noreturn)) become_vmm(struct run *r, const struct end
 	if (e->err >= 0)
 		dup2(e->err, STDERR_FILENO);
 	fcntl(r->xml, F_SETFD, 0);
+	if (r->state >= 0)
+		fcntl(r->state, F_SETFD, 0);
+	if (r->ram >= 0)
+		fcntl(r->ram, F_SETFD, 0);
 	if (r->dir.lock >= 0)
 		fcntl(r->dir.lock, F_SETFD, 0);
 	execv(r->vmm, argv);
@@ -222,7 +300,7 @@ static void __attribute__((noreturn)) become_vmm(struct run *r, const struct end
 
 static pid_t start(struct run *r, const struct ends *e)
 {
-	char xml[16], *argv[16];
+	char xml[16], state[16], ram[16], *argv[24];
 	pid_t parent = getpid(), pid;
 	int report[2], err = 0, n = 0;
 
@@ -240,6 +318,20 @@ static pid_t start(struct run *r, const struct ends *e)
 		argv[n++] = "--name";
 		argv[n++] = (char *)r->name;
 	}
+	if (r->state >= 0) {
+		snprintf(state, sizeof(state), "%d", r->state);
+		argv[n++] = "--restore-fd";
+		argv[n++] = state;
+	}
+	if (r->fork)
+		argv[n++] = "--fork";
+	if (r->ram >= 0) {
+		snprintf(ram, sizeof(ram), "%d", r->ram);
+		argv[n++] = "--ram-fd";
+		argv[n++] = ram;
+	}
+	if (r->paused)
+		argv[n++] = "--paused";
 	if (r->verbosity)
 		argv[n++] = r->verbosity > 1 ? "-vv" : "-v";
 	argv[n++] = "--";
@@ -361,39 +453,86 @@ static int run_background(struct run *r)
 		show_log(r->dir.path);
 		return exit_status(status);
 	}
-	print_next_steps(r, pid);
+	if (r->fork)
+		printf("%s\n", r->name);
+	else
+		print_next_steps(r, pid);
 	return VMM_OK;
 }
 
-int cmd_run(const struct cli_cmd *cmd, int argc, char **argv)
+static int go(struct run *r)
 {
-	struct run r = {
-		.escape = CTRL_RBRACKET, .xml = -1, .dir = { .lock = -1 },
-		.to_vmm = -1, .from_out = -1, .from_err = -1,
-	};
+	int status;
+
+	r->vmm = find_program("hvx-vmm");
+	if (!r->vmm) {
+		cli_error("hvx-vmm is neither beside this program nor in " HVX_LIBEXECDIR "; install hvx again");
+		return VMM_ERR_SETUP;
+	}
+	status = make_rundir(r);
+	return status ? status : r->detach ? run_background(r) : run_foreground(r);
+}
+
+static void run_free(struct run *r, int status)
+{
+	if (r->detach && status == VMM_OK)
+		rundir_close(&r->dir);
+	else
+		rundir_remove(&r->dir);
+	if (r->xml >= 0)
+		close(r->xml);
+	if (r->state >= 0)
+		close(r->state);
+	if (r->ram >= 0)
+		close(r->ram);
+	domain_free(r->dom);
+	free(r->vmm);
+}
+
+#define RUN_NONE { \
+	.escape = CTRL_RBRACKET, .xml = -1, .state = -1, .ram = -1, .dir = { .lock = -1 }, \
+	.to_vmm = -1, .from_out = -1, .from_err = -1, \
+}
+
+static int run(const struct cli_cmd *cmd, int argc, char **argv, bool restore)
+{
+	struct run r = RUN_NONE;
 	int status = parse(cmd, argc, argv, &r);
 
 	if (status)
 		return status < 0 ? VMM_OK : status;
-	status = load(&r);
-	if (!status) {
-		r.vmm = find_program("hvx-vmm");
-		if (!r.vmm) {
-			cli_error("hvx-vmm is neither beside this program nor in " HVX_LIBEXECDIR "; install hvx again");
-			status = VMM_ERR_SETUP;
-		}
-	}
+	status = load(&r, restore);
 	if (!status)
-		status = make_rundir(&r);
-	if (!status)
-		status = r.detach ? run_background(&r) : run_foreground(&r);
-	if (r.detach && status == VMM_OK)
-		rundir_close(&r.dir);
-	else
-		rundir_remove(&r.dir);
-	if (r.xml >= 0)
-		close(r.xml);
-	domain_free(r.dom);
-	free(r.vmm);
+		status = go(&r);
+	run_free(&r, status);
 	return status;
+}
+
+int run_fork(const struct template *t, const char *name, const char *what)
+{
+	struct run r = RUN_NONE;
+	size_t len = 0;
+	int status = VMM_ERR_SETUP;
+	char *xml;
+
+	r.file = what;
+	r.name = name;
+	r.detach = true;
+	xml = fork_xml(&r, t, &len);
+	if (xml)
+		status = load_text(&r, xml, len);
+	if (!status)
+		status = go(&r);
+	run_free(&r, status);
+	return status;
+}
+
+int cmd_run(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	return run(cmd, argc, argv, false);
+}
+
+int cmd_restore(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	return run(cmd, argc, argv, true);
 }

@@ -31,6 +31,7 @@ const struct cli_cmd cli_commands[] = {
 		.opts = OPTS(
 			{ "detach", 'd', NULL, "run in the background; print where its console is" },
 			{ "escape", 'e', "KEY", "escape key: ^X for Ctrl-X, or none (default ^])" },
+			{ "from", 'f', "TEMPLATE", "a fork of this guest or saved state instead of a FILE: see `hvx help fork`" },
 			{ "name", 'n', "NAME", "call the guest NAME instead of the XML's <name>" },
 			{ "verbose", 'v', NULL, "say more; twice: much more" }),
 	}, {

@@ -41,6 +41,12 @@ static void cont_now(struct machine *m, void *opaque)
 {
 	enum run_state s = run_state(m);
 
+	if (m->template) {
+		pthread_mutex_lock(&m->lock);
+		qmp_fail(opaque, "the guest is a template: its forks share its memory, so it cannot go on; fork it once more instead");
+		pthread_mutex_unlock(&m->lock);
+		return;
+	}
 	if (s == RS_RUNNING || s == RS_PAUSED || s == RS_PRELAUNCH || s == RS_POSTMIGRATE) {
 		machine_cont(m);
 		reply_locked(m, opaque);
@@ -84,6 +90,11 @@ QMP_COMMAND(powerdown_command);
 static void run_reset(struct machine *m, struct qmp_req *req, struct json_object *args)
 {
 	(void)args;
+	if (m->save || m->template) {
+		qmp_fail(req, m->template ? "the guest is a template: its forks share its memory" :
+			 "the guest's state is being written; try again when that has ended");
+		return;
+	}
 	machine_event(m, EV_HOST_RESET, 0);
 	qmp_reply(req, NULL);
 }

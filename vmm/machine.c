@@ -17,6 +17,7 @@
 #include "devices/pci.h"
 #include "qmp.h"
 #include "runstate.h"
+#include "save.h"
 #include "vcpu.h"
 
 _Static_assert(BOARD_ECAM_BASE == PCI_ECAM_BASE && BOARD_ECAM_SIZE == PCI_ECAM_SIZE &&
@@ -152,6 +153,7 @@ static int build_memory(struct machine *m)
 		.locked = dom->backing.locked,
 		.no_ksm = dom->backing.nosharepages,
 		.prealloc = dom->backing.prealloc,
+		.from = m->ram_from,
 	};
 	unsigned int i;
 	int ret;
@@ -269,6 +271,7 @@ void machine_free(struct machine *m)
 {
 	struct device *dev, *next, *reversed = NULL;
 
+	save_abort(m);
 	vcpus_destroy(m);
 	pthread_mutex_lock(&m->lock);
 	qmp_close(m);

@@ -29,6 +29,8 @@ struct ioapic;
 struct pic;
 struct qmp_server;
 struct run_state_data;
+struct save_job;
+struct stream_in;
 
 /* Exit statuses of `hvx run` and hvx-vmm, documented in hvx(1). */
 enum vmm_status {
@@ -60,6 +62,7 @@ struct vcpu {
 	struct msr_store msrs;
 	pthread_t thread;
 	_Atomic int tid;		/* of the thread, 0 before it runs */
+	unsigned int work_seen;		/* vcpus_work() */
 	bool started;
 };
 
@@ -89,6 +92,9 @@ struct machine {
 	pthread_mutex_t park_lock;
 	pthread_cond_t park_cond, parked_cond;
 	unsigned int parked;
+	void (*work)(void *);		/* vcpus_work() */
+	void *work_arg;
+	unsigned int work_round, working;
 	struct reset_state *reset_state; /* power-on state, taken when the vCPUs were made */
 	struct cpu_policy *cpu;		/* vmm/cpu.h */
 
@@ -97,6 +103,12 @@ struct machine {
 	_Atomic int event_status;	/* debug-exit value, the first one; -1 none */
 	_Atomic bool stopping, paused;
 	bool start_paused;		/* machine_run() waits for `cont` */
+	char *xml;			/* the domain as text, for saved state; the caller's */
+	size_t xml_len;
+	struct save_job *save;		/* a saving under way (vmm/save.h), else NULL */
+	const struct mem_source *ram_from; /* a fork's memory, with load; NULL: load brings it */
+	bool template;			/* forks share its memory: it stands still for ever */
+	struct stream_in *load;		/* saved state to begin with, behind its XML; NULL: power-on */
 	struct run_state_data *run;	/* vmm/runstate.h */
 	struct qmp_server *qmp;		/* vmm/qmp.h; NULL: no control socket */
 };
@@ -122,6 +134,12 @@ int vcpus_create(struct machine *m);		/* -errno after a message */
 int vcpus_start(struct machine *m);		/* threads; they wait until vcpus_resume() */
 void vcpus_pause(struct machine *m);		/* returns when none runs; machine lock not held */
 void vcpus_resume(struct machine *m);
+/*
+ * Let each of the parked threads call fn(arg) once; one piece of work at a time.
+ * vcpus_work_wait() returns when all have; before that none may be resumed.
+ */
+void vcpus_work(struct machine *m, void (*fn)(void *), void *arg);
+void vcpus_work_wait(struct machine *m);
 /* Power-on state for all, then regs and sregs for the boot processor. Paused. */
 int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx_sregs *sregs);
 void vcpus_reset_sregs(struct machine *m, struct hvx_sregs *sregs);	/* what vCPU 0 powers on with */

@@ -9,27 +9,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "chardev.h"
 #include "devices/device.h"
-#include "domxml.h"
+#include "domxml_int.h"
 #include "machine.h"
 #include "qmp.h"
 #include "sandbox.h"
+#include "stream_ram.h"
 #include "trim.h"
 
 struct options {
 	const char *file, *name, *runtime_dir;
-	int xml_fd, verbosity;
-	bool console, no_sandbox, paused;
+	int xml_fd, restore_fd, ram_fd, verbosity;
+	bool console, no_sandbox, paused, fork;
 };
 
 static const char usage_text[] =
 "Usage: hvx-vmm [OPTION...] FILE.xml\n"
 "       hvx-vmm [OPTION...] --xml-fd N\n"
+"       hvx-vmm [OPTION...] --restore-fd N\n"
 "\n"
 "Runs the guest that FILE.xml describes. Usually started by `hvx run`.\n"
 "\n"
@@ -40,6 +43,11 @@ static const char usage_text[] =
 "                        guest as DIR/serial0.pty and so on; DIR/control.sock is\n"
 "                        the control socket\n"
 "  --xml-fd N            read the XML from this file descriptor\n"
+"  --restore-fd N        begin with the saved state in this file, and with the XML\n"
+"                        in it unless one is given\n"
+"  --fork                with --restore-fd: share the memory in that file copy-on-\n"
+"                        write, and write nothing to the disks' images\n"
+"  --ram-fd N            with --fork: the memory is in this file\n"
 "  --paused              wait for `cont` on the control socket before the guest runs\n"
 "  --no-sandbox          keep capabilities and system calls (for debugging)\n"
 "  --devices             list the devices there are, and the XML that makes them\n"
@@ -57,7 +65,8 @@ static const char usage_text[] =
 "to its debug-exit port.\n";
 
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
-       OPT_COMMANDS, OPT_PAUSED };
+       OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
+       OPT_FORK, OPT_RAM_FD };
 
 static const struct option long_options[] = {
 	{ "console", required_argument, NULL, OPT_CONSOLE },
@@ -68,6 +77,9 @@ static const struct option long_options[] = {
 	{ "devices", no_argument, NULL, OPT_DEVICES },
 	{ "commands", no_argument, NULL, OPT_COMMANDS },
 	{ "paused", no_argument, NULL, OPT_PAUSED },
+	{ "restore-fd", required_argument, NULL, OPT_RESTORE_FD },
+	{ "fork", no_argument, NULL, OPT_FORK },
+	{ "ram-fd", required_argument, NULL, OPT_RAM_FD },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -100,7 +112,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 {
 	int c;
 
-	o->xml_fd = -1;
+	o->xml_fd = o->restore_fd = o->ram_fd = -1;
 	o->console = true;
 	while ((c = getopt_long(argc, argv, "vh", long_options, NULL)) != -1) {
 		switch (c) {
@@ -132,6 +144,21 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_COMMANDS:
 			qmp_print_markdown();
 			return -1;
+		case OPT_RESTORE_FD:
+			if (!number(optarg, &o->restore_fd)) {
+				log_error("--restore-fd %s: not a file descriptor", optarg);
+				return VMM_ERR_USAGE;
+			}
+			break;
+		case OPT_RAM_FD:
+			if (!number(optarg, &o->ram_fd)) {
+				log_error("--ram-fd %s: not a file descriptor", optarg);
+				return VMM_ERR_USAGE;
+			}
+			break;
+		case OPT_FORK:
+			o->fork = true;
+			break;
 		case OPT_PAUSED:
 			o->paused = true;
 			break;
@@ -147,7 +174,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	}
 	if (optind + 1 == argc)
 		o->file = argv[optind];
-	else if (optind != argc || o->xml_fd < 0) {
+	else if (optind != argc || (o->xml_fd < 0 && o->restore_fd < 0) ||
+		 (o->fork && o->restore_fd < 0)) {
 		log_error("one XML file is wanted; see hvx-vmm --help");
 		return VMM_ERR_USAGE;
 	}
@@ -186,7 +214,120 @@ static void raise_limits(void)
 	}
 }
 
-static int run_guest(const struct options *o, const struct domain *dom)
+/* What a guest is made from. */
+struct source {
+	struct domain *dom;
+	char *xml;		/* its text */
+	size_t xml_len;
+	struct stream_in state;	/* with --restore-fd, behind its XML */
+	struct mem_source ram;	/* with --fork */
+};
+
+/* The XML of a saved state: as if it came in a file. */
+static int read_state_xml(struct source *src, int fd, struct state_error *err)
+{
+	struct sbuf b = { 0 };
+	uint64_t plain, len;
+	uint32_t type;
+	int ret;
+
+	ret = stream_open(&src->state, fd, err) ?:
+	      stream_next(&src->state, &type, &b, &plain, &len, err);
+	if (!ret && type != SEC_XML)
+		ret = state_error(err, "no XML in it");
+	if (!ret && !src->xml) {
+		src->xml = malloc(b.len + 1);
+		src->xml_len = b.len;
+		if (src->xml)
+			memcpy(src->xml, b.data, b.len);
+		else
+			ret = -ENOMEM;
+	}
+	sbuf_free(&b);
+	return ret;
+}
+
+/* Where a fork's memory is: in the file of its state, or beside it. */
+static int find_ram(struct source *src, int ram_fd, struct state_error *err)
+{
+	struct stream_in ahead = src->state;
+	struct sbuf b = { 0 };
+	uint64_t plain = 0, len;
+	uint32_t type = 0;
+	int ret = 0;
+
+	while (!ret && type != SEC_RAM)
+		ret = stream_next(&ahead, &type, &b, &plain, &len, err);
+	if (!ret && sbuf_get_num(&b, 4) == RAM_SHARED) {
+		src->ram = (struct mem_source){ .fd = ram_fd };
+		if (ram_fd < 0)
+			ret = state_error(err, "--fork needs --ram-fd for it");
+	} else if (!ret) {
+		ret = stream_next(&ahead, &type, &b, &plain, &len, err);
+		if (!ret && type != SEC_RAM_PLAIN)
+			ret = state_error(err, "its memory is compressed; forks need one that was saved with --plain");
+		src->ram = (struct mem_source){ .fd = src->state.fd, .offset = plain };
+	}
+	sbuf_free(&b);
+	if (!ret && lseek(src->state.fd, (off_t)src->state.bytes, SEEK_SET) < 0)
+		ret = -errno;
+	return ret;
+}
+
+/* A fork's disks: what it writes goes with it. */
+static void detach_disks(struct domain *dom)
+{
+	unsigned int i;
+
+	for (i = 0; i < dom->nr_disks; i++) {
+		dom->disk[i].transient |= !dom->disk[i].readonly;
+		dom->disk[i].shareable = true;
+	}
+}
+
+/* domxml.c reads files: it gets one of exactly this text. */
+static struct domain *parse_text(const char *name, const char *text, size_t len)
+{
+	int fd = memfd_create("domain.xml", MFD_CLOEXEC);
+	struct domain *dom = NULL;
+
+	if (fd >= 0 && write(fd, text, len) == (ssize_t)len)
+		dom = domxml_load(name, fd, NULL);
+	else
+		log_error("%s: %s", name, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return dom;
+}
+
+static int read_source(const struct options *o, struct source *src)
+{
+	const char *name = o->file ? o->file : o->restore_fd >= 0 ? "(saved state)" : "(stdin)";
+	struct state_error err = { .text = "" };
+	char *why = NULL;
+
+	if (o->file || o->xml_fd >= 0) {
+		src->xml = doc_read(o->file, o->xml_fd, DOMXML_MAX_FILE, &src->xml_len, &why);
+		if (!src->xml) {
+			fprintf(stderr, "%s: %s\n", name, why ? why : "out of memory");
+			free(why);
+			return VMM_ERR_USAGE;
+		}
+	}
+	if (o->restore_fd >= 0 && (read_state_xml(src, o->restore_fd, &err) ||
+				   (o->fork && find_ram(src, o->ram_fd, &err)))) {
+		log_error("the saved state cannot be restored: %s",
+			  err.text[0] ? err.text : "out of memory");
+		return VMM_ERR_SETUP;
+	}
+	src->dom = parse_text(name, src->xml, src->xml_len);
+	xmlCleanupParser();
+	if (src->dom && o->fork)
+		detach_disks(src->dom);
+	return src->dom ? VMM_OK : VMM_ERR_USAGE;
+}
+
+static int run_guest(const struct options *o, struct source *src)
 {
 	static struct machine m;	/* large: 64 vCPUs and two buses */
 	char *pid_path = NULL;
@@ -196,7 +337,11 @@ static int run_guest(const struct options *o, const struct domain *dom)
 	m.console_out = o->console ? STDOUT_FILENO : -1;
 	m.runtime_dir = o->runtime_dir;
 	m.start_paused = o->paused;
-	status = machine_build(&m, dom);
+	m.xml = src->xml;
+	m.xml_len = src->xml_len;
+	m.load = o->restore_fd >= 0 ? &src->state : NULL;
+	m.ram_from = o->fork ? &src->ram : NULL;
+	status = machine_build(&m, src->dom);
 	if (!status && o->runtime_dir) {
 		err = write_pid(o->runtime_dir, &pid_path);
 		if (err) {
@@ -224,7 +369,7 @@ static int run_guest(const struct options *o, const struct domain *dom)
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
-	struct domain *dom;
+	struct source src = { 0 };
 	int status;
 
 	/* Many threads, little to allocate: one arena saves a heap for each. */
@@ -237,18 +382,18 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	raise_limits();
 
-	dom = domxml_load(o.file ? o.file : "(stdin)", o.xml_fd, NULL);
-	xmlCleanupParser();
-	if (!dom)
-		return VMM_ERR_USAGE;
+	status = read_source(&o, &src);
+	if (status)
+		return status;
 	if (o.name) {
-		free(dom->name);
-		dom->name = strdup(o.name);
+		free(src.dom->name);
+		src.dom->name = strdup(o.name);
 	}
-	log_init(dom->name, o.verbosity);
+	log_init(src.dom->name, o.verbosity);
 	if (sandbox_init(!o.no_sandbox))
 		return VMM_ERR_SETUP;
-	status = run_guest(&o, dom);
-	domain_free(dom);
+	status = run_guest(&o, &src);
+	domain_free(src.dom);
+	free(src.xml);
 	return status;
 }

@@ -46,8 +46,8 @@ static void add_ram(struct guest_mem *mem, uint64_t gpa, uint64_t size, uint8_t 
 	mem->region[mem->nr - 1].fd_offset = offset;
 }
 
-/* Map the memfd where its huge pages can be huge in the mapping too. */
-static uint8_t *map_aligned(int fd, uint64_t size, uint64_t align)
+/* Map the memfd, or what there is, where its huge pages can be huge in the mapping too. */
+static uint8_t *map_aligned(int fd, const struct mem_source *from, uint64_t size, uint64_t align)
 {
 	uint8_t *area, *start;
 	size_t head;
@@ -61,8 +61,9 @@ static uint8_t *map_aligned(int fd, uint64_t size, uint64_t align)
 	if (head)
 		munmap(area, head);
 	munmap(start + size, align - head);
-	if (mmap(start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
-		 fd, 0) == MAP_FAILED) {
+	if (mmap(start, size, PROT_READ | PROT_WRITE,
+		 (from ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED | MAP_NORESERVE,
+		 from ? from->fd : fd, from ? (off_t)from->offset : 0) == MAP_FAILED) {
 		int err = errno;
 
 		munmap(start, size);
@@ -145,8 +146,9 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 		return -EINVAL;
 	}
 
-	mem->fd = ram_fd(ram_size, backing, page);
-	if (mem->fd < 0) {
+	if (!backing->from)
+		mem->fd = ram_fd(ram_size, backing, page);
+	if (!backing->from && mem->fd < 0) {
 		ret = mem->fd;
 		log_error("cannot create guest memory: %s%s", strerror(-ret),
 			  backing->hugetlb ? "; is that huge page size configured? see /sys/kernel/mm/hugepages" : "");
@@ -154,7 +156,7 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 		return ret;
 	}
 	align = page > ALIGN_THP ? page : ALIGN_THP;
-	base = map_aligned(mem->fd, ram_size, align);
+	base = map_aligned(mem->fd, backing->from, ram_size, align);
 	if (!base) {
 		ret = -errno;
 		log_error("cannot map %llu MiB of guest memory: %s%s",

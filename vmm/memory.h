@@ -26,7 +26,7 @@ struct guest_region {
 };
 
 struct guest_mem {
-	int fd;			/* the RAM memfd */
+	int fd;			/* the RAM memfd; -1: mapped from a struct mem_source */
 	uint64_t ram_size;	/* bytes of RAM, below and above the hole */
 	uint64_t low_size;	/* RAM at 0..low_size */
 	uint64_t high_size;	/* RAM at 4 GiB.. */
@@ -37,7 +37,14 @@ struct guest_mem {
 #define PCI_HOLE_START	0xc0000000ULL	/* RAM below 4 GiB ends here at the latest */
 #define RAM_HIGH_START	0x100000000ULL
 
+/* Memory that exists already, of ram_size bytes: it is mapped copy-on-write, and never written to. */
+struct mem_source {
+	int fd;
+	uint64_t offset;	/* a multiple of 4096 */
+};
+
 struct mem_backing {
+	const struct mem_source *from;	/* NULL: new memory, zeroes */
 	bool hugetlb;		/* hugetlbfs pages */
 	uint64_t hugepage_size;	/* bytes, 0 = default */
 	bool locked;		/* mlock */

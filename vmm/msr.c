@@ -210,3 +210,40 @@ bool msr_write(struct msr_store *s, unsigned int phys_bits, uint32_t index, uint
 	s->kept[row->at + index - row->first] = val;
 	return true;
 }
+
+#define MSR_MICROCODE	0x8b
+
+unsigned int msr_save(const struct msr_store *s, uint32_t *index, uint64_t *val)
+{
+	uint64_t done = 0;	/* two rows can share a place */
+	unsigned int n = 0;
+	uint32_t i;
+	size_t r;
+
+	_Static_assert(AT_NR <= 64, "a bit for each");
+	for (r = 0; r < NR_ROWS; r++) {
+		for (i = 0; rows[r].kind >= KEPT && i <= rows[r].last - rows[r].first; i++) {
+			unsigned int at = rows[r].at + i;
+
+			if (done >> at & 1)
+				continue;
+			done |= 1ULL << at;
+			index[n] = rows[r].first + i;
+			val[n++] = s->kept[at];
+		}
+	}
+	index[n] = MSR_MICROCODE;
+	val[n++] = s->microcode;
+	return n;
+}
+
+bool msr_load(struct msr_store *s, unsigned int phys_bits, uint32_t index, uint64_t val)
+{
+	const struct msr_row *row = find_row(index);
+
+	if (index == MSR_MICROCODE) {
+		s->microcode = val;
+		return true;
+	}
+	return row && row->kind >= KEPT && msr_write(s, phys_bits, index, val);
+}

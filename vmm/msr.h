@@ -25,6 +25,12 @@ void msr_init(struct msr_store *s);		/* opens a file: before the sandbox */
 void msr_power_on(struct msr_store *s);
 /* False: #GP. phys_bits: the guest's. */
 bool msr_read(const struct msr_store *s, uint32_t index, uint64_t *val);
+/*
+ * What was kept, as index and value, for saving: the count, at most MSR_KEPT + 1.
+ * msr_load() takes one back under the rules of a write; false: it cannot be so.
+ */
+unsigned int msr_save(const struct msr_store *s, uint32_t *index, uint64_t *val);
+bool msr_load(struct msr_store *s, unsigned int phys_bits, uint32_t index, uint64_t val);
 bool msr_write(struct msr_store *s, unsigned int phys_bits, uint32_t index, uint64_t val);
 
 #endif

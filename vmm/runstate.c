@@ -8,6 +8,7 @@
 #include "qmp.h"
 #include "runstate.h"
 #include "sandbox.h"
+#include "save.h"
 #include "vcpu.h"
 
 struct call {
@@ -141,6 +142,11 @@ void machine_cont(struct machine *m)
 	pthread_mutex_unlock(&m->lock);
 }
 
+uint64_t run_state_clock(struct machine *m)
+{
+	return m->run->clock_ns;
+}
+
 void machine_quit(struct machine *m)
 {
 	atomic_store(&m->run->quit, true);
@@ -190,7 +196,7 @@ static enum action decide(struct machine *m, unsigned int bits, int *status)
 		*status = VMM_KILLED;
 		return ACT_EXIT;
 	}
-	if (bits & (1U << EV_HOST_RESET))
+	if (bits & (1U << EV_HOST_RESET) && !m->save && !m->template)
 		return ACT_RESET;
 	if (bits & (1U << EV_DEBUG_EXIT)) {
 		*status = ((m->event_status & 0x7f) << 1) | 1;
@@ -330,6 +336,19 @@ static bool handle_events(struct machine *m, unsigned int bits, int *status)
 	return true;
 }
 
+/* Begin with saved state: stopped, as machine_stop() leaves it. */
+static int load(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	devices_pause(m);
+	pthread_mutex_unlock(&m->lock);
+	atomic_store(&m->run->state, RS_RESTORE_VM);
+	if (machine_load(m, &m->run->clock_ns))
+		return -EINVAL;
+	atomic_store(&m->run->state, RS_PAUSED);
+	return 0;
+}
+
 int machine_run(struct machine *m)
 {
 	int status = VMM_ERR_SETUP;
@@ -338,9 +357,12 @@ int machine_run(struct machine *m)
 	if (vcpus_start(m) || sandbox_enter_thread(SANDBOX_MAIN))
 		return VMM_ERR_SETUP;
 	vcpus_pause(m);
-	if (machine_reset(m))
+	if (m->load ? load(m) : machine_reset(m))
 		return VMM_ERR_SETUP;
-	if (!m->start_paused) {
+	if (m->load && !m->start_paused) {
+		machine_cont(m);
+		vcpus_resume(m);
+	} else if (!m->start_paused) {
 		atomic_store(&m->run->state, RS_RUNNING);
 		vcpus_resume(m);
 	}

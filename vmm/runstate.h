@@ -43,6 +43,9 @@ void machine_stop(struct machine *m, enum run_state why);
 /* In a machine_call(): the other way; event RESUME. Where it runs: nothing. */
 void machine_cont(struct machine *m);
 
+/* What the guest's clock shows while it stands still, ns. Main thread. */
+uint64_t run_state_clock(struct machine *m);
+
 /* EV_STOP, as the control socket asks for it. */
 void machine_quit(struct machine *m);
 

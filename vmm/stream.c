@@ -16,7 +16,8 @@
 
 uint32_t stream_crc(uint32_t crc, const void *data, size_t len)
 {
-	return (uint32_t)crc32_z(crc, data, len);
+	/* Without data zlib gives what one starts with. */
+	return len ? (uint32_t)crc32_z(crc, data, len) : crc;
 }
 
 const char *stream_type_name(uint32_t type)

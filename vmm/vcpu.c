@@ -251,6 +251,38 @@ static bool must_park(const struct machine *m)
 	       atomic_load_explicit(&m->paused, memory_order_relaxed);
 }
 
+/* A share of what was given to the parked threads. park_lock held, but not meanwhile. */
+static void work(struct vcpu *v)
+{
+	struct machine *m = v->m;
+
+	v->work_seen = m->work_round;
+	pthread_mutex_unlock(&m->park_lock);
+	m->work(m->work_arg);
+	pthread_mutex_lock(&m->park_lock);
+	m->working--;
+	pthread_cond_signal(&m->parked_cond);
+}
+
+void vcpus_work(struct machine *m, void (*fn)(void *), void *arg)
+{
+	pthread_mutex_lock(&m->park_lock);
+	m->work = fn;
+	m->work_arg = arg;
+	m->working = m->parked;
+	m->work_round++;
+	pthread_cond_broadcast(&m->park_cond);
+	pthread_mutex_unlock(&m->park_lock);
+}
+
+void vcpus_work_wait(struct machine *m)
+{
+	pthread_mutex_lock(&m->park_lock);
+	while (m->working)
+		pthread_cond_wait(&m->parked_cond, &m->park_lock);
+	pthread_mutex_unlock(&m->park_lock);
+}
+
 /* Wait until the machine goes on, or ends. */
 static void park(struct vcpu *v)
 {
@@ -259,8 +291,12 @@ static void park(struct vcpu *v)
 	pthread_mutex_lock(&m->park_lock);
 	m->parked++;
 	pthread_cond_signal(&m->parked_cond);
-	while (must_park(m) && !m->stopping)
-		pthread_cond_wait(&m->park_cond, &m->park_lock);
+	while (must_park(m) && !m->stopping) {
+		if (v->work_seen != m->work_round)
+			work(v);
+		else
+			pthread_cond_wait(&m->park_cond, &m->park_lock);
+	}
 	m->parked--;
 	pthread_mutex_unlock(&m->park_lock);
 	v->hv.run->immediate_exit = 0;

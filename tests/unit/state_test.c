@@ -1,10 +1,12 @@
-/* units: devices/legacy/pic.c devices/legacy/ioapic.c devices/legacy/pit.c devices/legacy/rtc.c devices/legacy/i8042.c devices/legacy/acpi_pm.c devices/legacy/fw_cfg.c devices/legacy/pvpanic.c devices/legacy/debug_exit.c devices/legacy/serial.c devices/pci.c devices/device.c vmm/state.c vmm/bus.c vmm/memory.c vmm/log.c */
+/* units: devices/legacy/pic.c devices/legacy/ioapic.c devices/legacy/pit.c devices/legacy/rtc.c devices/legacy/i8042.c devices/legacy/acpi_pm.c devices/legacy/fw_cfg.c devices/legacy/pvpanic.c devices/legacy/debug_exit.c devices/legacy/serial.c devices/pci.c devices/device.c vmm/state.c vmm/stream.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* Saved state of the chipset: what a guest did to it is there after a load; damage and lies are refused. */
 #define FAKE_CLOCK
 #define FAKE_OWN_IRQ_SET
 #include "fake_machine.h"
+#include <fcntl.h>
 #include "vmm/board.h"
+#include "vmm/stream.h"
 
 void irq_set(struct machine *m, unsigned int gsi, bool level)
 {
@@ -299,6 +301,64 @@ START_TEST(versions)
 }
 END_TEST
 
+/*
+ * A file of each version that was ever written: it loads, or is refused with the
+ * reason. HVX_GOLDEN=FILE writes one of today's.
+ */
+static void write_golden(const char *path)
+{
+	struct state_error err = { .text = "" };
+	struct sbuf saved[16] = { 0 };
+	struct stream_out o;
+	unsigned int i, nr;
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+	ck_assert_int_ge(fd, 0);
+	setup();
+	scribble(200);
+	save_all(saved, &nr);
+	ck_assert_int_eq(stream_begin(&o, fd, 0, &err), 0);
+	for (i = 0; i < nr; i++)
+		ck_assert_int_eq(stream_put(&o, SEC_DEVICE, saved[i].data, saved[i].len, &err), 0);
+	ck_assert_int_eq(stream_end(&o, &err), 0);
+	close(fd);
+	free_all(saved, nr);
+	fake_free();
+}
+
+START_TEST(golden_files)
+{
+	static const char *const file[] = { "tests/snapshot/chipset-1.hvxs" };
+	struct state_error err = { .text = "" };
+	struct sbuf b = { 0 };
+	uint64_t plain, len;
+	struct stream_in in;
+	uint32_t type;
+	unsigned int nr = 0;
+	int fd;
+
+	if (getenv("HVX_GOLDEN"))
+		write_golden(getenv("HVX_GOLDEN"));
+	fd = open(file[_i], O_RDONLY);
+	ck_assert_msg(fd >= 0, "%s: %s", file[_i], strerror(errno));
+	setup();
+	ck_assert_msg(!stream_open(&in, fd, &err), "%s", err.text);
+	for (;;) {
+		ck_assert_msg(!stream_next(&in, &type, &b, &plain, &len, &err), "%s", err.text);
+		if (type == SEC_END)
+			break;
+		ck_assert_msg(!load_one(b.data, b.len, &err), "%s", err.text);
+		nr++;
+	}
+	ck_assert_uint_eq(nr, 11);
+	/* A few things that are known to be in it. */
+	ck_assert_uint_eq(inb(0x3ff), 0x0a);
+	sbuf_free(&b);
+	close(fd);
+	fake_free();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("state");
@@ -310,6 +370,7 @@ int main(void)
 	tcase_add_test(tc, time_stands_still_while_saved);
 	tcase_add_test(tc, lies_are_refused);
 	tcase_add_test(tc, versions);
+	tcase_add_loop_test(tc, golden_files, 0, 1);
 	suite_add_tcase(s, tc);
 	return fake_main(s);
 }

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "cli.h"
+#include "control.h"
+#include "rundir.h"
+#include "template.h"
+#include "vmm/stream.h"
+#include "xmledit.h"
+
+int template_reopen(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+void template_close(struct template *t)
+{
+	if (t->state >= 0)
+		close(t->state);
+	if (t->ram >= 0)
+		close(t->ram);
+	free(t->xml);
+	*t = (struct template){ .state = -1, .ram = -1 };
+}
+
+/* The XML that stands first in the state. */
+static int read_xml(struct template *t, const char *what)
+{
+	struct state_error err = { .text = "" };
+	struct sbuf b = { 0 };
+	struct stream_in in;
+	uint64_t plain, len;
+	uint32_t type = 0;
+
+	if (lseek(t->state, 0, SEEK_SET) || stream_open(&in, t->state, &err) ||
+	    stream_next(&in, &type, &b, &plain, &len, &err) || type != SEC_XML || !b.len) {
+		cli_error("%s: %s", what, err.text[0] ? err.text : "not a state that hvx saved");
+		sbuf_free(&b);
+		return -1;
+	}
+	t->xml = (char *)b.data;
+	t->xml_len = b.len;
+	return 0;
+}
+
+/* The descriptor that the VMM sends: read-only from here on, so that no fork writes to it. */
+static int receive_memory(int sock)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cm;
+	int fd, readonly;
+
+	if (recvmsg(sock, &mh, MSG_CMSG_CLOEXEC) != 1)
+		return -1;
+	cm = CMSG_FIRSTHDR(&mh);
+	if (!cm || cm->cmsg_type != SCM_RIGHTS || cm->cmsg_len != CMSG_LEN(sizeof(int)))
+		return -1;
+	memcpy(&fd, CMSG_DATA(cm), sizeof(int));
+	readonly = template_reopen(fd);
+	close(fd);
+	return readonly;
+}
+
+static int wait_saved(struct control *c, const char *guest)
+{
+	struct json_object *o, *data;
+	const char *event, *status, *why;
+	int ret = 1;
+
+	while (ret > 0 && (o = control_event(c, 60000))) {
+		event = json_object_get_string(json_object_object_get(o, "event"));
+		data = json_object_object_get(o, "data");
+		status = json_object_get_string(json_object_object_get(data, "status"));
+		why = json_object_get_string(json_object_object_get(data, "error-desc"));
+		if (event && !strcmp(event, "X_HVX_SAVE_COMPLETED"))
+			ret = status && !strcmp(status, "completed") ? 0 : -1;
+		if (ret < 0)
+			cli_error("%s: it cannot be forked and goes on: %s", guest, why ? why : "?");
+		json_object_put(o);
+	}
+	if (ret > 0)
+		cli_error("%s: its VMM does not answer", guest);
+	return ret ? -1 : 0;
+}
+
+static int fork_running(struct template *t, struct control *c, const char *guest)
+{
+	struct json_object *args = json_object_new_object();
+	int pair[2] = { -1, -1 }, ret = -1;
+
+	json_object_object_add(args, "fd", json_object_new_string("state"));
+	json_object_object_add(args, "form", json_object_new_string("shared"));
+	json_object_object_add(args, "memory-socket", json_object_new_string("memory"));
+	t->state = memfd_create("state", MFD_CLOEXEC);
+	if (t->state < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+		cli_error("%s: %s", guest, strerror(errno));
+		json_object_put(args);
+	} else if (control_send_fd(c, t->state, "state") || control_send_fd(c, pair[1], "memory")) {
+		cli_error("%s: %s", guest, control_error(c));
+		json_object_put(args);
+	} else {
+		ret = control_do(c, "x-hvx-save", args, NULL) ?: wait_saved(c, guest);
+	}
+	if (pair[1] >= 0)
+		close(pair[1]);
+	if (!ret) {
+		t->ram = receive_memory(pair[0]);
+		if (t->ram < 0) {
+			cli_error("%s: its VMM did not send its memory", guest);
+			ret = -1;
+		}
+	}
+	if (pair[0] >= 0)
+		close(pair[0]);
+	return ret ?: read_xml(t, guest);
+}
+
+int template_open(struct template *t, const char *what)
+{
+	struct control *c = strchr(what, '/') ? NULL : control_open(what);
+	int ret;
+
+	*t = (struct template){ .state = -1, .ram = -1 };
+	if (c) {
+		ret = fork_running(t, c, what);
+		control_close(c);
+	} else {
+		t->state = open(what, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		ret = t->state < 0 ? -1 : read_xml(t, what);
+		if (t->state < 0)
+			cli_error("%s: neither a running guest nor a file: %s", what, strerror(errno));
+	}
+	if (ret)
+		template_close(t);
+	return ret ? -1 : 0;
+}
+
+/* The template's name and the first number that no running guest has. */
+static char *free_name(xmlDoc *doc)
+{
+	xmlNode *n = xmlDocGetRootElement(doc) ? xmlDocGetRootElement(doc)->children : NULL;
+	char *name = NULL, *dir = NULL;
+	xmlChar *text;
+	int i;
+
+	while (n && xmlStrcmp(n->name, BAD_CAST "name"))
+		n = n->next;
+	text = n ? xmlNodeGetContent(n) : NULL;
+	for (i = 1; i < 100000; i++) {
+		free(name);
+		if (asprintf(&name, "%.50s-%d", text ? (char *)text : "fork", i) < 0) {
+			name = NULL;
+			break;
+		}
+		dir = rundir_find(name);
+		if (!dir)
+			break;
+		free(dir);
+	}
+	xmlFree(text);
+	return name;
+}
+
+char *template_xml(const struct template *t, const char *name, size_t *len)
+{
+	xmlDoc *doc = xmledit_open(t->xml, t->xml_len);
+	char *own = doc && !name ? free_name(doc) : NULL, *text = NULL;
+	uint8_t uuid[16];
+
+	if (doc && (name || own) && getrandom(uuid, sizeof(uuid), 0) == sizeof(uuid)) {
+		uuid[6] = (uuid[6] & 0x0f) | 0x40;	/* RFC 4122: random */
+		uuid[8] = (uuid[8] & 0x3f) | 0x80;
+		xmledit_set(doc, "name", name ? name : own);
+		xmledit_set_uuid(doc, uuid);
+		xmledit_drop_macs(doc);
+		text = xmledit_text(doc, len);
+	}
+	if (doc && !text)
+		cli_error("out of memory");
+	if (doc)
+		xmlFreeDoc(doc);
+	free(own);
+	return text;
+}

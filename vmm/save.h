@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A machine's state to and from a stream (docs/stream.md): memory, devices, vCPUs,
+ * clocks. Save, snapshot and fork are made of these.
+ */
+#ifndef HVX_VMM_SAVE_H
+#define HVX_VMM_SAVE_H
+
+#include "machine.h"
+#include "state.h"
+#include "stream_ram.h"
+
+/* How far a saving is. */
+struct save_progress {
+	uint64_t total, done, zero;	/* bytes of guest RAM */
+	uint64_t written;		/* bytes that memory took in the stream */
+	uint64_t elapsed_ns;
+};
+
+struct save_options {
+	int fd;			/* where to; the saving's from now on, closed at its end */
+	enum ram_form form;
+	int level;		/* zstd's, 0: default */
+	/*
+	 * On the main thread, vCPUs parked, lock not held: all is in the file, or err says
+	 * why not. The guest stands still; what becomes of it is done's matter.
+	 */
+	void (*done)(struct machine *m, void *opaque, const struct state_error *err);
+	void *opaque;
+};
+
+/*
+ * In a machine_call(), the guest stopped (RS_SAVE_VM). The parked vCPU threads do the
+ * work while the main loop goes on. One saving at a time: -EBUSY. Other errors come
+ * through done.
+ */
+int machine_save(struct machine *m, const struct save_options *o);
+bool save_running(struct machine *m, struct save_progress *p);
+/* The machine ends: makes an end of a saving under way. vCPUs are parked or gone. */
+void save_abort(struct machine *m);
+
+/*
+ * m->load, behind its XML, into a machine as after machine_build() with its vCPU threads
+ * parked. All of it is read and checked; on an error, after a message, the machine is
+ * good for nothing but machine_free(). *clock_ns: what the guest's clock showed.
+ */
+int machine_load(struct machine *m, uint64_t *clock_ns);
+
+/* --- vCPUs: save_vcpu.c --- */
+int vcpu_save(struct sbuf *b, struct vcpu *v, struct state_error *err);
+int vcpu_load(struct sbuf *b, struct vcpu *v, struct state_error *err);
+int cpuid_save(struct sbuf *b, const struct machine *m);
+int cpuid_check(struct sbuf *b, const struct machine *m, struct state_error *err);
+
+#endif

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The control socket's way to save a guest's state: x-hvx-save and its events. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "qmp.h"
+#include "runstate.h"
+#include "save.h"
+
+#define PROGRESS_NS	250000000ULL
+
+struct save_request {
+	struct machine *m;
+	struct qmp_req *req;		/* NULL: answered */
+	struct save_options o;
+	bool cont;			/* afterwards */
+	int socket;			/* fork: where the memory goes, -1 none */
+	enum run_state before;
+	struct loop_timer *timer;
+};
+
+static struct json_object *progress_object(const struct save_progress *p)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "total", json_object_new_int64((int64_t)p->total));
+	json_object_object_add(o, "done", json_object_new_int64((int64_t)p->done));
+	json_object_object_add(o, "zero", json_object_new_int64((int64_t)p->zero));
+	json_object_object_add(o, "written", json_object_new_int64((int64_t)p->written));
+	json_object_object_add(o, "elapsed-ms", json_object_new_int64((int64_t)(p->elapsed_ns / 1000000)));
+	return o;
+}
+
+static void tell_progress(void *opaque)
+{
+	struct save_request *r = opaque;
+	struct save_progress p;
+
+	if (!save_running(r->m, &p))
+		return;
+	qmp_event(r->m, "X_HVX_SAVE_PROGRESS", progress_object(&p));
+	loop_timer_set(r->timer, clock_now_ns() + PROGRESS_NS);
+}
+
+static void request_free(struct save_request *r)
+{
+	if (r->socket >= 0)
+		close(r->socket);
+	if (r->timer)
+		loop_del_timer(r->timer);
+	if (r->o.fd >= 0)
+		close(r->o.fd);
+	free(r);
+}
+
+/* The memory itself, to whoever is at the other end. */
+static void send_memory(struct save_request *r, struct state_error *err)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)"m", 1 };
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
+
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cm), &r->m->mem.fd, sizeof(int));
+	if (sendmsg(r->socket, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+		state_error(err, "memory-socket: %s", strerror(errno));
+}
+
+/* A guest that could not be saved goes on as before. */
+static void saved(struct machine *m, void *opaque, const struct state_error *err)
+{
+	struct save_request *r = opaque;
+	struct json_object *data = json_object_new_object();
+	struct state_error failed = { .text = "" };
+
+	if (!err && r->socket >= 0) {
+		send_memory(r, &failed);
+		err = failed.text[0] ? &failed : NULL;
+		m->template |= !err;
+	}
+	json_object_object_add(data, "status", json_object_new_string(err ? "failed" : "completed"));
+	if (err)
+		json_object_object_add(data, "error-desc", json_object_new_string(err->text));
+	if (r->before == RS_RUNNING && (err || r->cont))
+		machine_cont(m);
+	else
+		machine_stop(m, r->before == RS_RUNNING ? RS_PAUSED : r->before);
+	pthread_mutex_lock(&m->lock);
+	qmp_event(m, "X_HVX_SAVE_COMPLETED", data);
+	r->o.fd = -1;		/* machine_save() has closed it */
+	request_free(r);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void save_now(struct machine *m, void *opaque)
+{
+	struct save_request *r = opaque;
+	enum run_state s = run_state(m);
+	bool can = s == RS_RUNNING || s == RS_PAUSED || s == RS_PRELAUNCH;
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	if (r->socket >= 0 && m->mem.fd < 0) {
+		qmp_fail(r->req, "the guest is a fork itself; fork its template");
+		request_free(r);
+		pthread_mutex_unlock(&m->lock);
+		return;
+	}
+	if (!can || m->save) {
+		qmp_fail(r->req, "the guest is in state %s and cannot be saved now", run_state_name(s));
+		request_free(r);
+		pthread_mutex_unlock(&m->lock);
+		return;
+	}
+	qmp_reply(r->req, NULL);
+	r->req = NULL;
+	pthread_mutex_unlock(&m->lock);
+	r->before = s;
+	machine_stop(m, RS_SAVE_VM);
+	ret = machine_save(m, &r->o);
+	if (ret) {
+		struct state_error err = { .text = "" };
+
+		state_error(&err, "%s", strerror(-ret));
+		close(r->o.fd);
+		saved(m, r, &err);
+		return;
+	}
+	pthread_mutex_lock(&m->lock);
+	if (m->save)
+		loop_timer_set(r->timer, clock_now_ns() + PROGRESS_NS);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void run_save(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	const char *form = qmp_str(args, "form"), *then = qmp_str(args, "then");
+	struct save_request *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		qmp_fail(req, "out of memory");
+		return;
+	}
+	r->m = m;
+	r->req = req;
+	r->socket = -1;
+	r->o.fd = -1;
+	r->cont = then && !strcmp(then, "cont");
+	r->o = (struct save_options){
+		.form = form && !strcmp(form, "plain") ? RAM_PLAIN : RAM_ZSTD,
+		.level = (int)qmp_int(args, "level", 0), .done = saved, .opaque = r,
+	};
+	r->o.fd = -1;
+	if (form && !strcmp(form, "shared")) {
+		r->o.form = RAM_SHARED;
+		r->socket = qmp_str(args, "memory-socket") ?
+			    qmp_take_fd(req, qmp_str(args, "memory-socket")) : -1;
+		if (r->socket < 0) {
+			qmp_fail(req, "memory-socket: no socket of this name was sent; see getfd");
+			request_free(r);
+			return;
+		}
+	}
+	r->o.fd = qmp_take_fd(req, qmp_str(args, "fd"));
+	if (r->o.fd < 0) {
+		qmp_fail(req, "fd: no file of this name was sent; see getfd");
+		request_free(r);
+		return;
+	}
+	r->timer = loop_add_timer(m->loop, tell_progress, r);
+	if (!r->timer || machine_call(m, save_now, r)) {
+		qmp_fail(req, "out of memory");
+		request_free(r);
+	}
+}
+
+static const char *const forms[] = { "zstd", "plain", "shared", NULL };
+static const char *const thens[] = { "stop", "cont", NULL };
+
+static const struct qmp_command save_command = {
+	.name = "x-hvx-save", .run = run_save,
+	.help = "Let the guest stand still and write its state (docs/stream.md) to a file that was sent before. Answers when it begins; X_HVX_SAVE_PROGRESS events tell how far it is, X_HVX_SAVE_COMPLETED that it ended (status: completed or failed, error-desc). A guest that could not be saved goes on. The file is complete and on stable storage only with status completed.",
+	.args = QMP_ARGS({ "fd", QMP_STR, .help = "the file, by its getfd name" },
+			 { "form", QMP_STR, .optional = true, .choices = forms,
+			   .help = "memory compressed (default); plain, to be mapped by forks: regular files only; shared: not in the file, for forks of this guest, which then stands still as their template for the rest of its life" },
+			 { "memory-socket", QMP_STR, .optional = true,
+			   .help = "with shared: a Unix socket, by its getfd name; one message carries the descriptor of the guest's memory. Map it copy-on-write" },
+			 { "level", QMP_INT, .optional = true, .min = 1, .max = 19, .help = "zstd's" },
+			 { "then", QMP_STR, .optional = true, .choices = thens,
+			   .help = "stand still afterwards (default), or go on" }),
+};
+QMP_COMMAND(save_command);
+
+static void run_query_save(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	struct save_progress p;
+
+	(void)args;
+	qmp_reply(req, save_running(m, &p) ? progress_object(&p) : NULL);
+}
+
+static const struct qmp_command query_save_command = {
+	.name = "x-hvx-query-save", .run = run_query_save,
+	.help = "How far a saving is.",
+	.returns = "total, done, zero: bytes of guest memory; written: bytes that it took; elapsed-ms. Nothing where none is under way",
+};
+QMP_COMMAND(query_save_command);
