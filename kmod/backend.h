@@ -37,6 +37,7 @@ struct hvx_pte_format {
 	u64 write;		/* ... written too, and counts as dirty */
 	u64 large;		/* ... above level 1 (4K; 2 = 2M, 3 = 1G) */
 	u64 accessed;		/* set by the CPU; 0: it does not, and every page looks used */
+	u64 logs;		/* set by the CPU, which logs the page then (hvx_mmu_log()); 0: it does not */
 };
 
 /* Segments as in struct hvx_sregs. Of GDTR and IDTR only base and limit mean anything. */
@@ -46,6 +47,7 @@ struct hvx_backend {
 	const char *name;
 	u64 features;			/* HVX_FEAT_*, set by ->setup() */
 	const struct hvx_pte_format *pte;
+	u32 near_ns;			/* ->enter() sees to deadlines nearer than that: hvx_lapic_near() */
 	int max_leaf_level;		/* 2 or 3 */
 	unsigned int table_levels;	/* 4 or 5 */
 
@@ -108,6 +110,12 @@ extern struct hvx_backend hvx_svm, hvx_vmx;
 static inline enum hvx_cpu_mode hvx_vcpu_mode(struct hvx_vcpu *vcpu)
 {
 	return hvx_backend->get_mode(vcpu);
+}
+
+/* Deadlines nearer than that need no hrtimer while the guest runs. */
+static inline u32 hvx_near_ns(const struct hvx_vcpu *vcpu)
+{
+	return vcpu->fpu_loaded ? hvx_backend->near_ns : 0;
 }
 
 /*

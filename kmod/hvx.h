@@ -97,6 +97,7 @@ struct hvx_mmu_cache {
 struct hvx_mmu {
 	u64 *root;		/* top-level table, one page, for life */
 	unsigned int levels;	/* 4 or 5 */
+	bool logged;		/* there is a dirty log, or was */
 	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range and slot change */
 	unsigned long invalidate_count;	/* notifier ranges in progress, all within: */
 	unsigned long invalidate_start, invalidate_end;	/* hva */
@@ -271,6 +272,7 @@ void hvx_mmu_stop(struct hvx_vm *vm);		/* unregister the notifier; no vCPU runs 
 void hvx_mmu_destroy(struct hvx_vm *vm);	/* after stop, vCPUs gone: free slots, tables, srcu */
 unsigned int hvx_mmu_phys_bits(void);		/* guest-physical address width that can be mapped */
 int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg);
+void hvx_mmu_log(struct hvx_vm *vm, u64 gfn);	/* a page that the CPU says is dirty; any context */
 int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg);
 #define HVX_FAULT_OK		0	/* mapped, or another thread did: re-enter */
 #define HVX_FAULT_MMIO		1	/* no slot, or write to a read-only one */

@@ -140,7 +140,7 @@ struct leaf_walk {
 
 static void walk_leaf(struct leaf_walk *w, u64 *ptep)
 {
-	u64 pte = READ_ONCE(*ptep);
+	u64 pte = READ_ONCE(*ptep), log = format()->logs ?: format()->write;
 
 	switch (w->op) {
 	case LEAF_ZAP:
@@ -149,8 +149,8 @@ static void walk_leaf(struct leaf_walk *w, u64 *ptep)
 		w->flush = true;
 		break;
 	case LEAF_PROTECT:
-		if (pte & format()->write && test_bit(w->pos - w->first, w->words)) {
-			leaf_update(ptep, format()->write, ENTRY_LOGGED);
+		if (pte & log && test_bit(w->pos - w->first, w->words)) {
+			leaf_update(ptep, log, ENTRY_LOGGED);
 			w->flush = true;
 		}
 		break;

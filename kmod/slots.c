@@ -87,6 +87,7 @@ static int slot_change(struct hvx_vm *vm, const struct hvx_memslot *old, struct 
 			new->dirty = kvzalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 		if (!new->dirty)
 			return -ENOMEM;
+		WRITE_ONCE(vm->mmu.logged, true);
 	}
 	new_slots = slots_replace(slots, new);
 	ret = PTR_ERR_OR_ZERO(new_slots);
@@ -142,6 +143,17 @@ int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg)
 }
 
 /* ----------------------------------------------------------- HVX_GET_DIRTY */
+
+void hvx_mmu_log(struct hvx_vm *vm, u64 gfn)
+{
+	struct hvx_memslot *slot;
+
+	rcu_read_lock_sched();
+	slot = hvx_slot_find(hvx_slots(vm), gfn);
+	if (slot && slot->dirty)
+		set_bit(gfn - slot->base_gfn, slot->dirty);
+	rcu_read_unlock_sched();
+}
 
 /*
  * One chunk [first, end) of HVX_GET_DIRTY; first is a multiple of 64. Bits are

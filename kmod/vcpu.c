@@ -382,6 +382,8 @@ static int run_guest(struct hvx_vcpu *vcpu)
 	put_cpu_back(vcpu);
 	hvx_fpu_save(vcpu);
 	preempt_enable();
+	if (unlikely(vcpu->lapic->near))
+		hvx_lapic_timer(vcpu->lapic);
 	return next;
 }
 

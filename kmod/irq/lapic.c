@@ -110,6 +110,7 @@ void hvx_lapic_timer(struct hvx_lapic *l)
 	u64 now, left, period;
 	u32 khz;
 
+	l->near = 0;
 	if (!l->expires)
 		return;
 	now = timer_now(l);
@@ -131,6 +132,10 @@ void hvx_lapic_timer(struct hvx_lapic *l)
 		/* At 1 MHz, the slowest, a tick is 1,000 ns. */
 		khz = max(l->vcpu->tsc_khz ?: tsc_khz, 1000U);
 		left = min(mul_u64_u64_div_u64(left, 1000000, khz) + 1, 1ULL << 50);
+		if (left < hvx_near_ns(l->vcpu)) {
+			l->near = l->expires;
+			return;
+		}
 	}
 	WRITE_ONCE(l->armed, l->expires);
 	hrtimer_start(&l->timer, ns_to_ktime(ktime_get_ns() + left), HRTIMER_MODE_ABS_PINNED_HARD);

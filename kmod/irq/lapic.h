@@ -79,6 +79,7 @@ struct hvx_lapic {
 	 * often than it is reached.
 	 */
 	u64 expires;		/* guest TSC in TSC-deadline mode, else CLOCK_MONOTONIC ns; 0 = stopped */
+	u64 near;		/* the `expires` that the backend sees to, instead of the hrtimer; else none */
 	u64 armed;		/* the `expires` that the hrtimer runs for, 0 = none; the callback clears it */
 	struct hrtimer timer;
 };
@@ -162,5 +163,22 @@ static inline int hvx_lapic_accept(struct hvx_lapic *l, u8 vector, bool level)
 	set_bit(vector / 32, &l->irr_words);
 	return 2;
 }
+
+#ifdef __KERNEL__
+/* TSC ticks of the host until the deadline that the backend sees to; ~0: there is none. */
+static inline u64 hvx_lapic_near(struct hvx_vcpu *vcpu)
+{
+	const struct hvx_lapic *l = vcpu->lapic;
+	u64 now;
+
+	if (likely(!l->near || l->near != l->expires))
+		return ~0ULL;
+	now = hvx_read_guest_tsc(vcpu);
+	if (now >= l->near)
+		return 0;
+	return vcpu->tsc_ratio ? ((l->near - now) << 32) / vcpu->tsc_ratio : l->near - now;
+}
+
+#endif
 
 #endif

@@ -76,6 +76,12 @@ static enum hvx_next on_tpr(struct hvx_vcpu *vcpu, unsigned int len)
 	return HVX_REENTER;
 }
 
+static enum hvx_next on_timer(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	hvx_request(vcpu, HVX_REQ_TIMER);
+	return HVX_REENTER;
+}
+
 /* ------------------------------------------------------------- exceptions */
 
 static enum hvx_next on_step(struct hvx_vcpu *vcpu, unsigned int len)
@@ -213,6 +219,8 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_EPT_VIOLATION] = on_ept_violation,
 	[EXIT_REASON_INVEPT] = hvx_exit_ud,
 	[EXIT_REASON_INVVPID] = hvx_exit_ud,
+	[EXIT_REASON_PREEMPTION_TIMER] = on_timer,
+	[EXIT_REASON_PML_FULL] = on_tpr,	/* emptied already */
 	[EXIT_REASON_WBINVD] = hvx_exit_skip,
 	[EXIT_REASON_XSETBV] = hvx_exit_xsetbv,
 	[EXIT_REASON_ENCLS] = hvx_exit_ud,
@@ -247,7 +255,8 @@ void vmx_complete_events(struct hvx_vcpu *vcpu)
 	vcpu->ev.nmi_masked = v->val[F_INT_STATE] & GUEST_INTR_STATE_NMI;
 	/* SDM vol. 3 "Resuming Guest Software after Handling an Exception" */
 	if (unlikely(!(v->idt_info & VECTORING_INFO_VALID_MASK) &&
-		     ((v->reason == EXIT_REASON_EPT_VIOLATION && v->qual & UNBLOCKED_NMI) ||
+		     (((v->reason == EXIT_REASON_EPT_VIOLATION ||
+			v->reason == EXIT_REASON_PML_FULL) && v->qual & UNBLOCKED_NMI) ||
 		      (v->intr_info & UNBLOCKED_NMI &&
 		       (v->intr_info & INTR_INFO_VECTOR_MASK) != 8))))
 		vcpu->ev.nmi_masked = true;

@@ -19,6 +19,7 @@
  * of Virtual-Machine Control Structures").
  */
 #include <linux/gfp.h>
+#include <linux/module.h>
 #include <linux/smp.h>
 #include <asm/asm.h>
 #include <asm/msr-index.h>
@@ -107,11 +108,28 @@ static const struct {
 
 static u32 ctl_min[NR_KINDS], ctl_max[NR_KINDS];
 
+/* What is not there, or not asked for, reads N. */
+#define OPTION(var, text)				\
+	module_param_named(var, vmx_##var, bool, 0444);		\
+	MODULE_PARM_DESC(var, "VT-x: use " text " where the CPU has it")
+static bool vmx_x2apic = true, vmx_apic_reads = true;
+bool vmx_eoi = true, vmx_ple = true, vmx_tsc_scaling = true, vmx_preemption_timer = true, vmx_pml = true;
+static bool vmx_ept_ad = true;
+OPTION(x2apic, "virtualisation of the x2APIC's TPR");
+OPTION(apic_reads, "virtualisation of x2APIC registers that are read (with x2apic)");
+OPTION(eoi, "virtual-interrupt delivery, for the x2APIC's EOI (with x2apic)");
+OPTION(ple, "PAUSE-loop exiting");
+OPTION(tsc_scaling, "TSC scaling");
+OPTION(preemption_timer, "the VMX-preemption timer, for near deadlines of guests' APIC timers");
+OPTION(pml, "page-modification logging for the dirty log");
+OPTION(ept_ad, "accessed and dirty bits of EPT");
+
 /* Controls that hvx uses; with a name: it cannot do without. */
 static const struct {
 	u8 kind;
 	u32 bits;
 	const char *name;
+	bool *option;
 } controls[] = {
 	{ PIN, PIN_BASED_EXT_INTR_MASK | PIN_BASED_NMI_EXITING, "interrupt exiting" },
 	{ PIN, PIN_BASED_VIRTUAL_NMIS, "virtual NMIs" },
@@ -127,8 +145,13 @@ static const struct {
 	{ PROC2, SECONDARY_EXEC_ENABLE_VPID, "VPID" },
 	{ PROC2, SECONDARY_EXEC_WBINVD_EXITING },
 	{ PROC2, SECONDARY_EXEC_ENCLS_EXITING },
-	{ PROC2, SECONDARY_EXEC_PAUSE_LOOP_EXITING },
-	{ PROC2, SECONDARY_EXEC_TSC_SCALING },
+	{ PROC2, SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE, .option = &vmx_x2apic },
+	{ PROC2, SECONDARY_EXEC_APIC_REGISTER_VIRT, .option = &vmx_apic_reads },
+	{ PROC2, SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY, .option = &vmx_eoi },
+	{ PROC2, SECONDARY_EXEC_PAUSE_LOOP_EXITING, .option = &vmx_ple },
+	{ PROC2, SECONDARY_EXEC_TSC_SCALING, .option = &vmx_tsc_scaling },
+	{ PROC2, SECONDARY_EXEC_ENABLE_PML, .option = &vmx_pml },
+	{ PIN, PIN_BASED_VMX_PREEMPTION_TIMER, .option = &vmx_preemption_timer },
 	{ EXIT, VM_EXIT_HOST_ADDR_SPACE_SIZE, "64-bit hosts" },
 	{ EXIT, VM_EXIT_LOAD_IA32_EFER, "EFER loading" },
 	{ ENTRY, VM_ENTRY_LOAD_IA32_EFER, "EFER loading" },
@@ -153,11 +176,15 @@ static bool setup_controls(void)
 	for (i = 0; i < ARRAY_SIZE(controls); i++) {
 		u32 have = controls[i].bits & ctl_max[controls[i].kind];
 
+		if (controls[i].option && !*controls[i].option)
+			continue;
 		*out[controls[i].kind] |= have;
 		if (have != controls[i].bits && controls[i].name) {
 			hvx_err("this CPU's VT-x has no %s\n", controls[i].name);
 			ok = false;
 		}
+		if (controls[i].option)
+			*controls[i].option = have;
 	}
 	/* CR3 accesses must not exit: nothing here would handle them. */
 	return ok && !(ctl_min[PROC] & (CPU_BASED_CR3_LOAD_EXITING | CPU_BASED_CR3_STORE_EXITING));
@@ -192,7 +219,8 @@ static bool setup_ept(void)
 			ok = false;
 		}
 	}
-	vmx_caps.ept_ad = vmx_caps.ept & VMX_EPT_AD_BIT;
+	vmx_ept_ad = vmx_ept_ad && vmx_caps.ept & VMX_EPT_AD_BIT;
+	vmx_caps.ept_ad = vmx_ept_ad;
 	return ok;
 }
 
@@ -209,8 +237,18 @@ int vmx_setup_caps(void)
 		hvx_err("this CPU's VT-x is too old (no TRUE controls)\n");
 		return -ENODEV;
 	}
-	if (!setup_controls() || !setup_ept())
+	if (!setup_ept())
 		return -ENODEV;
+	vmx_pml = vmx_pml && vmx_ept_ad;
+	if (!setup_controls())
+		return -ENODEV;
+	if (vmx_x2apic)
+		vmx_caps.x2apic = vmx_caps.proc2 & (SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |
+						    SECONDARY_EXEC_APIC_REGISTER_VIRT);
+	vmx_eoi = vmx_eoi && vmx_x2apic;
+	vmx_caps.proc2 &= ~(SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |
+			    SECONDARY_EXEC_APIC_REGISTER_VIRT |
+			    SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
 	rdmsrq(MSR_IA32_VMX_CR0_FIXED0, vmx_caps.cr0_fixed0);
 	/* Unrestricted guests may have these clear (SDM vol. 3 A.7). */
 	vmx_caps.cr0_fixed0 &= ~(u64)(X86_CR0_PE | X86_CR0_PG);
@@ -428,7 +466,7 @@ const u16 vmx_encoding[F_NR] = {
 	[F_PROC] = CPU_BASED_VM_EXEC_CONTROL, [F_PROC2] = SECONDARY_VM_EXEC_CONTROL,
 	[F_ENTRY] = VM_ENTRY_CONTROLS, [F_EXCEPTIONS] = EXCEPTION_BITMAP,
 	[F_TSC_OFFSET] = TSC_OFFSET, [F_TSC_MULT] = TSC_MULTIPLIER,
-	[F_TPR_THRESHOLD] = TPR_THRESHOLD,
+	[F_TPR_THRESHOLD] = TPR_THRESHOLD, [F_TIMER] = VMX_PREEMPTION_TIMER_VALUE,
 };
 
 /*
@@ -551,7 +589,8 @@ void vmcs_explain_state(struct vmx_vcpu *v)
 	int i;
 
 	for (i = 0; i < 8; i++) {
-		u64 limit = vmcs_read(GUEST_ES_LIMIT + 2 * i), ar = vmcs_read(GUEST_ES_AR_BYTES + 2 * i);
+		u64 limit = vmcs_read(GUEST_ES_LIMIT + 2 * i);
+		u64 ar = vmcs_read(GUEST_ES_AR_BYTES + 2 * i);
 
 		if (!segment_ok(i, limit, ar))
 			pr_err_ratelimited("hvx: VM entry refused: %s has rights 0x%llx, limit 0x%llx\n",

@@ -13,14 +13,19 @@
 #include <asm/processor.h>
 #include <asm/segment.h>
 
+#include "irq/lapic.h"
 #include "vmx/vmx.h"
 
-#define VAPIC_TPR	0x80
 #define PENDING_DBG_BS	BIT(14)
 #define PLE_GAP_TICKS	128
 #define PLE_WINDOW_TICKS	4096
+/* A deadline that is nearer is cheaper to have from the preemption timer, at a VMWRITE an entry. */
+#define NEAR_NS		(100 * NSEC_PER_USEC)
+
+#define PML_LAST	511	/* of its entries */
 
 static bool has_rdtscp, has_debugctl;
+static unsigned int timer_shift;	/* TSC ticks to the preemption timer's */
 /* Switched at load and put. Writes to the first three exit: there is one in a guest's life. */
 static const u32 vmx_msrs[VMX_MSRS] = {
 	MSR_STAR, MSR_LSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
@@ -43,13 +48,20 @@ static int vmx_setup(void)
 	has_debugctl = !rdmsrq_safe(MSR_IA32_DEBUGCTLMSR, &val);
 	if (!vmx_caps.ept_ad)
 		vmx_pte.accessed = 0;
+	if (vmx_pml)
+		vmx_pte.logs = VMX_EPT_DIRTY_BIT;
+	if (vmx_preemption_timer) {
+		rdmsrq(MSR_IA32_VMX_MISC, val);
+		timer_shift = val & 0x1f;
+		hvx_vmx.near_ns = NEAR_NS;
+	}
 	hvx_vmx.max_leaf_level = vmx_caps.ept & VMX_EPT_1GB_PAGE_BIT ? 3 :
 				 vmx_caps.ept & VMX_EPT_2MB_PAGE_BIT ? 2 : 1;
 	hvx_vmx.table_levels = vmx_caps.ept & VMX_EPT_PAGE_WALK_5_BIT &&
 			       boot_cpu_data.x86_phys_bits > 48 ? 5 : 4;
 	hvx_vmx.features = HVX_FEAT_NRIPS |
 			   (hvx_vmx.max_leaf_level == 3 ? HVX_FEAT_NPT_1G : 0) |
-			   (vmx_caps.proc2 & SECONDARY_EXEC_TSC_SCALING ? HVX_FEAT_TSC_SCALING : 0);
+			   (vmx_tsc_scaling ? HVX_FEAT_TSC_SCALING : 0);
 	return vmx_alloc_cpus();
 }
 
@@ -92,6 +104,69 @@ static void fill_msr_bitmap(u8 *map)
 		bitmap_allow(map, vmx_msrs[i], i == GS_SLOT);
 }
 
+/*
+ * The local APIC's page is the virtual-APIC page: the CPU does accesses to the
+ * TPR there, and reads of what is in the page as the guest would see it. That is not
+ * so of PPR, ICR (in two parts) and the timer's count. Others are not for it
+ * that userspace filters. Out of x2APIC mode these MSRs would be the host's.
+ */
+static bool can_x2apic(struct hvx_vcpu *vcpu)
+{
+	return vmx_caps.x2apic && vcpu->lapic->mode == LAPIC_X2APIC &&
+	       !rcu_access_pointer(vcpu->vm->msr_filter);
+}
+
+static void switch_x2apic(struct hvx_vcpu *vcpu)
+{
+	static const struct { u8 first, last; } reads[] = {
+		{ AREG_ID, AREG_VERSION }, { AREG_LDR, AREG_LDR }, { AREG_SVR, AREG_ESR },
+		{ AREG_LVT, AREG_TMICT }, { AREG_TDCR, AREG_TDCR },
+	};
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	int i, reg;
+	u64 proc2;
+
+	v->x2apic = !v->x2apic;
+	v->eoi = false;
+	memset(v->msr_bitmap + AREG_MSR / 8, 0xff, 8);
+	memset(v->msr_bitmap + BITMAP_WRITE + AREG_MSR / 8, 0xff, 8);
+	proc2 = v->val[F_PROC2] & ~(u64)(vmx_caps.x2apic | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
+	vmx_set(v, F_PROC2, proc2 | (v->x2apic ? vmx_caps.x2apic : 0));
+	if (!v->x2apic)
+		return;
+	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_TPR, true);
+	if (!(vmx_caps.x2apic & SECONDARY_EXEC_APIC_REGISTER_VIRT))
+		return;
+	for (i = 0; i < ARRAY_SIZE(reads); i++)
+		for (reg = reads[i].first; reg <= reads[i].last; reg++)
+			bitmap_allow(v->msr_bitmap, AREG_MSR + reg, false);
+}
+
+/*
+ * EOI by the CPU, where it means no more than that the one vector in service is
+ * done: virtual-interrupt delivery with nothing to deliver. What is to be
+ * delivered stays the run loop's: without posted interrupts, which take a host vector
+ * that modules cannot have, nobody may put it into the page while the guest runs.
+ */
+static void switch_eoi(struct vmx_vcpu *v)
+{
+	const u32 byte = BITMAP_WRITE + (AREG_MSR + AREG_EOI) / 8;
+
+	v->eoi = !v->eoi;
+	v->msr_bitmap[byte] ^= 1U << AREG_EOI % 8;
+	vmx_set(v, F_PROC2, v->val[F_PROC2] ^ SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
+}
+
+static void prepare_eoi(struct hvx_vcpu *vcpu)
+{
+	struct hvx_lapic *l = vcpu->lapic;
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	if (unlikely(v->eoi != (l->isr_count ? hvx_lapic_eoi_can_wait(l) :
+						hvx_lapic_highest_irr(l) < 0)))
+		switch_eoi(v);
+}
+
 /* An instruction that the guest's CPUID does not show must not exist for it. */
 static void vmx_update_cpuid(struct hvx_vcpu *vcpu)
 {
@@ -103,6 +178,7 @@ static void vmx_update_cpuid(struct hvx_vcpu *vcpu)
 	if (vcpu->caps & HVX_CAP_INVPCID && vmx_supports_proc2(SECONDARY_EXEC_ENABLE_INVPCID))
 		proc2 |= SECONDARY_EXEC_ENABLE_INVPCID;
 	vmx_set(v, F_PROC2, proc2);
+	v->x2apic = v->eoi = false;
 	/* Which CR4 bits are the guest's own depends on CPUID as well. */
 	vmx_set_cr4(vcpu, vmx_get_cr(vcpu, 4));
 }
@@ -113,7 +189,7 @@ static void vmx_update_tsc(struct hvx_vcpu *vcpu)
 
 	vmx_set(v, F_TSC_OFFSET, vcpu->tsc_offset);
 	/* 16.48 fixed point, SDM vol. 3 "TSC-multiplier" */
-	if (vmx_caps.proc2 & SECONDARY_EXEC_TSC_SCALING)
+	if (vmx_tsc_scaling)
 		vmx_set(v, F_TSC_MULT, vcpu->tsc_ratio ? vcpu->tsc_ratio << 16 : BIT_ULL(48));
 }
 
@@ -134,15 +210,15 @@ static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 	if (!v)
 		return -ENOMEM;
 	v->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	v->vapic = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	v->msr_bitmap = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	v->pml = (void *)(vmx_pml ? get_zeroed_page(GFP_KERNEL_ACCOUNT) : 0);
 	/* KVM gives out VPIDs from 1 upwards: come from the other end. */
 	vpid = ida_alloc_range(&vpids, 1, 0x7fff, GFP_KERNEL);
-	if (!v->vmcs || !v->vapic || !v->msr_bitmap || vpid < 0) {
+	if (!v->vmcs || !v->msr_bitmap || (vmx_pml && !v->pml) || vpid < 0) {
 		if (vpid >= 0)
 			ida_free(&vpids, vpid);
+		free_page((unsigned long)v->pml);
 		free_page((unsigned long)v->msr_bitmap);
-		free_page((unsigned long)v->vapic);
 		free_page((unsigned long)v->vmcs);
 		kfree(v);
 		return -ENOMEM;
@@ -156,8 +232,10 @@ static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 	INIT_LIST_HEAD(&v->active);
 	/* A VMCS begins with no defined contents. */
 	v->valid = v->dirty = GENMASK_ULL(F_NR - 1, 0);
-	if (!(vmx_caps.proc2 & SECONDARY_EXEC_TSC_SCALING))
+	if (!vmx_tsc_scaling)
 		v->dirty &= ~BIT_ULL(F_TSC_MULT);
+	if (!vmx_preemption_timer)
+		v->dirty &= ~BIT_ULL(F_TIMER);
 	v->val[F_PROC] = vmx_caps.proc;
 	v->val[F_PROC2] = vmx_caps.proc2;
 	v->val[F_ENTRY] = vmx_caps.entry;
@@ -172,8 +250,8 @@ static void vmx_vcpu_destroy(struct hvx_vcpu *vcpu)
 
 	vmcs_release(v);
 	ida_free(&vpids, 0x10000 - v->vpid);
+	free_page((unsigned long)v->pml);
 	free_page((unsigned long)v->msr_bitmap);
-	free_page((unsigned long)v->vapic);
 	free_page((unsigned long)v->vmcs);
 	kfree(v);
 }
@@ -306,22 +384,24 @@ static void vmx_set_tpr_threshold(struct hvx_vcpu *vcpu, int vector)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 	u8 tpr = hvx_lapic_get_cr8(vcpu);
 
-	*(u32 *)(v->vapic + VAPIC_TPR) = tpr << 4;
 	vmx_set(v, F_TPR_THRESHOLD, vector >= 0 && vector >> 4 <= tpr ? vector >> 4 : 0);
 }
 
 /* ----------------------------------------------------------------- entry */
 
 /* What is the same for every entry of this vCPU. */
-static void write_constants(struct vmx_vcpu *v)
+static void write_constants(struct hvx_vcpu *vcpu)
 {
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	int i;
+
 	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
 	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
 	vmcs_write(VM_EXIT_CONTROLS, vmx_caps.exit);
 	vmcs_write(VIRTUAL_PROCESSOR_ID, v->vpid);
 	vmcs_write(EPT_POINTER, v->eptp);
 	vmcs_write(MSR_BITMAP, __pa(v->msr_bitmap));
-	vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(v->vapic));
+	vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(vcpu->lapic->page));
 	vmcs_write(CR0_GUEST_HOST_MASK, VMX_CR0_MASK);
 	/* No page fault exits. */
 	vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, 0);
@@ -335,7 +415,15 @@ static void write_constants(struct vmx_vcpu *v)
 	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
 	if (vmx_caps.proc2 & SECONDARY_EXEC_ENCLS_EXITING)
 		vmcs_write(ENCLS_EXITING_BITMAP, ~0ULL);
-	if (vmx_caps.proc2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {
+	for (i = 0; vmx_eoi && i < 4; i++)
+		vmcs_write(EOI_EXIT_BITMAP0 + 2 * i, 0);
+	if (vmx_eoi)
+		vmcs_write(GUEST_INTR_STATUS, v->svi = 0);
+	if (vmx_pml) {
+		vmcs_write(PML_ADDRESS, __pa(v->pml));
+		vmcs_write(GUEST_PML_INDEX, PML_LAST);
+	}
+	if (vmx_ple) {
 		vmcs_write(PLE_GAP, PLE_GAP_TICKS);
 		vmcs_write(PLE_WINDOW, PLE_WINDOW_TICKS);
 	}
@@ -372,14 +460,15 @@ static void write_host_cpu(struct vmx_vcpu *v, int cpu)
 }
 
 /* In a window: the host-state area as an exit must find it. */
-static void write_host(struct vmx_vcpu *v)
+static void write_host(struct hvx_vcpu *vcpu)
 {
+	struct vmx_vcpu *v = to_vmx(vcpu);
 	int cpu = smp_processor_id();
 	u64 cr3 = __read_cr3(), cr4 = __read_cr4();
 
 	if (unlikely(v->host_cpu != cpu)) {
 		if (v->host_cpu < 0)
-			write_constants(v);
+			write_constants(vcpu);
 		write_host_cpu(v, cpu);
 		v->host_cpu = cpu;
 		/* What this CPU kept of the guest's translations may be from long ago. */
@@ -417,6 +506,19 @@ static void prepare_guest(struct hvx_vcpu *vcpu)
 	vmx_set(v, F_RFLAGS, vcpu->rflags);
 }
 
+/* The CPU counts the index down: what it has logged is above. SDM vol. 3 "Page-Modification Logging". */
+static void flush_pml(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	u16 index = vmcs_read(GUEST_PML_INDEX), i;
+
+	if (index == PML_LAST)
+		return;
+	for (i = index + 1; i <= PML_LAST; i++)
+		hvx_mmu_log(vcpu->vm, v->pml[i] >> PAGE_SHIFT);
+	vmcs_write(GUEST_PML_INDEX, PML_LAST);
+}
+
 static u64 read_field(struct vmx_vcpu *v, enum vmx_field f)
 {
 	v->valid |= BIT_ULL(f);
@@ -433,6 +535,12 @@ static void collect_exit(struct hvx_vcpu *vcpu)
 	v->qual = vmcs_read(EXIT_QUALIFICATION);
 	v->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
 	v->intr_info = v->idt_info = 0;
+	if (v->eoi && v->svi && !vmcs_read(GUEST_INTR_STATUS)) {
+		v->svi = 0;
+		hvx_lapic_eoi(vcpu->lapic);
+	}
+	if (unlikely(READ_ONCE(vcpu->vm->mmu.logged)) && vmx_pml)
+		flush_pml(vcpu);
 	vcpu->regs[4] = read_field(v, F_RSP);
 	vcpu->rip = read_field(v, F_RIP);
 	vcpu->rflags = read_field(v, F_RFLAGS);
@@ -467,11 +575,15 @@ static void run_vmcs(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	write_host(v);
+	write_host(vcpu);
 	v->flush_ept |= vcpu->flush_tlb;
 	vcpu->flush_tlb = false;
 	vmcs_flush_tlb(v);
 	vmcs_write_dirty(v);
+	if (v->eoi && v->svi != (u8)max(vcpu->lapic->isr_top, 0)) {
+		v->svi = max(vcpu->lapic->isr_top, 0);
+		vmcs_write(GUEST_INTR_STATUS, v->svi << 8);
+	}
 	if (v->inject) {
 		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, v->inject);
 		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, v->inject_code);
@@ -497,13 +609,18 @@ static void run_vmcs(struct hvx_vcpu *vcpu)
 static void vmx_enter(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	u8 tpr;
 
 	v->intr_info = v->idt_info = 0;
 	v->reason = EXIT_PDPTE;
 	if (unlikely(v->pdpte_stale))
 		return;
 	prepare_guest(vcpu);
+	if (unlikely(v->x2apic != can_x2apic(vcpu)))
+		switch_x2apic(vcpu);
+	if (v->x2apic && vmx_eoi)
+		prepare_eoi(vcpu);
+	if (vmx_preemption_timer)
+		vmx_set(v, F_TIMER, min_t(u64, hvx_lapic_near(vcpu) >> timer_shift, U32_MAX));
 	v->reason = EXIT_LOST;
 	if (unlikely(vmcs_open(v)))
 		return;
@@ -516,9 +633,8 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 	else if (unlikely(is_event(v, INTR_TYPE_HARD_EXCEPTION, 18) ||
 			  (u16)v->reason == EXIT_REASON_MCE_DURING_VMENTRY))
 		hvx_host_machine_check();
-	tpr = *(u32 *)(v->vapic + VAPIC_TPR) >> 4 & 0xf;
-	if (tpr != hvx_lapic_get_cr8(vcpu))
-		hvx_lapic_set_cr8(vcpu, tpr);
+	/* The CPU writes the TPR into the page, and no more than that. */
+	hvx_lapic_update_ppr(vcpu->lapic);
 }
 
 struct hvx_backend hvx_vmx = {

@@ -27,6 +27,7 @@ enum vmx_field {
 	F_OURS,
 	F_CR0_SHADOW = F_OURS, F_CR4_SHADOW, F_CR4_MASK, F_EFER, F_DR7,
 	F_PROC, F_PROC2, F_ENTRY, F_EXCEPTIONS, F_TSC_OFFSET, F_TSC_MULT, F_TPR_THRESHOLD,
+	F_TIMER,
 	F_NR
 };
 static_assert(F_NR <= 64);
@@ -49,8 +50,11 @@ static_assert(F_NR <= 64);
 struct vmx_vcpu {
 	void *vmcs;
 	u64 vmcs_pa;
-	void *vapic;			/* virtual-APIC page: the TPR only */
 	u8 *msr_bitmap;
+	bool x2apic;			/* the CPU does some of its accesses to the x2APIC, */
+	bool eoi;			/* ... and EOI of */
+	u8 svi;				/* this vector, as in the VMCS; 0 none */
+	u64 *pml;			/* page-modification log: filled from its end */
 	u64 eptp;
 	u16 vpid;
 
@@ -85,12 +89,14 @@ struct vmx_vcpu {
 struct vmx_caps {
 	u32 revision;
 	u32 pin, proc, proc2, exit, entry;	/* values for every guest */
+	u32 x2apic;				/* in proc2 for guests in x2APIC mode */
 	u64 ept;				/* IA32_VMX_EPT_VPID_CAP */
 	u64 cr0_fixed0;				/* CR0 bits that must be 1 in a guest */
 	bool ept_ad;
 };
 
 extern struct vmx_caps vmx_caps;
+extern bool vmx_eoi, vmx_ple, vmx_tsc_scaling, vmx_preemption_timer, vmx_pml;	/* in use */
 bool vmx_supports_proc2(u32 bit);	/* a secondary control that only some guests have set */
 
 static inline struct vmx_vcpu *to_vmx(struct hvx_vcpu *vcpu)

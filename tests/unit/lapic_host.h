@@ -150,6 +150,7 @@ static inline void hvx_kick(struct hvx_vcpu *vcpu)
 /* The test's own */
 void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);
+static inline u64 hvx_near_ns(const struct hvx_vcpu *vcpu) { (void)vcpu; return 0; }
 #define hvx_pv_eoi_slow(vcpu)	((void)(vcpu))
 
 /* What is tested: as kmod/hvx.h */
