@@ -19,6 +19,7 @@ PREFIX	?= /usr/local
 BINDIR	?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec/hvx
 MANDIR	?= $(PREFIX)/share/man
+UNITDIR	?= /usr/lib/systemd
 DESTDIR	?=
 
 # The kernel that the module is built for: the running one when its headers are
@@ -237,6 +238,9 @@ install: vmm
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/hvx)
 	$(if $(wildcard packaging/completion/_hvx),install -D -m 644 packaging/completion/_hvx \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hvx)
+	set -e; for unit in system user; do install -d $(DESTDIR)$(UNITDIR)/$$unit; \
+		sed 's,@BINDIR@,$(BINDIR),' packaging/systemd/$$unit/hvx@.service \
+			> $(DESTDIR)$(UNITDIR)/$$unit/hvx@.service; done
 	rm -rf $(dkms_src)
 	install -d $(dkms_src)
 	cp -r Kbuild kmod include $(dkms_src)/
@@ -248,6 +252,7 @@ install: vmm
 uninstall:
 	$(if $(DESTDIR),,packaging/pre-uninstall $(VERSION))
 	rm -f $(DESTDIR)$(BINDIR)/hvx $(DESTDIR)/usr/lib/udev/rules.d/99-hvx.rules
+	rm -f $(DESTDIR)$(UNITDIR)/system/hvx@.service $(DESTDIR)$(UNITDIR)/user/hvx@.service
 	rm -rf $(DESTDIR)$(LIBEXECDIR) $(dkms_src)
 	set -e; for page in $(man_pages); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hvx

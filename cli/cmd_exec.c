@@ -136,44 +136,9 @@ int agent_wait(const char *vm, int64_t deadline)
 	}
 }
 
-static int cmd_wait(const struct cli_cmd *cmd, int argc, char **argv)
-{
-	unsigned int timeout = 0;
-	const char *value;
-	bool agent = false;
-	int c;
-
-	while ((c = cli_getopt(cmd, argc, argv, &value)) != -1) {
-		if (c == 'a') {
-			agent = true;
-		} else if (c == 't') {
-			if (!seconds_parse(value, &timeout)) {
-				cli_error("wait: --timeout %s: not a number of seconds", value);
-				return VMM_ERR_USAGE;
-			}
-		} else {
-			return c == CLI_OPT_HELP ? VMM_OK : VMM_ERR_USAGE;
-		}
-	}
-	if (!agent || optind + 1 != argc) {
-		cli_error("wait: what to wait for and one guest are wanted; see: hvx help wait");
-		return VMM_ERR_USAGE;
-	}
-	switch (agent_wait(argv[optind], timeout ? now_ms() + (int64_t)timeout * 1000 : 0)) {
-	case 0:
-		return VMM_OK;
-	case 1:
-		cli_error("wait: the agent of %s does not answer yet", argv[optind]);
-		return EXEC_TIMED_OUT;
-	default:
-		cli_error("wait: %s has ended", argv[optind]);
-		return VMM_ERR_SETUP;
-	}
-}
-
 /* clang-format off: tables are read by row */
 static const struct cli_cmd exec_verb = {
-	.name = "exec", .args = "NAME -- COMMAND...", .group = CLI_RUN, .run = cmd_exec,
+	.name = "exec", .args = "NAME -- COMMAND...", .group = CLI_TOOLS, .run = cmd_exec,
 	.summary = "run a command in a guest",
 	.help =
 "Runs COMMAND in the guest through its agent (qemu-guest-agent), as the agent's\n"
@@ -191,19 +156,4 @@ static const struct cli_cmd exec_verb = {
 		{ "no-stdin", 'n', NULL, "leave the input alone: COMMAND reads /dev/null" }),
 };
 CLI_VERB(exec_verb);
-/* clang-format on */
-
-/* clang-format off: tables are read by row */
-static const struct cli_cmd wait_verb = {
-	.name = "wait", .args = "NAME", .group = CLI_RUN, .run = cmd_wait,
-	.summary = "wait until a guest is ready",
-	.help =
-"Waits until the agent in the guest answers; the guest may still be to be started.\n"
-"\n"
-"Exit status: 0, 64 bad command line, 65 the guest ended, 124 time is up.\n",
-	.opts = OPTS(
-		{ "agent", 'a', NULL, "for qemu-guest-agent" },
-		{ "timeout", 't', "SEC", "at most this long (default: for ever)" }),
-};
-CLI_VERB(wait_verb);
 /* clang-format on */

@@ -12,7 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli.h"
+#include "guest.h"
 #include "rundir.h"
+#include "store.h"
 #include "template.h"
 #include "terminal.h"
 #include "vmm/domxml_int.h"
@@ -22,7 +24,7 @@
 
 struct run {
 	const char *file, *name;	/* name: of the guest, from --name or the XML */
-	bool detach, name_given, paused;
+	bool detach, name_given, quiet, paused;
 	const char *from;		/* the template, NULL: none */
 	bool fork;
 	int state, ram;			/* restore: the saved state; a fork's memory; -1: none */
@@ -31,6 +33,8 @@ struct run {
 	char *vmm;			/* path of hvx-vmm */
 	int xml;			/* memfd: what was checked is what runs */
 	struct rundir dir;		/* path NULL: none */
+	char *log;			/* of a guest in the background */
+	off_t log_start;		/* where this run's part of it begins */
 	int to_vmm, from_out, from_err;	/* our ends of the pipes, -1: none */
 };
 
@@ -38,11 +42,6 @@ struct run {
 struct ends {
 	int in, out, err;
 };
-
-static bool name_ok(const char *s)
-{
-	return *s && *s != '.' && strlen(s) <= 64 && !s[strcspn(s, "/\t\r\n")];
-}
 
 static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r)
 {
@@ -83,7 +82,7 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r
 		return VMM_ERR_USAGE;
 	}
 	r->file = r->from ? r->from : argv[optind];
-	if (r->name && !name_ok(r->name)) {
+	if (r->name && !guest_name_ok(r->name)) {
 		cli_error("%s: --name %s: a name has 1 to 64 characters, no '/', and no dot in front", cmd->name, r->name);
 		return VMM_ERR_USAGE;
 	}
@@ -238,15 +237,15 @@ static int make_pipes(struct run *r, struct ends *e)
 
 static int open_background(struct run *r, struct ends *e)
 {
-	char *log = NULL;
+	char *log = log_open(r->name, &e->err, &r->log_start), *link = NULL;
 
 	e->in = open("/dev/null", O_RDWR | O_CLOEXEC);
-	e->err = -1;
-	if (asprintf(&log, "%s/log", r->dir.path) > 0)
-		e->err = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (e->in < 0 || e->err < 0)
 		cli_error("%s: %s", log ? log : "log", strerror(errno));
-	free(log);
+	else if (asprintf(&link, "%s/log", r->dir.path) > 0 && symlink(log, link))
+		cli_error("%s: %s", link, strerror(errno));
+	free(link);
+	r->log = log;
 	e->out = e->err >= 0 ? fcntl(e->err, F_DUPFD_CLOEXEC, 3) : -1;
 	return e->in < 0 || e->out < 0 ? -1 : 0;
 }
@@ -298,6 +297,23 @@ static void __attribute__((noreturn)) become_vmm(struct run *r, const struct end
 	_exit(VMM_ERR_SETUP);
 }
 
+/* For the verbs that look at a running guest. */
+static void keep_xml(const struct run *r)
+{
+	char buf[65536], *path = NULL;
+	int fd = -1;
+	ssize_t n;
+
+	if (r->dir.path && asprintf(&path, "%s/domain.xml", r->dir.path) > 0)
+		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	for (off_t at = 0; fd >= 0 && (n = pread(r->xml, buf, sizeof(buf), at)) > 0; at += n)
+		if (write(fd, buf, (size_t)n) != n)
+			break;
+	if (fd >= 0)
+		close(fd);
+	free(path);
+}
+
 static pid_t start(struct run *r, const struct ends *e)
 {
 	char xml[16], state[16], ram[16], *argv[24];
@@ -310,8 +326,9 @@ static pid_t start(struct run *r, const struct ends *e)
 	argv[n++] = xml;
 	argv[n++] = "--console";
 	argv[n++] = r->detach ? "none" : "stdio";
+	keep_xml(r);
 	if (r->dir.path) {
-		argv[n++] = "--runtime-dir";
+		argv[n++] = r->detach ? "--own-runtime-dir" : "--runtime-dir";
 		argv[n++] = r->dir.path;
 	}
 	if (r->name_given) {
@@ -389,40 +406,28 @@ static int run_foreground(struct run *r)
 
 /* --- in the background --- */
 
-static void show_log(const char *dir)
+static void show_log(const struct run *r)
 {
-	char buf[4096], *path = NULL;
+	int fd = r->log ? open(r->log, O_RDONLY | O_CLOEXEC) : -1;
+	char buf[4096];
 	ssize_t n;
-	int fd = -1;
 
-	if (asprintf(&path, "%s/log", dir) > 0)
-		fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		lseek(fd, r->log_start, SEEK_SET);
 	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0)
 		fwrite(buf, 1, (size_t)n, stderr);
 	if (fd >= 0)
 		close(fd);
-	free(path);
-}
-
-static void print_console(const struct run *r)
-{
-	const struct dom_serial *s = r->dom->serial;
-
-	for (unsigned int i = 0; i < r->dom->nr_serials; i++) {
-		if (s[i].chr.type != CHR_PTY)
-			continue;
-		printf("  console:       screen %s/serial%u.pty\n", r->dir.path, s[i].port);
-		return;
-	}
 }
 
 static void print_next_steps(const struct run *r, pid_t pid)
 {
 	printf("%s is running (pid %d)\n", r->name, (int)pid);
-	print_console(r);
-	printf("  messages:      cat %s/log\n", r->dir.path);
-	printf("  power button:  kill -USR1 %d\n", (int)pid);
-	printf("  stop at once:  kill %d\n", (int)pid);
+	if (r->dom->nr_serials || r->dom->nr_ports)
+		printf("  console:       hvx console %s\n", r->name);
+	printf("  messages:      hvx logs %s\n", r->name);
+	printf("  power button:  hvx shutdown %s\n", r->name);
+	printf("  stop at once:  hvx destroy %s\n", r->name);
 }
 
 /* The VMM writes its pid when the machine is built. Until then its end is ours to report. */
@@ -450,12 +455,12 @@ static int run_background(struct run *r)
 	} while (1);
 	free(ready);
 	if (done == pid) {
-		show_log(r->dir.path);
+		show_log(r);
 		return exit_status(status);
 	}
 	if (r->fork)
 		printf("%s\n", r->name);
-	else
+	else if (!r->quiet)
 		print_next_steps(r, pid);
 	return VMM_OK;
 }
@@ -487,6 +492,7 @@ static void run_free(struct run *r, int status)
 		close(r->ram);
 	domain_free(r->dom);
 	free(r->vmm);
+	free(r->log);
 }
 
 #define RUN_NONE { \
@@ -504,6 +510,37 @@ static int run(const struct cli_cmd *cmd, int argc, char **argv, bool restore)
 	status = load(&r, restore);
 	if (!status)
 		status = go(&r);
+	run_free(&r, status);
+	return status;
+}
+
+int run_detached(const char *file, const char *text, size_t len, bool paused)
+{
+	struct run r = RUN_NONE;
+	int status = VMM_ERR_USAGE;
+
+	r.file = file;
+	r.detach = r.quiet = true;
+	r.paused = paused;
+	r.xml = text_fd(text, len);
+	r.dom = r.xml >= 0 ? store_parse(file, text, len, false) : NULL;
+	if (r.dom) {
+		r.name = r.dom->name;
+		status = go(&r);
+	}
+	run_free(&r, status);
+	return status;
+}
+
+int run_saved(const char *file, bool paused)
+{
+	struct run r = RUN_NONE;
+	int status;
+
+	r.file = file;
+	r.detach = r.quiet = true;
+	r.paused = paused;
+	status = load(&r, true) ?: go(&r);
 	run_free(&r, status);
 	return status;
 }

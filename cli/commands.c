@@ -35,14 +35,14 @@ const struct cli_cmd cli_commands[] = {
 			{ "name", 'n', "NAME", "call the guest NAME instead of the XML's <name>" },
 			{ "verbose", 'v', NULL, "say more; twice: much more" }),
 	}, {
-		.name = "validate", .args = "FILE...", .run = cmd_validate,
+		.name = "validate", .group = CLI_DEFINE, .args = "FILE...", .run = cmd_validate,
 		.summary = "check domain XML without running it",
 		.help =
 "Reports all that hvx would refuse, ignore with a warning, or not find. - is the\n"
 "standard input. Exit status: 0 all can be run, 64 one of them cannot.\n",
 		.opts = OPTS({ "quiet", 'q', NULL, "print errors only" }),
 	}, {
-		.name = "host", .args = "", .run = cmd_host,
+		.name = "host", .group = CLI_TOOLS, .args = "", .run = cmd_host,
 		.summary = "check what this host offers",
 		.help =
 "One line a check: PASS, WARN (guests run, but something will be missed) or FAIL\n"
@@ -50,7 +50,7 @@ const struct cli_cmd cli_commands[] = {
 "failed, 66 something did.\n",
 		.opts = OPTS({ "json", 'j', NULL, "print an array of {check, result, text, remedy}" }),
 	}, {
-		.name = "qmp", .args = "NAME COMMAND [ARGUMENTS]", .run = cmd_qmp,
+		.name = "qmp", .group = CLI_TOOLS, .args = "NAME COMMAND [ARGUMENTS]", .run = cmd_qmp,
 		.summary = "send a command to a guest's control socket",
 		.help =
 "Sends one command of docs/control.md, with its arguments as a JSON object, and\n"
@@ -58,12 +58,12 @@ const struct cli_cmd cli_commands[] = {
 "succeeded, 65 it failed or there is no such guest.\n",
 		.opts = OPTS({ "events", 'e', NULL, "then print events, until the guest ends" }),
 	}, {
-		.name = "help", .args = "[VERB]", .run = cmd_help,
+		.name = "help", .group = CLI_TOOLS, .args = "[VERB]", .run = cmd_help,
 		.summary = "explain a verb, or list them",
 		.help = "Without VERB, lists the verbs. See also hvx(1).\n",
 		.opts = OPTS({ .name = NULL }),
 	}, {
-		.name = "version", .args = "", .run = cmd_version,
+		.name = "version", .group = CLI_TOOLS, .args = "", .run = cmd_version,
 		.summary = "print the version",
 		.help = "Prints the version of this program.\n",
 		.opts = OPTS({ .name = NULL }),

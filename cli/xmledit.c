@@ -114,7 +114,7 @@ static void fix_text(xmlNode *n, const char *folder)
 	text += strspn(text, " \t\r\n");
 	for (len = strlen(text); len && strchr(" \t\r\n", text[len - 1]); len--)
 		text[len - 1] = '\0';
-	fixed = *text && *text != '/' ? prefixed(folder, text) : NULL;
+	fixed = *text && (*text != '/' || strchr(text, ',')) ? prefixed(folder, text) : NULL;
 	if (fixed) {
 		xmlNodeSetContent(n, NULL);
 		xmlNodeAddContent(n, (const xmlChar *)fixed);

@@ -15,6 +15,32 @@
 
 struct device;
 
+/* What a device has done since the guest was started, for the control socket. */
+enum device_kind { DEV_DISK, DEV_NIC };
+struct device_stats {
+	enum device_kind kind;
+	const char *name;	/* the disk's <target dev=>; the interface's <target dev=>, "" where it has none */
+	union {
+		struct {
+			const char *file;
+			uint64_t size, rd_ops, rd_bytes, rd_ns, wr_ops, wr_bytes, wr_ns;
+			uint64_t flush_ops, flush_ns, failed;
+			bool readonly;
+		} disk;
+		struct {
+			uint8_t mac[6];
+			const char *backend;	/* "user", "tap" */
+			bool link_up;
+			bool in_kernel;		/* vhost: frames are not counted here */
+			uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped;
+		} nic;
+	};
+};
+/* A counter of one thread that others read. */
+#define stat_add(counter, n) \
+	__atomic_store_n(&(counter), __atomic_load_n(&(counter), __ATOMIC_RELAXED) + (n), __ATOMIC_RELAXED)
+#define stat_get(counter) __atomic_load_n(&(counter), __ATOMIC_RELAXED)
+
 struct device_ops {
 	const char *name;	/* "virtio-blk" */
 	const char *xml;	/* "<disk device='disk'> with <target bus='virtio'>" */
@@ -24,6 +50,7 @@ struct device_ops {
 	void (*pause)(struct device *dev);	/* no guest-memory access after it returns, until resume */
 	void (*resume)(struct device *dev);
 	void (*destroy)(struct device *dev);	/* stops threads, frees dev; vCPUs are gone */
+	void (*stats)(struct device *dev, struct device_stats *s);	/* s is zeroed */
 	/* What is saved of it (vmm/state.h). NULL: a machine with such a device cannot be saved. */
 	const struct state_desc *state;
 };
@@ -63,6 +90,12 @@ int fw_cfg_create(struct machine *m);		/* legacy/fw_cfg.c */
 int fw_cfg_add(struct machine *m, const char *name, const void *data, uint32_t len);	/* copies */
 int pci_host_create(struct machine *m);		/* devices/pci.c: sets m->pci */
 int virtio_blk_create(struct machine *m, const struct dom_disk *cfg);
+/*
+ * Give the disk with this <target dev=> another size, and tell the guest. vCPUs
+ * parked, machine lock. -ENODEV; -EPERM: read only, transient or a block device;
+ * -EINVAL: no multiple of its block size; or what ftruncate() says.
+ */
+int virtio_blk_resize(struct machine *m, const char *target, uint64_t size);
 int virtio_net_create(struct machine *m, const struct dom_nic *cfg);
 int virtio_console_create(struct machine *m, const struct dom_port *cfg, unsigned int nr);
 int virtio_rng_create(struct machine *m);

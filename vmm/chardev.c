@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "chardev.h"
+#include "console_share.h"
 #include "devices/device.h"
 
 #define TX_RING		(64U << 10)	/* bytes kept for a slow peer */
@@ -49,6 +50,7 @@ struct chardev {
 	struct loop_fd *in_watch, *out_watch, *listen_watch;
 	uint32_t in_events;
 	struct loop_timer *flush_timer;
+	struct console_share *share;	/* `hvx console`, NULL: this is no console */
 
 	uint8_t *ring;			/* TX_RING bytes, allocated at the first byte */
 	unsigned int head, len;
@@ -195,6 +197,7 @@ size_t chardev_write(struct chardev *chr, const void *buf, size_t len)
 		close(chr->log_fd);
 		chr->log_fd = -1;
 	}
+	console_share_output(chr->share, buf, len);
 	if (chr->out < 0 && chr->listen_fd < 0)
 		return len;	/* null */
 	if (!chr->ring) {
@@ -379,7 +382,10 @@ void chardev_set_rx(struct chardev *chr, size_t (*room)(void *),
 
 void chardev_rx_ready(struct chardev *chr)
 {
-	if (!chr || chr->in < 0)
+	if (!chr)
+		return;
+	console_share_room(chr->share);
+	if (chr->in < 0)
 		return;
 	if (chr->in_always)
 		loop_post(chr->m->loop, rx_poll, chr);	/* not from within the device */
@@ -625,6 +631,23 @@ static int open_backend(struct chardev *chr, const struct dom_chr *cfg)
 	return 0;
 }
 
+static size_t share_room(void *opaque)
+{
+	struct chardev *chr = opaque;
+
+	return chr->rx ? chr->room(chr->opaque) : 0;
+}
+
+static void share_input(void *opaque, const uint8_t *data, size_t len)
+{
+	struct chardev *chr = opaque;
+
+	if (chr->rx)
+		chr->rx(chr->opaque, data, len);
+}
+
+static const struct share_ops share_ops = { .room = share_room, .input = share_input };
+
 struct chardev *chardev_open(struct machine *m, const struct dom_chr *cfg, const char *id)
 {
 	struct chardev *chr = calloc(1, sizeof(*chr));
@@ -653,6 +676,8 @@ struct chardev *chardev_open(struct machine *m, const struct dom_chr *cfg, const
 			goto fail;
 		}
 	}
+	if (m->runtime_dir && (cfg->type == CHR_PTY || cfg->type == CHR_STDIO))
+		chr->share = console_share_open(m, id, &share_ops, chr);
 	chr->flush_timer = loop_add_timer(m->loop, flush_due, chr);
 	if (chr->listen_fd >= 0)
 		chr->listen_watch = loop_add_fd(m->loop, chr->listen_fd, EPOLLIN, peer_arrived, chr);
@@ -687,6 +712,7 @@ void chardev_close(struct chardev *chr)
 	if (!chr)
 		return;
 	drain(chr);
+	console_share_close(chr->share);
 	if (chr->dropped)
 		log_warn("%s: %llu bytes of output were dropped", chr->id,
 			 (unsigned long long)chr->dropped);

@@ -26,7 +26,7 @@
 struct options {
 	const char *file, *name, *runtime_dir;
 	int xml_fd, restore_fd, ram_fd, verbosity;
-	bool console, no_sandbox, paused, fork;
+	bool console, no_sandbox, paused, fork, own_dir;
 };
 
 static const char usage_text[] =
@@ -42,6 +42,7 @@ static const char usage_text[] =
 "  --runtime-dir DIR     write DIR/pid, and links to the pseudo-terminals of the\n"
 "                        guest as DIR/serial0.pty and so on; DIR/control.sock is\n"
 "                        the control socket\n"
+"  --own-runtime-dir DIR the same, and remove DIR when the guest has ended\n"
 "  --xml-fd N            read the XML from this file descriptor\n"
 "  --restore-fd N        begin with the saved state in this file, and with the XML\n"
 "                        in it unless one is given\n"
@@ -66,12 +67,13 @@ static const char usage_text[] =
 
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
        OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
-       OPT_FORK, OPT_RAM_FD };
+       OPT_FORK, OPT_RAM_FD, OPT_OWN_DIR };
 
 static const struct option long_options[] = {
 	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR },
+	{ "own-runtime-dir", required_argument, NULL, OPT_OWN_DIR },
 	{ "xml-fd", required_argument, NULL, OPT_XML_FD },
 	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 	{ "devices", no_argument, NULL, OPT_DEVICES },
@@ -126,6 +128,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_NAME:
 			o->name = optarg;
 			break;
+		case OPT_OWN_DIR:
+			o->own_dir = true;
+			/* fall through */
 		case OPT_RUNTIME_DIR:
 			o->runtime_dir = optarg;
 			break;
@@ -201,6 +206,18 @@ static int write_pid(const char *dir, char **path)
 	}
 	close(fd);
 	return 0;
+}
+
+/* What `hvx` and this process put there; whoever waits for the lock sees that it is another. */
+static void remove_runtime_dir(const char *dir)
+{
+	static const char *const names[] = { "domain.xml", "log", "lock" };
+	char path[4096];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (snprintf(path, sizeof(path), "%s/%s", dir, names[i]) < (int)sizeof(path))
+			unlink(path);
+	rmdir(dir);
 }
 
 /* Each vCPU, virtqueue and file of a big guest takes a descriptor. */
@@ -363,6 +380,8 @@ static int run_guest(const struct options *o, struct source *src)
 	if (pid_path)
 		unlink(pid_path);
 	free(pid_path);
+	if (o->own_dir && !(status >= VMM_ERR_USAGE && status <= VMM_ERR_HOST))
+		remove_runtime_dir(o->runtime_dir);
 	return status;
 }
 

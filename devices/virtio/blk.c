@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "devices/storage/aio.h"
 #include "devices/storage/image.h"
 #include "devices/virtio/virtio.h"
@@ -46,6 +47,7 @@ struct blk_req {
 	int err;
 	bool synced;			/* the flush that a write-through write needs is under way */
 	uint64_t offset, len;		/* reads and writes */
+	uint64_t start_ns;
 	struct iovec *iov;
 	unsigned int nr_iov;
 	void *bounce;			/* aligned copy of the data */
@@ -69,12 +71,15 @@ struct blk_queue {
 	struct blk_req *free;
 	unsigned int nr_free;
 	size_t bounced;
+	/* stat_add() on the queue's thread; [0] reads, [1] writes, [2] flushes */
+	uint64_t ops[3], bytes[3], ns[3], failed;
 };
 
 struct virtio_blk {
 	struct virtio_device v;
 	struct image img;
 	char serial[VIRTIO_BLK_ID_BYTES];
+	const struct dom_disk *cfg;
 	unsigned int nr_queues;
 	struct blk_queue bq[];
 };
@@ -98,6 +103,7 @@ static struct blk_req *req_get(struct blk_queue *bq)
 	/* inline_iov stays as it was. */
 	memset(req, 0, offsetof(struct blk_req, inline_iov));
 	req->bq = bq;
+	req->start_ns = clock_now_ns();
 	return req;
 }
 
@@ -120,8 +126,24 @@ static void req_put(struct blk_req *req)
 	bq->nr_free++;
 }
 
+static void count(struct blk_req *req, uint8_t status)
+{
+	struct blk_queue *bq = req->bq;
+	int kind = req->type == VIRTIO_BLK_T_IN ? 0 : req->type == VIRTIO_BLK_T_OUT ? 1 :
+		   req->type == VIRTIO_BLK_T_FLUSH ? 2 : -1;
+
+	if (status != VIRTIO_BLK_S_OK) {
+		stat_add(bq->failed, 1);
+	} else if (kind >= 0) {
+		stat_add(bq->ops[kind], 1);
+		stat_add(bq->bytes[kind], req->len);
+		stat_add(bq->ns[kind], clock_now_ns() - req->start_ns);
+	}
+}
+
 static void finish(struct blk_req *req, uint8_t status)
 {
+	count(req, status);
 	*req->status = status;
 	vq_push(&req->bq->q->vq, req->head, req->used_len);
 	req_put(req);
@@ -599,6 +621,30 @@ static const struct state_desc blk_state_desc = {
 	.save = blk_save, .load = virtio_load,
 };
 
+static void blk_stats(struct device *dev, struct device_stats *s)
+{
+	const struct virtio_blk *blk = (struct virtio_blk *)dev;
+
+	s->kind = DEV_DISK;
+	s->name = blk->cfg->target ? blk->cfg->target : "";
+	s->disk.file = blk->cfg->file ? blk->cfg->file : "";
+	s->disk.size = blk->img.size;
+	s->disk.readonly = blk->img.readonly;
+	for (unsigned int i = 0; i < blk->nr_queues; i++) {
+		const struct blk_queue *bq = &blk->bq[i];
+
+		s->disk.rd_ops += stat_get(bq->ops[0]);
+		s->disk.rd_bytes += stat_get(bq->bytes[0]);
+		s->disk.rd_ns += stat_get(bq->ns[0]);
+		s->disk.wr_ops += stat_get(bq->ops[1]);
+		s->disk.wr_bytes += stat_get(bq->bytes[1]);
+		s->disk.wr_ns += stat_get(bq->ns[1]);
+		s->disk.flush_ops += stat_get(bq->ops[2]);
+		s->disk.flush_ns += stat_get(bq->ns[2]);
+		s->disk.failed += stat_get(bq->failed);
+	}
+}
+
 static const struct device_ops blk_ops = {
 	.name = "virtio-blk",
 	.xml = "<disk device='disk'> with <target bus='virtio'>",
@@ -607,6 +653,7 @@ static const struct device_ops blk_ops = {
 	.pause = virtio_pause,
 	.resume = virtio_resume,
 	.destroy = blk_destroy,
+	.stats = blk_stats,
 	.state = &blk_state_desc,
 };
 DEVICE_REGISTER(blk_ops);
@@ -703,6 +750,7 @@ int virtio_blk_create(struct machine *m, const struct dom_disk *cfg)
 		return ret;
 	}
 	blk->nr_queues = nr;
+	blk->cfg = cfg;
 	if (cfg->serial)
 		memcpy(blk->serial, cfg->serial, strnlen(cfg->serial, sizeof(blk->serial)));
 	snprintf(id, sizeof(id), "disk %s", cfg->target ? cfg->target : "");
@@ -719,4 +767,45 @@ int virtio_blk_create(struct machine *m, const struct dom_disk *cfg)
 	if (ret)
 		blk_destroy(&blk->v.dev);
 	return ret;
+}
+
+/* With the queues standing still: their threads read the size. */
+static int resize(struct virtio_blk *blk, uint64_t size)
+{
+	bool paused = blk->v.paused;
+	int ret = 0;
+
+	if (!blk->v.paused)
+		virtio_pause(&blk->v.dev);
+	if (ftruncate(blk->img.fd_buffered, (off_t)size) < 0)
+		ret = -errno;
+	if (!ret) {
+		blk->img.size = size;
+		pthread_mutex_lock(&blk->v.config_lock);
+		blk_fill_config(blk);
+		pthread_mutex_unlock(&blk->v.config_lock);
+	}
+	if (!paused)
+		virtio_resume(&blk->v.dev);
+	if (!ret)
+		virtio_config_changed(&blk->v);
+	return ret;
+}
+
+int virtio_blk_resize(struct machine *m, const char *target, uint64_t size)
+{
+	struct device *d;
+
+	for (d = m->devices; d; d = d->next) {
+		struct virtio_blk *blk = (struct virtio_blk *)d;
+
+		if (d->ops != &blk_ops || !blk->cfg->target || strcmp(blk->cfg->target, target))
+			continue;
+		if (blk->img.readonly || blk->img.overlay || blk->cfg->block)
+			return -EPERM;
+		if (!size || size % blk->img.logical_block || size > INT64_MAX)
+			return -EINVAL;
+		return resize(blk, size);
+	}
+	return -ENODEV;
 }

@@ -44,12 +44,15 @@ struct net_pair {
 	bool dead;		/* the back end is gone */
 	uint8_t *buf;		/* BUF_SIZE: a frame on its way to the driver, with its header */
 	size_t len;		/* of it, 0: none */
+	/* stat_add() on the pair's thread */
+	uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped;
 	uint16_t head[RX_MAX_BUFFERS];
 	uint32_t used[RX_MAX_BUFFERS];
 };
 
 struct virtio_net {
 	struct virtio_device v;
+	const struct dom_nic *cfg;
 	struct net_backend *be;
 	struct rx_filter filter;
 	unsigned int nr_pairs;
@@ -191,9 +194,14 @@ static void receive(struct net_pair *p)
 			eventfd_write(p->rx->kick_fd, 1);
 			break;
 		}
-		if (wanted(p) && !deliver(p)) {
+		if (!wanted(p)) {
+			stat_add(p->rx_dropped, 1);
+		} else if (!deliver(p)) {
 			p->rx_wait = true;
 			break;
+		} else {
+			stat_add(p->rx_frames, 1);
+			stat_add(p->rx_bytes, p->len - NET_HDR_LEN);
 		}
 		p->len = 0;
 	}
@@ -282,6 +290,12 @@ static void handle_tx(struct net_pair *p)
 			break;
 		}
 		vq_push(&q->vq, c.head, 0);
+		if (ret || p->dead || c.out_len < NET_HDR_LEN + NET_MIN_FRAME) {
+			stat_add(p->tx_dropped, 1);
+		} else {
+			stat_add(p->tx_frames, 1);
+			stat_add(p->tx_bytes, c.out_len - NET_HDR_LEN);
+		}
 		if (ret)
 			backend_died(p, ret);
 	}
@@ -752,6 +766,30 @@ static const struct state_desc net_state_desc = {
 	.save = net_save, .load = net_load,
 };
 
+static void net_stats(struct device *dev, struct device_stats *s)
+{
+	struct virtio_net *net = (struct virtio_net *)dev;
+
+	s->kind = DEV_NIC;
+	s->name = net->cfg && net->cfg->ifname ? net->cfg->ifname : "";
+	s->nic.backend = net->be->vnet_hdr ? "tap" : "user";
+	s->nic.in_kernel = net->vhost;
+	pthread_mutex_lock(&net->v.config_lock);
+	memcpy(s->nic.mac, config_of(net)->mac, 6);
+	s->nic.link_up = config_of(net)->status & htole16(VIRTIO_NET_S_LINK_UP);
+	pthread_mutex_unlock(&net->v.config_lock);
+	for (unsigned int i = 0; i < net->nr_pairs; i++) {
+		const struct net_pair *p = &net->pair[i];
+
+		s->nic.rx_frames += stat_get(p->rx_frames);
+		s->nic.rx_bytes += stat_get(p->rx_bytes);
+		s->nic.rx_dropped += stat_get(p->rx_dropped);
+		s->nic.tx_frames += stat_get(p->tx_frames);
+		s->nic.tx_bytes += stat_get(p->tx_bytes);
+		s->nic.tx_dropped += stat_get(p->tx_dropped);
+	}
+}
+
 static const struct device_ops net_ops = {
 	.name = "virtio-net",
 	.xml = "<interface type='user|bridge|network|ethernet|direct'> with <model type='virtio'/>",
@@ -760,6 +798,7 @@ static const struct device_ops net_ops = {
 	.pause = virtio_pause,
 	.resume = virtio_resume,
 	.destroy = net_destroy,
+	.stats = net_stats,
 	.state = &net_state_desc,
 };
 DEVICE_REGISTER(net_ops);
@@ -899,6 +938,7 @@ int virtio_net_create(struct machine *m, const struct dom_nic *cfg)
 
 	if (!net)
 		return -ENOMEM;
+	net->cfg = cfg;
 	net->be = open_backend(m, cfg);
 	if (!net->be) {
 		free(net);

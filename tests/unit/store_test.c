@@ -1,0 +1,247 @@
+/* units: vmm/stream.c vmm/state.c devices/device.c cli/[!m]*.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c */
+// SPDX-License-Identifier: GPL-2.0-only
+/* The store of definitions: whole at any time, whoever writes. */
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "cli/store.h"
+#include "cli/xmledit.h"
+#include "vmm/config.h"
+
+static char dir[64], config[80];
+
+static void setup(void)
+{
+	snprintf(dir, sizeof(dir), "/tmp/hvx-store.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(config, sizeof(config), "%s/a/config", dir);
+	setenv("HVX_CONFIG_DIR", config, 1);
+}
+
+static void teardown(void)
+{
+	char cmd[128];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+/* A definition whose length depends on n. */
+static char *xml(const char *name, unsigned int n, const char *devices)
+{
+	char *text = NULL;
+
+	ck_assert_int_gt(asprintf(&text, "<domain type='hvx'>\n  <name>%s</name>\n  <!-- %*s -->\n"
+				  "  <memory unit='MiB'>%u</memory>\n  <os><type>hvm</type><kernel>vmlinuz</kernel>"
+				  "<initrd>/boot/a,b</initrd></os>\n  <devices>%s</devices>\n</domain>\n", name,
+				  (int)(n * 131 % 20000), "", 64 + n, devices), 0);
+	return text;
+}
+
+static int define(const char *file, const char *name, unsigned int n, bool replace)
+{
+	char *text = xml(name, n, ""), *got = NULL;
+	int ret = store_define(file, text, strlen(text), replace, &got);
+
+	if (!ret)
+		ck_assert_str_eq(got, name);
+	free(got);
+	free(text);
+	return ret;
+}
+
+static unsigned int files(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+	unsigned int n = 0;
+
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d)))
+		n += e->d_name[0] != '.' || (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, ".lock"));
+	closedir(d);
+	return n;
+}
+
+START_TEST(kept)
+{
+	char *text, *again;
+	struct stat st;
+	size_t len;
+
+	ck_assert(!store_has("one"));
+	ck_assert_int_eq(define("/tmp/one.xml", "one", 1, false), 0);
+	ck_assert(store_has("one"));
+	ck_assert_int_eq(stat(config, &st), 0);
+	ck_assert_int_eq(st.st_mode & 0777, 0700);
+	text = store_read("one", &len);
+	ck_assert_ptr_nonnull(text);
+	/* Whole paths, and a UUID that stays. */
+	ck_assert_ptr_nonnull(strstr(text, "<kernel>/tmp/vmlinuz</kernel>"));
+	ck_assert_ptr_nonnull(strstr(text, "<initrd>/boot/a,/tmp/b</initrd>"));
+	ck_assert_ptr_nonnull(strstr(text, "<uuid>"));
+	ck_assert_int_eq(store_define("x", text, len, true, &again), 0);
+	free(again);
+	again = store_read("one", &len);
+	ck_assert_str_eq(again, text);
+	free(again);
+	free(text);
+	/* Not twice where that is asked for; nothing that cannot be run; no name that leads elsewhere. */
+	ck_assert_int_eq(define("x", "one", 2, false), -1);
+	ck_assert_int_eq(define("x", "../one", 2, true), -1);
+	ck_assert_int_eq(define("x", ".one", 2, true), -1);
+	ck_assert_int_eq(store_define("x", "<domain/>", 9, true, &again), -1);
+	ck_assert_int_eq(store_define("x", "", 0, true, &again), -1);
+	ck_assert_ptr_null(store_path("../../etc/passwd"));
+	ck_assert_ptr_null(store_read("nothing", &len));
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_uint_eq(files(config), 1);
+	ck_assert_int_eq(store_remove("one"), 0);
+	ck_assert_int_eq(store_remove("one"), -1);
+	ck_assert_uint_eq(files(config), 0);
+}
+END_TEST
+
+static bool count(void *opaque, const char *name, const char *path)
+{
+	ck_assert(strstr(path, name) != NULL);
+	++*(int *)opaque;
+	return true;
+}
+
+START_TEST(listed)
+{
+	int n = 0;
+
+	store_each(count, &n);
+	ck_assert_int_eq(n, 0);
+	ck_assert_int_ne(access(config, F_OK), 0);	/* looking makes no folder */
+	define("x", "a", 1, true);
+	define("x", "b c", 1, true);
+	define("x", "d.xml", 1, true);
+	ck_assert_int_eq(store_set_autostart("a", true), 0);
+	ck_assert_int_eq(store_set_autostart("a", true), 0);
+	ck_assert(store_autostart("a"));
+	ck_assert(!store_autostart("b c"));
+	store_each(count, &n);
+	ck_assert_int_eq(n, 3);
+	ck_assert_int_eq(store_set_autostart("a", false), 0);
+	ck_assert_int_eq(store_set_autostart("a", false), 0);
+	ck_assert(!store_autostart("a"));
+}
+END_TEST
+
+/* Eight write, all at once and without end; one reads: what it sees is always whole. */
+START_TEST(many_writers)
+{
+	pid_t pid[8];
+	size_t len;
+	char *text;
+
+	define("x", "g", 0, true);
+	for (unsigned int i = 0; i < 8; i++) {
+		pid[i] = fork();
+		if (!pid[i]) {
+			for (unsigned int n = i; ; n += 8)
+				define("x", "g", n % 500, true);
+		}
+	}
+	for (int i = 0; i < 400; i++) {
+		struct domain *dom;
+
+		text = store_read("g", &len);
+		ck_assert_ptr_nonnull(text);
+		dom = store_parse("x", text, len, false);
+		ck_assert_ptr_nonnull(dom);
+		domain_free(dom);
+		free(text);
+	}
+	/* Killed wherever they are: the definition is whole, the lock is free. */
+	for (unsigned int i = 0; i < 8; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+	text = store_read("g", &len);
+	ck_assert_ptr_nonnull(text);
+	free(text);
+	ck_assert_int_eq(define("x", "g", 3, true), 0);
+}
+END_TEST
+
+/* Of many that define a new guest, one does. */
+START_TEST(one_is_first)
+{
+	pid_t pid[16];
+	int won = 0, status;
+
+	for (int i = 0; i < 16; i++) {
+		pid[i] = fork();
+		if (!pid[i])
+			_exit(define("x", "g", (unsigned int)i, false) ? 1 : 0);
+	}
+	for (int i = 0; i < 16; i++) {
+		waitpid(pid[i], &status, 0);
+		won += WIFEXITED(status) && !WEXITSTATUS(status);
+	}
+	ck_assert_int_eq(won, 1);
+}
+END_TEST
+
+START_TEST(edits)
+{
+	char *text = xml("a", 1, "<disk type='file' device='disk'><source file='d.img'/><target dev='vda' bus='virtio'/></disk>"
+			 "<interface type='user'><mac address='52:54:00:11:22:33'/></interface>");
+	xmlDoc *doc = xmledit_open(text, strlen(text));
+	uint8_t uuid[16] = { 0xde, 0xad };
+	size_t len;
+
+	free(text);
+	ck_assert_ptr_nonnull(doc);
+	ck_assert_int_eq(xmledit_absolute(doc, "/usr/x.xml"), 0);
+	xmledit_move_disk(doc, "/usr/d.img", "/usr/<new>&.img");
+	xmledit_drop_macs(doc);
+	xmledit_set(doc, "name", "<b>");
+	xmledit_set_uuid(doc, uuid);
+	xmledit_set_uuid(doc, uuid);
+	text = xmledit_text(doc, &len);
+	ck_assert_ptr_nonnull(strstr(text, "<name>&lt;b&gt;</name>"));
+	ck_assert_ptr_nonnull(strstr(text, "<uuid>dead0000-0000-0000-0000-000000000000</uuid>"));
+	ck_assert_ptr_null(strstr(strstr(text, "<uuid>") + 1, "<uuid>"));
+	ck_assert_ptr_nonnull(strstr(text, "/usr/&lt;new&gt;&amp;.img"));
+	ck_assert_ptr_null(strstr(text, "52:54"));
+	free(text);
+	xmlFreeDoc(doc);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("store");
+	TCase *tc = tcase_create("store");
+	SRunner *sr;
+	int failed, null = open("/dev/null", O_WRONLY);
+
+	dup2(null, STDERR_FILENO);	/* the verbs' complaints */
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, kept);
+	tcase_add_test(tc, listed);
+	tcase_add_test(tc, many_writers);
+	tcase_add_test(tc, one_is_first);
+	tcase_add_test(tc, edits);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? 1 : 0;
+}

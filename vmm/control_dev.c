@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Commands of the control socket on disks and network interfaces. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devices/device.h"
+#include "qmp.h"
+#include "runstate.h"
+
+static void add_u64(struct json_object *o, const char *key, uint64_t v)
+{
+	json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+static void add_str(struct json_object *o, const char *key, const char *s)
+{
+	json_object_object_add(o, key, json_object_new_string(s));
+}
+
+/* A list with what fn makes of each device of this kind. */
+static struct json_object *each(struct machine *m, enum device_kind kind,
+				struct json_object *(*fn)(const struct device *dev, const struct device_stats *s))
+{
+	struct json_object *list = json_object_new_array();
+	struct device *dev;
+
+	for (dev = m->devices; dev; dev = dev->next) {
+		struct device_stats s = { 0 };
+
+		if (!dev->ops->stats)
+			continue;
+		dev->ops->stats(dev, &s);
+		if (s.kind == kind)
+			json_object_array_add(list, fn(dev, &s));
+	}
+	return list;
+}
+
+/* ---------------------------------------------------------------- disks */
+
+static struct json_object *blockstats(const struct device *dev, const struct device_stats *s)
+{
+	struct json_object *o = json_object_new_object(), *n = json_object_new_object();
+
+	add_str(o, "device", s->name);
+	add_str(o, "qdev", dev->id);
+	add_u64(n, "rd_bytes", s->disk.rd_bytes);
+	add_u64(n, "wr_bytes", s->disk.wr_bytes);
+	add_u64(n, "rd_operations", s->disk.rd_ops);
+	add_u64(n, "wr_operations", s->disk.wr_ops);
+	add_u64(n, "flush_operations", s->disk.flush_ops);
+	add_u64(n, "rd_total_time_ns", s->disk.rd_ns);
+	add_u64(n, "wr_total_time_ns", s->disk.wr_ns);
+	add_u64(n, "flush_total_time_ns", s->disk.flush_ns);
+	add_u64(n, "x-hvx-failed_operations", s->disk.failed);
+	json_object_object_add(o, "stats", n);
+	return o;
+}
+
+static void run_blockstats(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	(void)args;
+	qmp_reply(req, each(m, DEV_DISK, blockstats));
+}
+
+static const struct qmp_command blockstats_command = {
+	.name = "query-blockstats", .run = run_blockstats,
+	.help = "What was read from and written to each disk since the guest was started.",
+	.returns = "a list of {`device`: the disk's `<target dev=>`, `stats`: {`rd_bytes`, `wr_bytes`, `rd_operations`, `wr_operations`, `flush_operations`, `rd_total_time_ns`, `wr_total_time_ns`, `flush_total_time_ns`, `x-hvx-failed_operations`}}",
+};
+QMP_COMMAND(blockstats_command);
+
+static struct json_object *block(const struct device *dev, const struct device_stats *s)
+{
+	struct json_object *o = json_object_new_object(), *in = json_object_new_object();
+	struct json_object *image = json_object_new_object();
+
+	add_str(o, "device", s->name);
+	add_str(o, "qdev", dev->id);
+	json_object_object_add(o, "removable", json_object_new_boolean(false));
+	add_str(in, "file", s->disk.file);
+	add_str(in, "drv", "raw");
+	json_object_object_add(in, "ro", json_object_new_boolean(s->disk.readonly));
+	add_u64(image, "virtual-size", s->disk.size);
+	add_str(image, "filename", s->disk.file);
+	add_str(image, "format", "raw");
+	json_object_object_add(in, "image", image);
+	json_object_object_add(o, "inserted", in);
+	return o;
+}
+
+static void run_block(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	(void)args;
+	qmp_reply(req, each(m, DEV_DISK, block));
+}
+
+static const struct qmp_command block_command = {
+	.name = "query-block", .run = run_block,
+	.help = "The disks.",
+	.returns = "a list of {`device`, `inserted`: {`file`, `drv`, `ro`, `image`: {`virtual-size`, `filename`, `format`}}}",
+};
+QMP_COMMAND(block_command);
+
+struct resize {
+	struct qmp_req *req;
+	uint64_t size;
+	char target[32];
+};
+
+static void resize_now(struct machine *m, void *opaque)
+{
+	struct resize *r = opaque;
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	ret = virtio_blk_resize(m, r->target, r->size);
+	if (!ret)
+		qmp_reply(r->req, NULL);
+	else if (ret == -ENODEV)
+		qmp_fail_class(r->req, "DeviceNotFound", "%s: no such disk", r->target);
+	else if (ret == -EPERM)
+		qmp_fail(r->req, "%s: read only, transient, or a block device: its size cannot be changed", r->target);
+	else if (ret == -EINVAL)
+		qmp_fail(r->req, "%s: the size is a multiple of the disk's block size, more than 0", r->target);
+	else
+		qmp_fail(r->req, "%s: %s", r->target, strerror(-ret));
+	pthread_mutex_unlock(&m->lock);
+	free(r);
+}
+
+static void run_resize(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	struct resize *r = calloc(1, sizeof(*r));
+
+	if (r) {
+		r->req = req;
+		r->size = (uint64_t)qmp_int(args, "size", 0);
+		snprintf(r->target, sizeof(r->target), "%s", qmp_str(args, "device"));
+	}
+	if (r && !machine_call(m, resize_now, r))
+		return;
+	free(r);
+	qmp_fail(req, "out of memory");
+}
+
+static const struct qmp_command resize_command = {
+	.name = "block_resize", .run = run_resize,
+	.help = "Give a disk's image file another size, and tell the guest. What is beyond a smaller size is lost.",
+	.args = QMP_ARGS({ "device", QMP_STR, .help = "the disk's `<target dev=>`" },
+			 { "size", QMP_INT, .min = 512, .max = INT64_MAX, .help = "bytes" }),
+};
+QMP_COMMAND(resize_command);
+
+/* ----------------------------------------------------------- interfaces */
+
+static struct json_object *nic(const struct device *dev, const struct device_stats *s)
+{
+	struct json_object *o = json_object_new_object();
+	const uint8_t *a = s->nic.mac;
+	char mac[18];
+
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5]);
+	add_str(o, "name", dev->id);
+	add_str(o, "mac", mac);
+	add_str(o, "type", s->nic.backend);
+	add_str(o, "ifname", s->name);
+	json_object_object_add(o, "link", json_object_new_boolean(s->nic.link_up));
+	json_object_object_add(o, "vhost", json_object_new_boolean(s->nic.in_kernel));
+	add_u64(o, "rx-frames", s->nic.rx_frames);
+	add_u64(o, "rx-bytes", s->nic.rx_bytes);
+	add_u64(o, "rx-dropped", s->nic.rx_dropped);
+	add_u64(o, "tx-frames", s->nic.tx_frames);
+	add_u64(o, "tx-bytes", s->nic.tx_bytes);
+	add_u64(o, "tx-dropped", s->nic.tx_dropped);
+	return o;
+}
+
+static void run_nics(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	(void)args;
+	qmp_reply(req, each(m, DEV_NIC, nic));
+}
+
+static const struct qmp_command nics_command = {
+	.name = "x-hvx-query-nics", .run = run_nics,
+	.help = "The network interfaces, and what they carried since the guest was started. Frames that vhost carries are counted by the host's tap device (`ifname`), not here.",
+	.returns = "a list of {`name`, `mac`, `type`: `user` or `tap`, `ifname`, `link`, `vhost`, `rx-frames`, `rx-bytes`, `rx-dropped`, `tx-frames`, `tx-bytes`, `tx-dropped`}; received is what the guest received",
+};
+QMP_COMMAND(nics_command);
