@@ -2,8 +2,9 @@
 /* units: tests/uapi/tg.c vmm/cpu_host.c */
 /*
  * Random calls from several threads on several VMs. The host must come through
- * it without a word in its log, and a VM made afterwards must work.
- * HVX_FUZZ_CALLS: number of calls; HVX_FUZZ_SEED.
+ * it without a word in its log, and a VM made afterwards must work. Structures
+ * are valid ones with a few words changed, most of the time.
+ * HVX_FUZZ_CALLS: number of calls of ioctl (default 100,000); HVX_FUZZ_SEED.
  */
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -28,10 +29,15 @@ static struct vm vms[VMS];
 static int dev, events[8];
 static uint8_t *mem;
 static size_t run_size;
-static long calls_left;
+static long calls_wanted, calls_made;
+static __thread long calls;	/* of this thread, since it last added them to calls_made */
 static pthread_t threads[THREADS];
 static uint64_t seed;
 static bool done;
+
+/* The vCPU that a thread is about to run or has asked something of, to kick it out of there. */
+static int running[THREADS] = { -1, -1, -1, -1 };
+static __thread int self;
 
 struct rng { uint64_t s; };
 
@@ -88,6 +94,32 @@ static const uint32_t msrs[] = {
 	0x4b564d01, 0x4b564d03, 0x4b564d04, 0x11, 0x12,
 };
 
+/* Calls by number, and how many of them succeeded: a fuzzer whose calls all fail tries little. */
+struct tally { long made, succeeded; };
+static struct tally total[256];
+static __thread struct tally tally[256];
+
+static long call_arg(int fd, uint32_t cmd, uintptr_t arg)
+{
+	long ret = ioctl(fd, cmd, arg);
+
+	calls++;
+	tally[_IOC_NR(cmd)].made++;
+	tally[_IOC_NR(cmd)].succeeded += ret >= 0;
+	return ret;
+}
+#define call(fd, cmd, arg) call_arg(fd, cmd, (uintptr_t)(arg))
+
+static void tally_up(void)
+{
+	int i;
+
+	for (i = 0; i < 256; i++) {
+		__atomic_add_fetch(&total[i].made, tally[i].made, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&total[i].succeeded, tally[i].succeeded, __ATOMIC_RELAXED);
+	}
+}
+
 static int some_vm(struct rng *r)
 {
 	return __atomic_load_n(&vms[below(r, VMS)].fd, __ATOMIC_RELAXED);
@@ -116,7 +148,7 @@ static void do_slot(struct rng *r)
 		*(&s.gpa + below(r, 3)) = odd(r);
 	if (!below(r, 8))
 		s.slot = odd(r);
-	ioctl(some_vm(r), HVX_SET_SLOT, &s);
+	call(some_vm(r), HVX_SET_SLOT, &s);
 }
 
 static void do_dirty(struct rng *r)
@@ -126,7 +158,7 @@ static void do_dirty(struct rng *r)
 
 	if (!below(r, 8))
 		d.num_pages = odd(r);
-	ioctl(some_vm(r), HVX_GET_DIRTY, &d);
+	call(some_vm(r), HVX_GET_DIRTY, &d);
 }
 
 static void do_irqfd(struct rng *r)
@@ -138,7 +170,7 @@ static void do_irqfd(struct rng *r)
 		i.resample_fd = events[below(r, 8)];
 	if (!below(r, 16))
 		i.fd = below(r, 40);
-	ioctl(some_vm(r), HVX_IRQFD, &i);
+	call(some_vm(r), HVX_IRQFD, &i);
 }
 
 static void do_ioeventfd(struct rng *r)
@@ -150,7 +182,7 @@ static void do_ioeventfd(struct rng *r)
 		i.len = below(r, 9);
 	if (!below(r, 8))
 		i.addr = odd(r);
-	ioctl(some_vm(r), HVX_IOEVENTFD, &i);
+	call(some_vm(r), HVX_IOEVENTFD, &i);
 }
 
 static void do_filter(struct rng *r)
@@ -163,7 +195,7 @@ static void do_filter(struct rng *r)
 		range[i] = (struct hvx_msr_range) { .first = msrs[below(r, 36)], .flags = below(r, 4) };
 		range[i].last = range[i].first + below(r, 3);
 	}
-	ioctl(some_vm(r), HVX_SET_MSR_FILTER, &f);
+	call(some_vm(r), HVX_SET_MSR_FILTER, &f);
 }
 
 static void do_state(struct rng *r)
@@ -178,20 +210,20 @@ static void do_state(struct rng *r)
 	int fd = some_vcpu(r), n;
 
 	s.size = size[s.group];
-	if (!s.size && !ioctl(dev, HVX_GET_INFO, &info))
+	if (!s.size && !call(dev, HVX_GET_INFO, &info))
 		s.size = sizeof(struct hvx_xsave_hdr) + info.xsave_size;
 	if (s.size > sizeof(buf))
 		return;
 	/* Not one that waits for a guest that spins. */
-	ioctl(fd, HVX_KICK, 0);
-	if (ioctl(fd, HVX_GET_STATE, &s))
+	call(fd, HVX_KICK, 0);
+	if (call(fd, HVX_GET_STATE, &s))
 		return;
 	for (n = below(r, 4); n; n--)
 		buf[below(r, s.size / 8)] ^= odd(r);
 	if (!below(r, 16))
 		s.size = odd(r);
-	ioctl(fd, HVX_KICK, 0);
-	ioctl(fd, HVX_SET_STATE, &s);
+	call(fd, HVX_KICK, 0);
+	call(fd, HVX_SET_STATE, &s);
 }
 
 static void do_msrs(struct rng *r)
@@ -202,7 +234,7 @@ static void do_msrs(struct rng *r)
 
 	for (i = 0; i < 8; i++)
 		e[i] = (struct hvx_msr_entry) { .index = msrs[below(r, 36)], .value = odd(r) };
-	ioctl(some_vcpu(r), below(r, 2) ? HVX_SET_MSRS : HVX_GET_MSRS, &m);
+	call(some_vcpu(r), below(r, 2) ? HVX_SET_MSRS : HVX_GET_MSRS, &m);
 }
 
 static void do_cpuid(struct rng *r)
@@ -212,7 +244,7 @@ static void do_cpuid(struct rng *r)
 	struct hvx_info info;
 	int n;
 
-	if (ioctl(dev, HVX_GET_INFO, &info))
+	if (call(dev, HVX_GET_INFO, &info))
 		return;
 	c.nent = cpu_host_table(&info, e);
 	for (n = below(r, 4); n; n--) {
@@ -220,7 +252,7 @@ static void do_cpuid(struct rng *r)
 
 		word[below(r, 8)] ^= odd(r);
 	}
-	ioctl(some_vcpu(r), HVX_SET_CPUID, &c);
+	call(some_vcpu(r), HVX_SET_CPUID, &c);
 }
 
 static void do_run(struct rng *r)
@@ -231,11 +263,15 @@ static void do_run(struct rng *r)
 
 	for (n = below(r, 3); n && page; n--)
 		page[below(r, sizeof(struct hvx_run))] = odd(r);
-	if (page && below(r, 4))
-		vm->run[i]->immediate_exit = 0;
+	/* Inside it goes on until somebody kicks it; most of the calls are about what comes before. */
+	if (page)
+		vm->run[i]->immediate_exit = !!below(r, 4);
 	if (page && below(r, 2))
 		vm->run[i]->dirty = 0;
-	ioctl(vm->vcpu[i], HVX_RUN, 0);
+	n = __atomic_load_n(&vm->vcpu[i], __ATOMIC_RELAXED);
+	__atomic_store_n(&running[self], n, __ATOMIC_RELAXED);
+	call(n, HVX_RUN, 0);
+	__atomic_store_n(&running[self], -1, __ATOMIC_RELAXED);
 }
 
 static void do_small(struct rng *r)
@@ -247,12 +283,12 @@ static void do_small(struct rng *r)
 	int fd = some_vcpu(r);
 
 	switch (below(r, 8)) {
-	case 0: ioctl(fd, HVX_KICK, 0); break;
-	case 1: ioctl(fd, HVX_NMI, 0); break;
-	case 2: ioctl(fd, HVX_SET_EXTINT, below(r, 2)); break;
-	case 3: ioctl(fd, HVX_SET_DEBUG, &d); break;
-	case 4: ioctl(some_vm(r), HVX_SET_CLOCK, &clock); break;
-	case 5: ioctl(some_vm(r), HVX_SIGNAL_MSI, &m); break;
+	case 0: call(fd, HVX_KICK, 0); break;
+	case 1: call(fd, HVX_NMI, 0); break;
+	case 2: call(fd, HVX_SET_EXTINT, below(r, 2)); break;
+	case 3: call(fd, HVX_SET_DEBUG, &d); break;
+	case 4: call(some_vm(r), HVX_SET_CLOCK, &clock); break;
+	case 5: call(some_vm(r), HVX_SIGNAL_MSI, &m); break;
 	default:
 		if (write(events[below(r, 8)], &one, 8) < 0)
 			break;
@@ -305,7 +341,7 @@ static void do_raw(struct rng *r)
 	arg = below(r, 4) ? (uintptr_t)buf : pointer(r);
 	if (cmd == HVX_RUN || cmd == HVX_CREATE_VCPU)
 		arg = odd(r);
-	ret = ioctl(fd, cmd, arg);
+	ret = call(fd, cmd, arg);
 	/* Descriptors that came out of it. */
 	if (ret > 2 && (cmd == HVX_CREATE_VM || cmd == HVX_CREATE_VCPU))
 		close(ret);
@@ -316,7 +352,7 @@ static void vm_close(struct vm *vm)
 	int i;
 
 	for (i = 0; i < VCPUS; i++) {
-		ioctl(vm->vcpu[i], HVX_KICK, 0);
+		call(vm->vcpu[i], HVX_KICK, 0);
 		close(vm->vcpu[i]);
 	}
 	close(vm->fd);
@@ -327,17 +363,24 @@ static void vm_open(struct vm *vm)
 {
 	struct hvx_create_vm c = { .flags = HVX_VM_EXIT_HLT };
 	struct hvx_slot s = { .size = 0x100000, .hva = (uintptr_t)mem };
+	struct hvx_events ev;
+	struct hvx_state state = { .group = HVX_STATE_EVENTS, .size = sizeof(ev), .data = (uintptr_t)&ev };
 	void *p;
 	int i;
 
-	vm->fd = ioctl(dev, HVX_CREATE_VM, &c);
-	ioctl(vm->fd, HVX_SET_SLOT, &s);
+	vm->fd = call(dev, HVX_CREATE_VM, &c);
+	call(vm->fd, HVX_SET_SLOT, &s);
 	for (i = 0; i < VCPUS; i++) {
-		vm->vcpu[i] = ioctl(vm->fd, HVX_CREATE_VCPU, i);
+		vm->vcpu[i] = call(vm->fd, HVX_CREATE_VCPU, i);
 		p = mmap(vm->run[i], run_size, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | (vm->run[i] ? MAP_FIXED : 0), vm->vcpu[i], 0);
 		if (p != MAP_FAILED)
 			vm->run[i] = p;
+		/* Nobody sends it a SIPI: it would only ever wait. The last does. */
+		if (!call(vm->vcpu[i], HVX_GET_STATE, &state) && i < VCPUS - 1) {
+			ev.mp_state = HVX_MP_RUNNABLE;
+			call(vm->vcpu[i], HVX_SET_STATE, &state);
+		}
 	}
 }
 
@@ -355,7 +398,9 @@ static void *fuzz(void *arg)
 	long id = (long)arg;
 	struct rng r = { seed + id };
 
-	while (__atomic_sub_fetch(&calls_left, 1, __ATOMIC_RELAXED) >= 0) {
+	self = id;
+	while (__atomic_add_fetch(&calls_made, calls, __ATOMIC_RELAXED) < calls_wanted) {
+		calls = 0;
 		switch (below(&r, 16)) {
 		case 0: do_slot(&r); break;
 		case 1: do_dirty(&r); break;
@@ -377,6 +422,7 @@ static void *fuzz(void *arg)
 		default: do_raw(&r);
 		}
 	}
+	tally_up();
 	return NULL;
 }
 
@@ -385,17 +431,21 @@ static void no_op(int sig)
 	(void)sig;
 }
 
-/* Guests that wait or spin are brought back. */
+/* Guests that wait or spin are brought back, soon: a run is one call like any other. */
 static void *disturb(void *arg)
 {
 	struct rng r = { seed - 1 };
+	int i;
 
 	(void)arg;
 	while (!__atomic_load_n(&done, __ATOMIC_RELAXED)) {
-		usleep(300);
-		pthread_kill(threads[below(&r, THREADS)], SIGUSR1);
-		ioctl(some_vcpu(&r), HVX_KICK, 0);
+		usleep(100);
+		if (!below(&r, 4))
+			pthread_kill(threads[below(&r, THREADS)], SIGUSR1);
+		for (i = 0; i < THREADS; i++)
+			call(__atomic_load_n(&running[i], __ATOMIC_RELAXED), HVX_KICK, 0);
 	}
+	tally_up();
 	return NULL;
 }
 
@@ -409,10 +459,10 @@ static void fuzz_calls(void)
 	struct tg g;
 	long i;
 
-	calls_left = s ? strtol(s, NULL, 0) : 100000;
+	calls_wanted = s ? strtol(s, NULL, 0) : 100000;
 	s = getenv("HVX_FUZZ_SEED");
 	seed = s ? strtoull(s, NULL, 0) : 20261122;
-	printf("# %ld calls, seed %llu\n", calls_left, (unsigned long long)seed);
+	printf("# %ld calls, seed %llu\n", calls_wanted, (unsigned long long)seed);
 	sigaction(SIGUSR1, &sa, NULL);
 	dev = open("/dev/hvx", O_RDWR | O_CLOEXEC);
 	CHECK(!ioctl(dev, HVX_GET_INFO, &info));
@@ -434,6 +484,12 @@ static void fuzz_calls(void)
 		vm_close(&vms[i]);
 	for (i = 0; i < 8; i++)
 		close(events[i]);
+	for (i = 0, calls_made = 0; i < 256; i++) {
+		calls_made += total[i].made;
+		if (total[i].made > 1000)
+			printf("# ioctl 0x%02lx: %ld calls, %ld succeeded\n", i, total[i].made, total[i].succeeded);
+	}
+	printf("# %ld calls made\n", calls_made);
 
 	tg_new(&g, HVX_VM_EXIT_HLT, hlt, sizeof(hlt));
 	tg_run_to(&g, 0, HVX_EXIT_HALTED);
