@@ -66,6 +66,7 @@ endif
 ifneq ($(wildcard cli/main.c),)
 programs += $(B)/hvx
 endif
+programs += $(B)/hvx-init $(B)/hvx-image-build
 ifneq ($(wildcard devices/net/slirp_helper.c),)
 programs += $(B)/hvx-net-slirp
 endif
@@ -85,6 +86,15 @@ $(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap libseccomp)
 
 $(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp:
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+# The first process in a guest: of no library, for whatever is there.
+$(B)/hvx-init: cli/init/hvx_init.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -D_GNU_SOURCE -std=gnu11 -Os $(WARN) -static -s -o $@ $<
+
+$(B)/hvx-image-build: cli/image/hvx-image-build
+	@mkdir -p $(@D)
+	install -m 755 $< $@
 
 $(B)/libhvx.a: $(lib_obj)
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^

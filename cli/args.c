@@ -5,7 +5,7 @@
 #include <string.h>
 #include "cli.h"
 
-#define OPTS_MAX 16
+#define OPTS_MAX 32
 
 void cli_error(const char *fmt, ...)
 {

@@ -12,11 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli.h"
+#include "exec.h"
 #include "guest.h"
 #include "rundir.h"
 #include "store.h"
 #include "template.h"
 #include "terminal.h"
+#include "throwaway.h"
 #include "vmm/domxml_int.h"
 #include "vmm/stream.h"
 
@@ -24,11 +26,14 @@
 
 struct run {
 	const char *file, *name;	/* name: of the guest, from --name or the XML */
+	const char *gdb;		/* where a debugger may come, NULL: nowhere */
 	bool detach, name_given, quiet, paused;
 	const char *from;		/* the template, NULL: none */
 	bool fork;
 	int state, ram;			/* restore: the saved state; a fork's memory; -1: none */
 	int verbosity, escape;
+	struct throwaway t;		/* one command, then the end */
+	struct kernel_guest k;		/* no XML */
 	struct domain *dom;
 	char *vmm;			/* path of hvx-vmm */
 	int xml;			/* memfd: what was checked is what runs */
@@ -42,6 +47,106 @@ struct run {
 struct ends {
 	int in, out, err;
 };
+
+static bool number(const char *option, const char *value, unsigned int min, unsigned int max, unsigned int *out)
+{
+	unsigned int n = 0;
+
+	if (!seconds_parse(value, &n) || n < min || n > max) {
+		cli_error("run: %s %s: a number from %u to %u is wanted", option, value, min, max);
+		return false;
+	}
+	*out = n;
+	return true;
+}
+
+/* Options of a guest for one command, and of one without XML. 1: it is none of them. */
+static int parse_more(int c, const char *value, struct run *r)
+{
+	struct throwaway *t = &r->t;
+
+	switch (c) {
+	case 'R':
+		t->rm = true;
+		return 0;
+	case 'a':
+		if (t->nr_artifacts == MAX_ARTIFACTS) {
+			cli_error("run: --artifact %s: more than %d; write a pattern", value, MAX_ARTIFACTS);
+			return -1;
+		}
+		t->artifact[t->nr_artifacts++] = value;
+		return 0;
+	case 'A':
+		t->artifact_dir = value;
+		return 0;
+	case 'E':
+		if (t->nr_env == MAX_VARIABLES || !variable_ok(value)) {
+			cli_error("run: --env %s: write VAR=VALUE, at most %d times", value, MAX_VARIABLES);
+			return -1;
+		}
+		t->env[t->nr_env++] = (char *)value;
+		return 0;
+	case 'w':
+		t->dir = value;
+		return 0;
+	case 't':
+		return number("--timeout", value, 0, 31536000, &t->timeout_s) ? 0 : -1;
+	case 'b':
+		return number("--boot-timeout", value, 1, 86400, &t->boot_timeout_s) ? 0 : -1;
+	case 'k':
+		r->k.kernel = value;
+		return 0;
+	case 'i':
+		r->k.initrd = value;
+		return 0;
+	case 'x':
+		r->k.append = value;
+		return 0;
+	case 'r':
+		r->k.root = value;
+		return 0;
+	case 'm':
+		return number("--memory", value, 16, 16777216, &r->k.memory_mib) ? 0 : -1;
+	case 'c':
+		return number("--cpus", value, 1, 64, &r->k.cpus) ? 0 : -1;
+	}
+	return 1;
+}
+
+/* What stands behind the options: the XML, if there is to be one, and the command behind "--". */
+static int parse_operands(const struct cli_cmd *cmd, int argc, char **argv, struct run *r)
+{
+	int files = r->k.kernel || r->from ? 0 : 1;
+
+	if (argc - optind > files && optind > 0 && !strcmp(argv[optind - 1], "--")) {
+		r->t.argv = r->k.argv = argv + optind + files;
+		r->k.env = r->t.env;
+		r->k.dir = r->t.dir;
+	} else if (optind + files != argc) {
+		cli_error(files ? "%s: one file is wanted; see: hvx help %s" :
+			  "%s: with --kernel or --from there is no file, and a command stands behind --; see: hvx help %s",
+			  cmd->name, cmd->name);
+		return VMM_ERR_USAGE;
+	}
+	r->file = r->k.kernel ? r->k.kernel : r->from ? r->from : argv[optind];
+	if (r->k.kernel && r->from) {
+		cli_error("run: --kernel or --from, not both");
+		return VMM_ERR_USAGE;
+	}
+	if (!r->k.kernel && (r->k.initrd || r->k.append || r->k.root || r->k.memory_mib || r->k.cpus)) {
+		cli_error("run: --initrd, --append, --root, --memory and --cpus go with --kernel; an XML has its own");
+		return VMM_ERR_USAGE;
+	}
+	if (!r->t.argv && (r->t.nr_artifacts || r->t.artifact_dir || r->t.nr_env || r->t.dir || r->t.timeout_s || r->t.boot_timeout_s)) {
+		cli_error("run: --artifact, --env, --workdir and the time limits go with a command: -- COMMAND...");
+		return VMM_ERR_USAGE;
+	}
+	if (r->t.argv && (r->detach || (r->k.kernel && r->t.nr_artifacts))) {
+		cli_error("run: %s does not go with %s", r->detach ? "--detach" : "--artifact", r->detach ? "a command" : "--kernel");
+		return VMM_ERR_USAGE;
+	}
+	return 0;
+}
 
 static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r)
 {
@@ -66,6 +171,9 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r
 		case 'f':
 			r->from = value;
 			break;
+		case 'g':
+			r->gdb = value;
+			break;
 		case 'e':
 			r->escape = escape_parse(value);
 			if (r->escape < 0) {
@@ -73,15 +181,15 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r
 				return VMM_ERR_USAGE;
 			}
 			break;
+		case CLI_OPT_HELP:
+			return -1;
 		default:
-			return c == CLI_OPT_HELP ? -1 : VMM_ERR_USAGE;
+			if (c < 0 || parse_more(c, value, r))
+				return VMM_ERR_USAGE;
 		}
 	}
-	if (optind + !r->from != argc) {
-		cli_error("%s: one file is wanted; see: hvx help %s", cmd->name, cmd->name);
+	if (parse_operands(cmd, argc, argv, r))
 		return VMM_ERR_USAGE;
-	}
-	r->file = r->from ? r->from : argv[optind];
 	if (r->name && !guest_name_ok(r->name)) {
 		cli_error("%s: --name %s: a name has 1 to 64 characters, no '/', and no dot in front", cmd->name, r->name);
 		return VMM_ERR_USAGE;
@@ -177,10 +285,10 @@ static int load_text(struct run *r, char *buf, size_t len)
 static int load(struct run *r, bool restore)
 {
 	size_t len = 0;
-	char *buf = r->from ? read_template(r, &len) : restore ? read_state(r, &len) :
+	char *buf = r->k.kernel ? kernel_xml(&r->k, &len) : r->from ? read_template(r, &len) : restore ? read_state(r, &len) :
 							read_xml(r, &len);
 
-	return buf ? load_text(r, buf, len) : restore || r->from ? VMM_ERR_SETUP : VMM_ERR_USAGE;
+	return buf ? load_text(r, buf, len) : restore || r->from || r->k.kernel ? VMM_ERR_SETUP : VMM_ERR_USAGE;
 }
 
 /* A guest in the foreground needs no name of its own: CI runs many of one XML at a time. */
@@ -190,13 +298,13 @@ static int make_rundir(struct run *r)
 
 	if (!rundir_open(&r->dir, r->name))
 		return 0;
-	if (errno == EWOULDBLOCK && !r->detach) {
+	if (errno == EWOULDBLOCK && !r->detach && !r->t.argv) {
 		if (asprintf(&other, "%s.%d", r->name, (int)getpid()) > 0)
 			rundir_open(&r->dir, other);
 		free(other);
 		return 0;
 	}
-	if (!r->detach)
+	if (!r->detach && !r->t.argv)
 		return 0;	/* the guest goes without */
 	if (errno == EWOULDBLOCK)
 		cli_error("a guest called %s is running; stop it, or take another name with --name", r->name);
@@ -316,7 +424,7 @@ static void keep_xml(const struct run *r)
 
 static pid_t start(struct run *r, const struct ends *e)
 {
-	char xml[16], state[16], ram[16], *argv[24];
+	char xml[16], state[16], ram[16], *argv[32];
 	pid_t parent = getpid(), pid;
 	int report[2], err = 0, n = 0;
 
@@ -349,6 +457,14 @@ static pid_t start(struct run *r, const struct ends *e)
 	}
 	if (r->paused)
 		argv[n++] = "--paused";
+	if (r->gdb) {
+		argv[n++] = "--gdb";
+		argv[n++] = (char *)r->gdb;
+	}
+	if (r->t.rm)
+		argv[n++] = "--throwaway";
+	if (r->t.argv && !r->k.kernel && !r->from)	/* a fork has its template's devices */
+		argv[n++] = "--agent";
 	if (r->verbosity)
 		argv[n++] = r->verbosity > 1 ? "-vv" : "-v";
 	argv[n++] = "--";
@@ -478,6 +594,31 @@ static int go(struct run *r)
 	return status ? status : r->detach ? run_background(r) : run_foreground(r);
 }
 
+/* The guest of a command, in a process of its own. */
+static int run_child(void *opaque)
+{
+	struct run *r = opaque;
+	int status = go(r);
+
+	rundir_remove(&r->dir);
+	return status;
+}
+
+static int run_command(struct run *r)
+{
+	char *name = NULL;
+	int status;
+
+	/* Many of one XML run at a time. */
+	if (asprintf(&name, "%.48s.%d", r->name, (int)getpid()) < 0)
+		return EXEC_FAILED;
+	r->name = name;
+	status = throwaway_run(&r->t, &r->k, name, run_child, r);
+	free(name);
+	r->name = NULL;
+	return status;
+}
+
 static void run_free(struct run *r, int status)
 {
 	if (r->detach && status == VMM_OK)
@@ -490,6 +631,7 @@ static void run_free(struct run *r, int status)
 		close(r->state);
 	if (r->ram >= 0)
 		close(r->ram);
+	kernel_close(&r->k);
 	domain_free(r->dom);
 	free(r->vmm);
 	free(r->log);
@@ -498,6 +640,7 @@ static void run_free(struct run *r, int status)
 #define RUN_NONE { \
 	.escape = CTRL_RBRACKET, .xml = -1, .state = -1, .ram = -1, .dir = { .lock = -1 }, \
 	.to_vmm = -1, .from_out = -1, .from_err = -1, \
+	.k = { .image = -1, .out = -1, .err = -1, .status = -1 }, \
 }
 
 static int run(const struct cli_cmd *cmd, int argc, char **argv, bool restore)
@@ -508,7 +651,10 @@ static int run(const struct cli_cmd *cmd, int argc, char **argv, bool restore)
 	if (status)
 		return status < 0 ? VMM_OK : status;
 	status = load(&r, restore);
-	if (!status)
+	rundir_sweep();
+	if (r.t.argv)
+		status = status ? EXEC_FAILED : run_command(&r);
+	else if (!status)
 		status = go(&r);
 	run_free(&r, status);
 	return status;

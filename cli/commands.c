@@ -8,7 +8,7 @@
 
 const struct cli_cmd cli_commands[] = {
 	{
-		.name = "run", .args = "FILE.xml", .run = cmd_run,
+		.name = "run", .args = "FILE.xml [-- COMMAND...]", .run = cmd_run,
 		.summary = "run the guest that FILE.xml describes",
 		.help =
 "Runs the guest in the foreground, with its console on this terminal, until it\n"
@@ -18,7 +18,12 @@ const struct cli_cmd cli_commands[] = {
 "With --detach the guest runs on its own. Its runtime folder, $XDG_RUNTIME_DIR/hvx/NAME\n"
 "or /run/hvx/NAME, holds its pid, its log and its console.\n"
 "\n"
-"Exit status:\n"
+"With a COMMAND, the guest is there for that: it boots, COMMAND runs in it through\n"
+"its agent as by `hvx exec`, the guest ends, and COMMAND's status is this one's (124\n"
+"to 127 as of `hvx exec`). With --kernel there is no XML: --root DIR is the guest's\n"
+"system, and COMMAND its first program, without need of an agent.\n"
+"\n"
+"Exit status, without COMMAND:\n"
 "   0   the guest powered off (with --detach: it was started)\n"
 "  64   bad command line or XML\n"
 "  65   the guest could not be started: a file, a permission, memory\n"
@@ -32,7 +37,21 @@ const struct cli_cmd cli_commands[] = {
 			{ "detach", 'd', NULL, "run in the background; print where its console is" },
 			{ "escape", 'e', "KEY", "escape key: ^X for Ctrl-X, or none (default ^])" },
 			{ "from", 'f', "TEMPLATE", "a fork of this guest or saved state instead of a FILE: see `hvx help fork`" },
+			{ "gdb", 'g', "WHERE", "let GDB come: unix (gdb.sock in the runtime folder), unix:PATH, tcp:[HOST:]PORT" },
 			{ "name", 'n', "NAME", "call the guest NAME instead of the XML's <name>" },
+			{ "rm", 'R', NULL, "drop what the guest writes to its disks" },
+			{ "timeout", 't', "SEC", "end COMMAND after SEC seconds" },
+			{ "boot-timeout", 'b', "SEC", "wait so long for the guest's agent (default 300)" },
+			{ "env", 'E', "VAR=VAL", "set a variable for COMMAND; may be repeated" },
+			{ "workdir", 'w', "DIR", "run COMMAND in this folder of the guest" },
+			{ "artifact", 'a', "GLOB", "copy these files out of the guest in the end; may be repeated" },
+			{ "artifact-dir", 'A', "DIR", "where to (default: here)" },
+			{ "kernel", 'k', "FILE", "no XML: boot this bzImage, or ELF with a PVH note" },
+			{ "initrd", 'i', "FILE", "its initramfs" },
+			{ "append", 'x', "TEXT", "more kernel command line" },
+			{ "root", 'r', "DIR", "a folder of this host becomes its root, as an initramfs" },
+			{ "memory", 'm', "MIB", "its memory (default: 256 and what --root needs)" },
+			{ "cpus", 'c', "N", "its vCPUs (default 1)" },
 			{ "verbose", 'v', NULL, "say more; twice: much more" }),
 	}, {
 		.name = "validate", .group = CLI_DEFINE, .args = "FILE...", .run = cmd_validate,

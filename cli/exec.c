@@ -472,6 +472,7 @@ int exec_find(const char *verb, const char *vm, char **sock)
 	char *dir = rundir_find(vm);
 	int err = 0;
 
+	rundir_sweep();
 	*sock = NULL;
 	if (!dir) {
 		cli_error("%s: no guest called %s is running", verb, vm);

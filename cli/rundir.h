@@ -31,6 +31,8 @@ void rundir_remove(struct rundir *r);
 char *rundir_find(const char *name);
 /* Call fn for each guest whose VMM lives, in no order, until it returns false; dead ones are removed. */
 void rundir_each(bool (*fn)(void *opaque, const char *name, const char *path), void *opaque);
+/* Remove what killed guests left. */
+void rundir_sweep(void);
 /* 1 to 64 characters, no '/', no control characters, no dot in front. */
 bool guest_name_ok(const char *name);
 

@@ -15,6 +15,7 @@
 #include "cpu.h"
 #include "devices/device.h"
 #include "devices/pci.h"
+#include "gdb.h"
 #include "qmp.h"
 #include "runstate.h"
 #include "save.h"
@@ -262,6 +263,8 @@ int machine_build(struct machine *m, const struct domain *dom)
 		      board_peripherals(m);
 		pthread_mutex_unlock(&m->lock);
 	}
+	if (!ret && m->gdb_where)
+		ret = gdb_create(m, m->gdb_where);
 	if (!ret && m->runtime_dir)
 		ret = qmp_open(m, m->runtime_dir);
 	return status_of(ret);
@@ -274,6 +277,7 @@ void machine_free(struct machine *m)
 	save_abort(m);
 	vcpus_destroy(m);
 	pthread_mutex_lock(&m->lock);
+	gdb_free(m);
 	qmp_close(m);
 	/* Last made, first gone: a function leaves before its bus. */
 	for (dev = m->devices; dev; dev = next) {

@@ -64,6 +64,8 @@ struct vcpu {
 	_Atomic int tid;		/* of the thread, 0 before it runs */
 	unsigned int work_seen;		/* vcpus_work() */
 	bool started;
+	_Atomic bool held;		/* parked when others run: a debugger wants it so */
+	struct hvx_exit_debug debug;	/* the last one, under machine->lock */
 };
 
 struct machine {
@@ -110,6 +112,8 @@ struct machine {
 	bool template;			/* forks share its memory: it stands still for ever */
 	struct stream_in *load;		/* saved state to begin with, behind its XML; NULL: power-on */
 	struct run_state_data *run;	/* vmm/runstate.h */
+	struct gdb *gdb;		/* vmm/gdb.h; NULL: no debugger can come */
+	const char *gdb_where;		/* where it can; NULL: nowhere */
 	struct qmp_server *qmp;		/* vmm/qmp.h; NULL: no control socket */
 };
 

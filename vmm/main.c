@@ -24,9 +24,9 @@
 #include "trim.h"
 
 struct options {
-	const char *file, *name, *runtime_dir;
+	const char *file, *name, *runtime_dir, *gdb;
 	int xml_fd, restore_fd, ram_fd, verbosity;
-	bool console, no_sandbox, paused, fork, own_dir;
+	bool console, no_sandbox, paused, fork, own_dir, throwaway, agent;
 };
 
 static const char usage_text[] =
@@ -49,7 +49,11 @@ static const char usage_text[] =
 "  --fork                with --restore-fd: share the memory in that file copy-on-\n"
 "                        write, and write nothing to the disks' images\n"
 "  --ram-fd N            with --fork: the memory is in this file\n"
+"  --throwaway           drop what the guest writes to its disks, as by <transient/>\n"
+"  --agent               add the channel of qemu-guest-agent where the XML has none\n"
 "  --paused              wait for `cont` on the control socket before the guest runs\n"
+"  --gdb WHERE           let a debugger come: unix (DIR/gdb.sock), unix:PATH, tcp:PORT\n"
+"                        (of 127.0.0.1) or tcp:HOST:PORT\n"
 "  --no-sandbox          keep capabilities and system calls (for debugging)\n"
 "  --devices             list the devices there are, and the XML that makes them\n"
 "  --commands            describe the commands of the control socket, in Markdown\n"
@@ -67,7 +71,7 @@ static const char usage_text[] =
 
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
        OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
-       OPT_FORK, OPT_RAM_FD, OPT_OWN_DIR };
+       OPT_FORK, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT };
 
 static const struct option long_options[] = {
 	{ "console", required_argument, NULL, OPT_CONSOLE },
@@ -82,6 +86,9 @@ static const struct option long_options[] = {
 	{ "restore-fd", required_argument, NULL, OPT_RESTORE_FD },
 	{ "fork", no_argument, NULL, OPT_FORK },
 	{ "ram-fd", required_argument, NULL, OPT_RAM_FD },
+	{ "gdb", required_argument, NULL, OPT_GDB },
+	{ "throwaway", no_argument, NULL, OPT_THROWAWAY },
+	{ "agent", no_argument, NULL, OPT_AGENT },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -166,6 +173,15 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case OPT_PAUSED:
 			o->paused = true;
+			break;
+		case OPT_THROWAWAY:
+			o->throwaway = true;
+			break;
+		case OPT_AGENT:
+			o->agent = true;
+			break;
+		case OPT_GDB:
+			o->gdb = optarg;
 			break;
 		case 'v':
 			o->verbosity++;
@@ -344,6 +360,29 @@ static int read_source(const struct options *o, struct source *src)
 	return src->dom ? VMM_OK : VMM_ERR_USAGE;
 }
 
+static void drop_writes(struct domain *dom)
+{
+	for (unsigned int i = 0; i < dom->nr_disks; i++)
+		if (!dom->disk[i].readonly)
+			dom->disk[i].transient = true;
+}
+
+static void add_agent(struct domain *dom)
+{
+	static const char name[] = "org.qemu.guest_agent.0";
+	struct dom_port *p = &dom->port[dom->nr_ports];
+
+	for (unsigned int i = 0; i < dom->nr_ports; i++)
+		if (dom->port[i].name && !strcmp(dom->port[i].name, name))
+			return;
+	if (dom->nr_ports == DOM_MAX_PORTS) {
+		log_warn("no port is left for the guest agent's channel");
+		return;
+	}
+	*p = (struct dom_port){ .name = strdup(name), .chr = { .type = CHR_UNIX, .listen = true } };
+	dom->nr_ports++;
+}
+
 static int run_guest(const struct options *o, struct source *src)
 {
 	static struct machine m;	/* large: 64 vCPUs and two buses */
@@ -358,6 +397,7 @@ static int run_guest(const struct options *o, struct source *src)
 	m.xml_len = src->xml_len;
 	m.load = o->restore_fd >= 0 ? &src->state : NULL;
 	m.ram_from = o->fork ? &src->ram : NULL;
+	m.gdb_where = o->gdb;
 	status = machine_build(&m, src->dom);
 	if (!status && o->runtime_dir) {
 		err = write_pid(o->runtime_dir, &pid_path);
@@ -409,6 +449,10 @@ int main(int argc, char **argv)
 		src.dom->name = strdup(o.name);
 	}
 	log_init(src.dom->name, o.verbosity);
+	if (o.throwaway)
+		drop_writes(src.dom);
+	if (o.agent)
+		add_agent(src.dom);
 	if (sandbox_init(!o.no_sandbox))
 		return VMM_ERR_SETUP;
 	status = run_guest(&o, &src);

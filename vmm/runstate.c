@@ -27,6 +27,7 @@ struct run_state_data {
 
 static const char *const state_name[RS_NR] = {
 	[RS_PRELAUNCH] = "prelaunch", [RS_RUNNING] = "running", [RS_PAUSED] = "paused",
+	[RS_DEBUG] = "debug",
 	[RS_SHUTDOWN] = "shutdown", [RS_PANICKED] = "guest-panicked", [RS_SAVE_VM] = "save-vm",
 	[RS_RESTORE_VM] = "restore-vm", [RS_INMIGRATE] = "inmigrate",
 	[RS_FINISH_MIGRATE] = "finish-migrate", [RS_POSTMIGRATE] = "postmigrate",
@@ -285,7 +286,7 @@ static int reset(struct machine *m, unsigned int bits)
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&m->lock);
-	if (before == RS_PAUSED || before == RS_PRELAUNCH)
+	if (before == RS_PAUSED || before == RS_PRELAUNCH || before == RS_DEBUG)
 		devices_pause(m);
 	else
 		atomic_store(&m->run->state, RS_RUNNING);

@@ -13,6 +13,7 @@ enum run_state {
 	RS_PRELAUNCH,		/* made, and never let run */
 	RS_RUNNING,
 	RS_PAUSED,		/* by the user */
+	RS_DEBUG,		/* by a debugger (vmm/gdb.h) */
 	RS_SHUTDOWN,		/* powered off, and preserved */
 	RS_PANICKED,		/* crashed, and preserved */
 	RS_SAVE_VM,		/* while its state is written */

@@ -14,6 +14,7 @@
 #include "cpu.h"
 #include "devices/device.h"
 #include "emulate.h"
+#include "gdb.h"
 #include "sandbox.h"
 #include "vcpu.h"
 
@@ -119,6 +120,13 @@ static void exit_intr_window(struct vcpu *v, struct hvx_run *run)
 	pthread_mutex_unlock(&v->m->lock);
 }
 
+static void exit_debug(struct vcpu *v, struct hvx_run *run)
+{
+	struct hvx_exit_debug d = run->debug;
+
+	gdb_exit(v, &d);
+}
+
 static void exit_none(struct vcpu *v, struct hvx_run *run)
 {
 	(void)v;
@@ -187,7 +195,7 @@ static void (*const exit_handler[HVX_EXIT_NR])(struct vcpu *v, struct hvx_run *r
 	[HVX_EXIT_HYPERCALL] = exit_hypercall,
 	[HVX_EXIT_EOI] = exit_eoi,
 	[HVX_EXIT_INTR_WINDOW] = exit_intr_window,
-	[HVX_EXIT_DEBUG] = exit_none,
+	[HVX_EXIT_DEBUG] = exit_debug,
 	[HVX_EXIT_HALTED] = exit_halted,
 	[HVX_EXIT_SHUTDOWN] = exit_shutdown,
 	[HVX_EXIT_INTERRUPTED] = exit_none,
@@ -291,7 +299,7 @@ static void park(struct vcpu *v)
 	pthread_mutex_lock(&m->park_lock);
 	m->parked++;
 	pthread_cond_signal(&m->parked_cond);
-	while (must_park(m) && !m->stopping) {
+	while ((must_park(m) || v->held) && !m->stopping) {
 		if (v->work_seen != m->work_round)
 			work(v);
 		else

@@ -69,7 +69,7 @@ START_TEST(table)
 			ck_assert_msg(!o->letter || !seen[(int)o->letter], "%s -%c", c->name, o->letter);
 			seen[(int)o->letter] = true;
 		}
-		ck_assert_uint_le(n, 16);
+		ck_assert_uint_le(n, 32);
 	}
 	ck_assert_ptr_null(cli_find("frobnicate"));
 }
