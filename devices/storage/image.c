@@ -14,8 +14,10 @@
 
 /*
  * Image locks by open file description, at the byte ranges that QEMU and its
- * tools use, so that neither opens what the other writes to: a shared lock on
- * 100 + n says "I need permission n", on 200 + n "nobody else may use it".
+ * tools use (its block/file-posix.c: RAW_LOCK_PERM_BASE, RAW_LOCK_SHARED_BASE; the
+ * numbers are those of its BLK_PERM_*), so that neither opens what the other writes
+ * to: a shared lock on 100 + n says "I need permission n", on 200 + n "nobody else
+ * may use it".
  */
 #define LOCK_NEEDS	100
 #define LOCK_DENIES	200
