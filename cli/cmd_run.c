@@ -20,11 +20,13 @@
 #include "terminal.h"
 #include "throwaway.h"
 #include "vmm/domxml_int.h"
+#include "vmm/hvxapi.h"
 #include "vmm/stream.h"
 
 #define CTRL_RBRACKET 0x1d
 
 struct run {
+	const char *accel;		/* NULL: hvx-vmm's default */
 	const char *file, *name;	/* name: of the guest, from --name or the XML */
 	const char *gdb;		/* where a debugger may come, NULL: nowhere */
 	bool detach, name_given, quiet, paused;
@@ -155,6 +157,13 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r
 
 	while ((c = cli_getopt(cmd, argc, argv, &value)) != -1) {
 		switch (c) {
+		case 'a':
+			if (!hv_named(value)) {
+				cli_error("run: --accel %s: hvx or kvm", value);
+				return VMM_ERR_USAGE;
+			}
+			r->accel = value;
+			break;
 		case 'd':
 			r->detach = true;
 			break;
@@ -435,6 +444,10 @@ static pid_t start(struct run *r, const struct ends *e)
 	argv[n++] = "--console";
 	argv[n++] = r->detach ? "none" : "stdio";
 	keep_xml(r);
+	if (r->accel) {
+		argv[n++] = "--accel";
+		argv[n++] = (char *)r->accel;
+	}
 	if (r->dir.path) {
 		argv[n++] = r->detach ? "--own-runtime-dir" : "--runtime-dir";
 		argv[n++] = r->dir.path;

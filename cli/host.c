@@ -266,7 +266,7 @@ static void check_busy(struct host *h)
 static void try_device(struct host *h)
 {
 	struct hv hv = { .dev_fd = -1, .vm_fd = -1 };
-	int ret = hv_open(&hv, at(h, "/dev/hvx"), 0);
+	int ret = hv_open(&hv, &hv_hvx, at(h, "/dev/hvx"), 0);
 
 	switch (ret) {
 	case 0:
@@ -304,6 +304,7 @@ static void check_device(struct host *h)
 	}
 }
 
+/* KVM and hvx share CPUs; only a module that could not start tells otherwise. */
 static void check_kvm(struct host *h)
 {
 	const char *vendor = exists(h, "/sys/module/kvm_amd") ? "kvm_amd" :
@@ -320,13 +321,27 @@ static void check_kvm(struct host *h)
 	snprintf(remedy, sizeof(remedy), "modprobe -r %s kvm; for good: echo options kvm enable_virt_at_load=0 "
 		 "> /etc/modprobe.d/hvx-kvm.conf", vendor);
 	if (h->device_ok)
-		result(h, HOST_PASS, "kvm", "", "KVM is loaded, and hvx can run beside it now");
+		result(h, HOST_PASS, "kvm", "", "KVM is loaded, and hvx runs beside it (each exit costs some more; "
+		       "without KVM's guests, modprobe -r %s gives it back)", vendor);
 	else if (at_load[0] == 'Y' || at_load[0] == '1')
 		result(h, HOST_WARN, "kvm", remedy, "KVM holds the CPU from its loading on");
 	else if (count[0] && strcmp(count, "0"))
 		result(h, HOST_WARN, "kvm", "stop KVM's guests before hvx's are started", "KVM is in use (%s)", count);
 	else
 		result(h, HOST_PASS, "kvm", "", "KVM is loaded, but not in use");
+}
+
+/* What runs the guests here, and why. */
+static void check_accel(struct host *h)
+{
+	if (h->device_ok)
+		result(h, HOST_PASS, "accel", "", "guests are run by hvx.ko, as /dev/hvx works");
+	else if (usable(h, "/dev/kvm"))
+		result(h, HOST_WARN, "accel", "hvx run --accel kvm FILE.xml",
+		       "guests can be run by KVM, when asked for: /dev/kvm works, /dev/hvx does not");
+	else
+		result(h, HOST_WARN, "accel", "modprobe hvx",
+		       "nothing here runs guests: neither /dev/hvx nor /dev/kvm can be used");
 }
 
 /* --- memory --- */
@@ -442,6 +457,7 @@ void host_check(const char *root, host_report_fn *report, void *opaque)
 	check_module(&h);
 	check_device(&h);
 	check_kvm(&h);
+	check_accel(&h);
 	check_program(&h, "hvx-vmm", HOST_FAIL, "it runs the guests");
 	check_program(&h, "hvx-net-slirp", HOST_WARN, "user-mode networking needs it");
 	check_memory(&h);

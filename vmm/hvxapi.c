@@ -1,222 +1,143 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ioctls of /dev/hvx, one wrapper each. */
-#include <errno.h>
-#include <fcntl.h>
+/* The hypervisor under the VMM: the choice, and the calls handed on. */
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "hvxapi.h"
 
-static int call(int fd, unsigned long request, const void *arg)
+const struct hv_ops *hv_named(const char *name)
 {
-	int ret = ioctl(fd, request, arg);
-
-	return ret < 0 ? -errno : ret;
+	return !strcmp(name, hv_hvx.name) ? &hv_hvx : !strcmp(name, hv_kvm.name) ? &hv_kvm : NULL;
 }
 
-static int call_val(int fd, unsigned long request, unsigned long arg)
+int hv_open(struct hv *hv, const struct hv_ops *ops, const char *dev, uint32_t vm_flags)
 {
-	int ret = ioctl(fd, request, arg);
-
-	return ret < 0 ? -errno : ret;
-}
-
-int hv_open(struct hv *hv, const char *dev, uint32_t vm_flags)
-{
-	struct hvx_create_vm create = { .flags = vm_flags };
 	int ret;
 
 	memset(hv, 0, sizeof(*hv));
-	hv->vm_fd = -1;
-	hv->dev_fd = open(dev, O_RDWR | O_CLOEXEC);
-	if (hv->dev_fd < 0)
-		return -errno;
-	ret = call(hv->dev_fd, HVX_GET_INFO, &hv->info);
-	if (ret < 0)
-		goto fail;
-	if (hv->info.api_version != HVX_API_VERSION || hv->info.run_size < sizeof(struct hvx_run)) {
-		ret = -EPROTO;
-		goto fail;
-	}
-	ret = call(hv->dev_fd, HVX_CREATE_VM, &create);
-	if (ret < 0)
-		goto fail;
-	hv->vm_fd = ret;
-	return 0;
-
-fail:
-	hv_close(hv);
+	hv->vm_fd = hv->dev_fd = -1;
+	hv->ops = ops;
+	ret = ops->open(hv, dev ? dev : ops->dev, vm_flags);
+	if (ret)
+		hv->vm_fd = hv->dev_fd = -1;
 	return ret;
 }
 
 void hv_close(struct hv *hv)
 {
 	if (hv->vm_fd >= 0)
-		close(hv->vm_fd);
-	if (hv->dev_fd >= 0)
-		close(hv->dev_fd);
+		hv->ops->close(hv);
 	hv->vm_fd = hv->dev_fd = -1;
-}
-
-int hv_set_slot(struct hv *hv, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size,
-		void *hva)
-{
-	struct hvx_slot s = {
-		.slot = slot, .flags = flags, .gpa = gpa, .size = size, .hva = (uintptr_t)hva,
-	};
-
-	return call(hv->vm_fd, HVX_SET_SLOT, &s);
-}
-
-int hv_get_dirty(struct hv *hv, uint32_t slot, uint32_t flags, uint64_t first, uint64_t pages,
-		 uint64_t *bitmap)
-{
-	struct hvx_dirty d = {
-		.slot = slot, .flags = flags, .first_page = first, .num_pages = pages,
-		.bitmap = (uintptr_t)bitmap,
-	};
-
-	return call(hv->vm_fd, HVX_GET_DIRTY, &d);
-}
-
-int hv_signal_msi(struct hv *hv, uint64_t address, uint32_t data)
-{
-	struct hvx_msi msi = { .address = address, .data = data };
-
-	return call(hv->vm_fd, HVX_SIGNAL_MSI, &msi);
-}
-
-int hv_irqfd(struct hv *hv, int fd, int resample_fd, uint32_t flags, uint64_t address,
-	     uint32_t data)
-{
-	struct hvx_irqfd i = {
-		.fd = fd, .resample_fd = resample_fd, .flags = flags, .address = address,
-		.data = data,
-	};
-
-	return call(hv->vm_fd, HVX_IRQFD, &i);
-}
-
-int hv_ioeventfd(struct hv *hv, uint32_t flags, uint64_t addr, uint32_t len, uint64_t match,
-		 int fd)
-{
-	struct hvx_ioeventfd i = {
-		.addr = addr, .datamatch = match, .len = len, .fd = fd, .flags = flags,
-	};
-
-	return call(hv->vm_fd, HVX_IOEVENTFD, &i);
-}
-
-int hv_get_clock(struct hv *hv, struct hvx_clock *c)
-{
-	return call(hv->vm_fd, HVX_GET_CLOCK, c);
-}
-
-int hv_set_clock(struct hv *hv, uint64_t ns)
-{
-	struct hvx_clock c = { .ns = ns };
-
-	return call(hv->vm_fd, HVX_SET_CLOCK, &c);
-}
-
-int hv_vm_stats(struct hv *hv, struct hvx_stats *s)
-{
-	return call(hv->vm_fd, HVX_GET_STATS, s);
-}
-
-int hv_vcpu_create(struct hv *hv, uint32_t id, struct hv_vcpu *v)
-{
-	int fd = call_val(hv->vm_fd, HVX_CREATE_VCPU, id);
-	void *run;
-
-	if (fd < 0)
-		return fd;
-	run = mmap(NULL, hv->info.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (run == MAP_FAILED) {
-		int ret = -errno;
-
-		close(fd);
-		return ret;
-	}
-	v->fd = fd;
-	v->run = run;
-	v->hv = hv;
-	return 0;
 }
 
 void hv_vcpu_close(struct hv_vcpu *v)
 {
 	if (!v->run)
 		return;
-	munmap(v->run, v->hv->info.run_size);
-	close(v->fd);
+	v->hv->ops->vcpu_close(v);
 	v->run = NULL;
 	v->fd = -1;
 }
 
+int hv_set_slot(struct hv *hv, uint32_t slot, uint32_t flags, uint64_t gpa, uint64_t size,
+		void *hva)
+{
+	return hv->ops->set_slot(hv, slot, flags, gpa, size, hva);
+}
+
+int hv_get_dirty(struct hv *hv, uint32_t slot, uint32_t flags, uint64_t first, uint64_t pages,
+		uint64_t *bitmap)
+{
+	return hv->ops->get_dirty(hv, slot, flags, first, pages, bitmap);
+}
+
+int hv_signal_msi(struct hv *hv, uint64_t address, uint32_t data)
+{
+	return hv->ops->signal_msi(hv, address, data);
+}
+
+int hv_irqfd(struct hv *hv, int fd, int resample_fd, uint32_t flags, uint64_t address,
+		uint32_t data)
+{
+	return hv->ops->irqfd(hv, fd, resample_fd, flags, address, data);
+}
+
+int hv_ioeventfd(struct hv *hv, uint32_t flags, uint64_t addr, uint32_t len, uint64_t match,
+		int fd)
+{
+	return hv->ops->ioeventfd(hv, flags, addr, len, match, fd);
+}
+
+int hv_get_clock(struct hv *hv, struct hvx_clock *c)
+{
+	return hv->ops->get_clock(hv, c);
+}
+
+int hv_set_clock(struct hv *hv, uint64_t ns)
+{
+	return hv->ops->set_clock(hv, ns);
+}
+
+int hv_vm_stats(struct hv *hv, struct hvx_stats *s)
+{
+	return hv->ops->vm_stats(hv, s);
+}
+
+int hv_vcpu_create(struct hv *hv, uint32_t id, struct hv_vcpu *v)
+{
+	return hv->ops->vcpu_create(hv, id, v);
+}
+
 int hv_run(struct hv_vcpu *v)
 {
-	return ioctl(v->fd, HVX_RUN, 0) < 0 ? -errno : 0;
+	return v->hv->ops->run(v);
 }
 
 int hv_get_state(struct hv_vcpu *v, uint32_t group, void *data, uint32_t size)
 {
-	struct hvx_state s = { .group = group, .size = size, .data = (uintptr_t)data };
-
-	return call(v->fd, HVX_GET_STATE, &s);
+	return v->hv->ops->get_state(v, group, data, size);
 }
 
 int hv_set_state(struct hv_vcpu *v, uint32_t group, const void *data, uint32_t size)
 {
-	struct hvx_state s = { .group = group, .size = size, .data = (uintptr_t)data };
-
-	return call(v->fd, HVX_SET_STATE, &s);
+	return v->hv->ops->set_state(v, group, data, size);
 }
 
 int hv_get_msrs(struct hv_vcpu *v, struct hvx_msr_entry *e, unsigned int n)
 {
-	struct hvx_msrs m = { .count = n, .entries = (uintptr_t)e };
-
-	return call(v->fd, HVX_GET_MSRS, &m);
+	return v->hv->ops->get_msrs(v, e, n);
 }
 
 int hv_set_msrs(struct hv_vcpu *v, const struct hvx_msr_entry *e, unsigned int n)
 {
-	struct hvx_msrs m = { .count = n, .entries = (uintptr_t)e };
-
-	return call(v->fd, HVX_SET_MSRS, &m);
+	return v->hv->ops->set_msrs(v, e, n);
 }
 
 int hv_set_cpuid(struct hv_vcpu *v, const struct hvx_cpuid_entry *e, unsigned int n)
 {
-	struct hvx_cpuid c = { .nent = n, .entries = (uintptr_t)e };
-
-	return call(v->fd, HVX_SET_CPUID, &c);
+	return v->hv->ops->set_cpuid(v, e, n);
 }
 
 int hv_nmi(struct hv_vcpu *v)
 {
-	return call_val(v->fd, HVX_NMI, 0);
+	return v->hv->ops->nmi(v);
 }
 
 int hv_kick(struct hv_vcpu *v)
 {
-	return call_val(v->fd, HVX_KICK, 0);
+	return v->hv->ops->kick(v);
 }
 
 int hv_set_extint(struct hv_vcpu *v, bool level)
 {
-	return call_val(v->fd, HVX_SET_EXTINT, level);
+	return v->hv->ops->set_extint(v, level);
 }
 
 int hv_set_debug(struct hv_vcpu *v, const struct hvx_debug *d)
 {
-	return call(v->fd, HVX_SET_DEBUG, d);
+	return v->hv->ops->set_debug(v, d);
 }
 
 int hv_vcpu_stats(struct hv_vcpu *v, struct hvx_stats *s)
 {
-	return call(v->fd, HVX_GET_STATS, s);
+	return v->hv->ops->vcpu_stats(v, s);
 }

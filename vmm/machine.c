@@ -119,7 +119,13 @@ int machine_reset(struct machine *m)
 
 static int open_hv(struct machine *m)
 {
-	int ret = hv_open(&m->hv, "/dev/hvx", HVX_VM_EXIT_MSR);
+	int ret = hv_open(&m->hv, m->accel, NULL, HVX_VM_EXIT_MSR);
+
+	if (m->accel != &hv_hvx) {
+		if (ret)
+			log_error("%s: %s; `hvx host` tells more", m->accel->dev, strerror(-ret));
+		return ret;
+	}
 
 	switch (ret) {
 	case 0:
@@ -127,7 +133,7 @@ static int open_hv(struct machine *m)
 	case -ENOENT:
 	case -ENODEV:
 	case -ENXIO:
-		log_error("/dev/hvx is not there: load the module (modprobe hvx); `hvx host` tells what is missing");
+		log_error("/dev/hvx is not there: load the module (modprobe hvx); `hvx host` tells what is missing. Where it cannot be loaded, --accel kvm uses KVM");
 		break;
 	case -EACCES:
 	case -EPERM:

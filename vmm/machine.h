@@ -85,6 +85,7 @@ struct machine {
 	struct pic *pic;
 	struct device *devices;		/* singly linked, in creation order */
 	int console_in, console_out;	/* the terminal, -1 none (or taken by a chardev) */
+	const struct hv_ops *accel;	/* what runs the guest */
 	const char *runtime_dir;	/* NULL: none; holds the pid and links to ptys */
 	struct boot *boot;		/* vmm/boot/boot.h */
 	void *smbios;			/* made once, written at each reset */

@@ -25,6 +25,7 @@
 
 struct options {
 	const char *file, *name, *runtime_dir, *gdb;
+	const struct hv_ops *accel;
 	int xml_fd, restore_fd, ram_fd, verbosity;
 	bool console, no_sandbox, paused, fork, own_dir, throwaway, agent;
 };
@@ -36,6 +37,8 @@ static const char usage_text[] =
 "\n"
 "Runs the guest that FILE.xml describes. Usually started by `hvx run`.\n"
 "\n"
+"  --accel hvx|kvm       what runs the guest: hvx.ko (default), or KVM where\n"
+"                        hvx.ko cannot be loaded\n"
 "  --console stdio|none  stdio: the guest's console is this terminal (default);\n"
 "                        Ctrl-] then q stops the guest, Ctrl-] ? tells more\n"
 "  --name NAME           instead of the XML's <name>\n"
@@ -71,9 +74,11 @@ static const char usage_text[] =
 
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
        OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
-       OPT_FORK, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT };
+       OPT_FORK, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT,
+       OPT_ACCEL };
 
 static const struct option long_options[] = {
+	{ "accel", required_argument, NULL, OPT_ACCEL },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR },
@@ -123,6 +128,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 
 	o->xml_fd = o->restore_fd = o->ram_fd = -1;
 	o->console = true;
+	o->accel = &hv_hvx;
 	while ((c = getopt_long(argc, argv, "vh", long_options, NULL)) != -1) {
 		switch (c) {
 		case OPT_CONSOLE:
@@ -131,6 +137,13 @@ static int parse_options(int argc, char **argv, struct options *o)
 				return VMM_ERR_USAGE;
 			}
 			o->console = !strcmp(optarg, "stdio");
+			break;
+		case OPT_ACCEL:
+			o->accel = hv_named(optarg);
+			if (!o->accel) {
+				log_error("--accel %s: hvx or kvm", optarg);
+				return VMM_ERR_USAGE;
+			}
 			break;
 		case OPT_NAME:
 			o->name = optarg;
@@ -391,6 +404,7 @@ static int run_guest(const struct options *o, struct source *src)
 
 	m.console_in = o->console ? STDIN_FILENO : -1;
 	m.console_out = o->console ? STDOUT_FILENO : -1;
+	m.accel = o->accel;
 	m.runtime_dir = o->runtime_dir;
 	m.start_paused = o->paused;
 	m.xml = src->xml;
@@ -453,7 +467,7 @@ int main(int argc, char **argv)
 		drop_writes(src.dom);
 	if (o.agent)
 		add_agent(src.dom);
-	if (sandbox_init(!o.no_sandbox))
+	if (sandbox_init(!o.no_sandbox, o.accel->ioc))
 		return VMM_ERR_SETUP;
 	status = run_guest(&o, &src);
 	domain_free(src.dom);

@@ -23,8 +23,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <uapi/hvx.h>
-
 #include "log.h"
 #include "sandbox.h"
 
@@ -60,7 +58,7 @@ static const int main_calls[] = {
 	SC(kill), SC(getsockopt), SC(setsockopt),
 };
 
-/* ioctls by exact number; those of /dev/hvx and vhost go by their type byte. */
+/* ioctls by exact number; those of the hypervisor and vhost go by their type byte. */
 static const unsigned long io_ioctls[] = {
 	BLKDISCARD, BLKZEROOUT, BLKSECDISCARD,
 	TUNSETOFFLOAD, TUNSETVNETHDRSZ, TUNSETQUEUE,
@@ -112,11 +110,11 @@ static int allow_memory(scmp_filter_ctx ctx)
 
 #define LIST(l) l, sizeof(l) / sizeof((l)[0])
 
-static int add_rules(scmp_filter_ctx ctx, enum sandbox_kind kind)
+static int add_rules(scmp_filter_ctx ctx, enum sandbox_kind kind, unsigned int ioc)
 {
 	int ret = allow(ctx, LIST(base_calls)) ?: allow(ctx, LIST(io_calls)) ?:
 		  allow_memory(ctx) ?: allow_ioctls(ctx, LIST(io_ioctls)) ?:
-		  allow_ioctl_type(ctx, HVX_IOC) ?: allow_ioctl_type(ctx, VHOST_IOC);
+		  allow_ioctl_type(ctx, ioc) ?: allow_ioctl_type(ctx, VHOST_IOC);
 
 	if (!ret && kind == SANDBOX_MAIN)
 		ret = allow(ctx, LIST(main_calls)) ?: allow_ioctls(ctx, LIST(main_ioctls));
@@ -146,7 +144,7 @@ out:
 	return ret;
 }
 
-static int compile(enum sandbox_kind kind)
+static int compile(enum sandbox_kind kind, unsigned int ioc)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int ret;
@@ -154,19 +152,19 @@ static int compile(enum sandbox_kind kind)
 	if (!ctx)
 		return -ENOMEM;
 	/* HVX_RUN is by far the most frequent call of a vCPU thread. */
-	ret = seccomp_syscall_priority(ctx, SC(ioctl), 255) ?: add_rules(ctx, kind) ?:
+	ret = seccomp_syscall_priority(ctx, SC(ioctl), 255) ?: add_rules(ctx, kind, ioc) ?:
 	      export(ctx, &filter[kind]);
 	seccomp_release(ctx);
 	return ret;
 }
 
-int sandbox_init(bool enabled)
+int sandbox_init(bool enabled, unsigned int ioc)
 {
 	int kind, ret = 0;
 
 	active = enabled;
 	for (kind = 0; enabled && kind < SANDBOX_NR && !ret; kind++)
-		ret = compile(kind);
+		ret = compile(kind, ioc);
 	if (ret)
 		log_error("cannot compile the system-call filters: %s", strerror(-ret));
 	return ret;

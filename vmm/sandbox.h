@@ -16,8 +16,11 @@ enum sandbox_kind {
 	SANDBOX_NR,
 };
 
-/* Once, before any thread: compiles the filters. enabled false: everything here does nothing. 0 or -errno. */
-int sandbox_init(bool enabled);
+/*
+ * Once, before any thread: compiles the filters. ioc: the type byte of the
+ * hypervisor's ioctls. enabled false: everything here does nothing. 0 or -errno.
+ */
+int sandbox_init(bool enabled, unsigned int ioc);
 /* The calling thread. 0 or -errno after a message. */
 int sandbox_enter_thread(enum sandbox_kind kind);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "cpu.h"
@@ -325,7 +326,8 @@ static bool run_failed(struct vcpu *v, int err)
 	case -EAGAIN:
 		return true;
 	case -EIO:
-		fatal(v, "the host took the virtualisation hardware away");
+		log_error("the CPU's virtualisation is gone, or held in a way that cannot be shared: see the kernel log (dmesg) and `hvx host` for who holds it and what to type");
+		fatal(v, "HVX_RUN: the hardware cannot be had");
 		return false;
 	default:
 		log_error("vCPU %u: HVX_RUN: %s", v->id, strerror(-err));
@@ -366,11 +368,23 @@ static void run(struct vcpu *v)
 	}
 }
 
+/*
+ * Where KVM is, its guests may share a CPU with this thread. The module keeps their
+ * branch predictions from our guest; that ours do not reach them is the kernel's to
+ * do as it switches processes, which it does for those that ask for it.
+ */
+static void ask_for_barrier(void)
+{
+	if (!access("/sys/module/kvm_amd", F_OK) || !access("/sys/module/kvm_intel", F_OK))
+		prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_DISABLE, 0, 0);
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
 
 	v->tid = (int)gettid();
+	ask_for_barrier();
 	if (sandbox_enter_thread(SANDBOX_VCPU))
 		machine_event(v->m, EV_FATAL, 0);
 	park(v);

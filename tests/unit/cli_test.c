@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: vmm/stream.c vmm/state.c devices/device.c cli/[!m]*.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c */
+/* units: vmm/stream.c vmm/state.c devices/device.c cli/[!m]*.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c vmm/hv_*.c */
 /* The command table against completions and man page; statuses; runtime folders; host checks. */
 #include <check.h>
 #include <errno.h>
@@ -414,6 +414,7 @@ START_TEST(host_empty)
 	ck_assert_int_eq(level_of("hvx is not installed"), HOST_FAIL);
 	ck_assert_int_eq(level_of("/dev/hvx is not there"), HOST_FAIL);
 	ck_assert_int_eq(level_of("KVM is not loaded"), HOST_PASS);
+	ck_assert_int_eq(level_of("nothing here runs guests"), HOST_WARN);
 	ck_assert_int_eq(level_of("/dev/vhost-net is not there"), HOST_WARN);
 }
 END_TEST
@@ -437,6 +438,9 @@ START_TEST(host_amd)
 	ck_assert_int_eq(level_of("hvx is loaded"), HOST_PASS);
 	ck_assert_int_eq(level_of("device: /dev/hvx"), HOST_FAIL);
 	ck_assert_int_eq(level_of("KVM is in use (3)"), HOST_WARN);
+	write_file("dev/kvm", "");
+	check_root();
+	ck_assert_int_eq(level_of("guests can be run by KVM"), HOST_WARN);
 	ck_assert_int_eq(level_of("transparent huge pages: always [madvise]"), HOST_PASS);
 	ck_assert_int_eq(level_of("8 reserved"), HOST_PASS);
 	ck_assert_int_eq(level_of("io_uring is off"), HOST_FAIL);

@@ -137,7 +137,7 @@ static int run(enum sandbox_kind kind, void (*call)(void))
 		struct sigaction dfl = { .sa_handler = SIG_DFL };
 
 		sigaction(SIGSYS, &dfl, NULL);
-		if (sandbox_init(true) || sandbox_enter_thread(kind))
+		if (sandbox_init(true, HVX_IOC) || sandbox_enter_thread(kind))
 			_exit(8);
 		call();
 		_exit(0);
@@ -186,7 +186,7 @@ START_TEST(kills_the_process)
 	pid_t pid = fork();
 
 	if (!pid) {
-		if (sandbox_init(true))
+		if (sandbox_init(true, HVX_IOC))
 			_exit(8);
 		from_a_thread();
 		_exit(0);
@@ -202,7 +202,7 @@ START_TEST(disabled)
 	pid_t pid = fork();
 
 	if (!pid) {
-		if (sandbox_init(false) || sandbox_enter_thread(SANDBOX_MAIN))
+		if (sandbox_init(false, HVX_IOC) || sandbox_enter_thread(SANDBOX_MAIN))
 			_exit(8);
 		do_open();
 		_exit(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) || prctl(PR_GET_SECCOMP));
