@@ -559,7 +559,24 @@ static void print_next_steps(const struct run *r, pid_t pid)
 	printf("  stop at once:  hvx destroy %s\n", r->name);
 }
 
-/* The VMM writes its pid when the machine is built. Until then its end is ours to report. */
+/*
+ * The VMM writes its pid when the machine is built. With saved state it answers on its
+ * control socket only when all of that was read and found good.
+ */
+static bool has_begun(const struct run *r, const char *pid_file)
+{
+	struct control *c;
+
+	if (access(pid_file, F_OK))
+		return false;
+	if (r->state < 0)
+		return true;
+	c = control_open(r->name);
+	control_close(c);
+	return c;
+}
+
+/* Until the guest has begun, its end is ours to report. */
 static int run_background(struct run *r)
 {
 	char *ready = NULL;
@@ -577,7 +594,7 @@ static int run_background(struct run *r)
 		return VMM_ERR_SETUP;
 	do {
 		done = waitpid(pid, &status, WNOHANG);
-		if (!done && access(ready, F_OK))
+		if (!done && !has_begun(r, ready))
 			poll(NULL, 0, 10);
 		else
 			break;

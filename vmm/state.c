@@ -51,12 +51,13 @@ void sbuf_put_num(struct sbuf *b, uint64_t val, unsigned int size)
 
 const void *sbuf_get(struct sbuf *b, size_t len)
 {
-	const void *at = b->data + b->pos;
+	const uint8_t *at = b->data;
 
-	if (b->failed || len > sbuf_left(b)) {
+	if (b->failed || !at || len > sbuf_left(b)) {
 		b->failed = true;
 		return NULL;
 	}
+	at += b->pos;
 	b->pos += len;
 	return at;
 }
