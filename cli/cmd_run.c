@@ -157,7 +157,7 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r
 
 	while ((c = cli_getopt(cmd, argc, argv, &value)) != -1) {
 		switch (c) {
-		case 'a':
+		case 'V':
 			if (!hv_named(value)) {
 				cli_error("run: --accel %s: hvx or kvm", value);
 				return VMM_ERR_USAGE;

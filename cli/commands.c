@@ -34,7 +34,7 @@ const struct cli_cmd cli_commands[] = {
 "  70   stopped by a signal or from the console\n"
 "  odd  (V << 1) | 1, where the guest wrote V to its debug-exit port\n",
 		.opts = OPTS(
-			{ "accel", 'a', "hvx|kvm", "what runs the guest (default hvx); kvm where hvx.ko cannot be loaded" },
+			{ "accel", 'V', "hvx|kvm", "what runs the guest (default hvx); kvm where hvx.ko cannot be loaded" },
 			{ "detach", 'd', NULL, "run in the background; print where its console is" },
 			{ "escape", 'e', "KEY", "escape key: ^X for Ctrl-X, or none (default ^])" },
 			{ "from", 'f', "TEMPLATE", "a fork of this guest or saved state instead of a FILE: see `hvx help fork`" },
