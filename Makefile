@@ -193,6 +193,13 @@ check-nested check-bochs: vmm $(uapi_bin)
 	$(MAKE) --no-print-directory module KVER=$$kver && \
 	tests/nested --bench $(bench) --build $(B) --module $(B)/module-$$kver/hvx.ko $(TESTS)
 
+# A host suspends, to memory and in the kernel's test modes, while a guest runs.
+.PHONY: check-power
+check-power: vmm $(uapi_bin)
+	+kver=$$(scripts/l1 --print-release) && \
+	$(MAKE) --no-print-directory module KVER=$$kver && \
+	tests/suspend --build $(B) --module $(B)/module-$$kver/hvx.ko
+
 # make install, DKMS and signing, in a root of their own.
 .PHONY: check-install
 check-install: vmm
@@ -288,6 +295,7 @@ help:
 	@echo 'make check-nested    tests in the nested host; TESTS="NAME..." picks some'
 	@echo 'make check-bochs     the same under Bochs: BENCH=bochs-intel (VT-x) or bochs-amd (AMD-V)'
 	@echo 'make check-kernels   tests on kernels of other releases; KERNELS="6.12 7.3" picks some'
+	@echo 'make check-power     suspend of a host while a guest runs'
 	@echo 'make check-install   make install, DKMS and module signing, in a root of their own'
 	@echo 'make fuzz            fuzzers (libFuzzer, clang) into $(B)/fuzz/'
 	@echo 'make bench           instruction counts against KVM, into docs/performance.md'
