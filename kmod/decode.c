@@ -30,6 +30,11 @@ struct insn {
 	u8 modrm;
 };
 
+/* Segments, whose address is known from the exit; F2, which means nothing here; those that count. */
+static const u8 prefixes[] = {
+	0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0xf2, 0x66, 0x67, 0xf0, 0xf3
+};
+
 /* Take the bytes and skip the prefixes; in->pos == in->len when nothing follows them. */
 static void insn_start(struct insn *in, const u8 *bytes, int len, enum hvx_cpu_mode mode)
 {
@@ -44,25 +49,12 @@ static void insn_start(struct insn *in, const u8 *bytes, int len, enum hvx_cpu_m
 			in->rex = b;
 			continue;
 		}
-		switch (b) {
-		/* Segments: the address is known from the exit. F2 means nothing here. */
-		case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: case 0xf2:
-			break;
-		case 0x66:
-			in->opsize_66 = true;
-			break;
-		case 0x67:
-			in->adsize_67 = true;
-			break;
-		case 0xf0:
-			in->lock = true;
-			break;
-		case 0xf3:
-			in->rep_f3 = true;
-			break;
-		default:
+		if (!memchr(prefixes, b, sizeof(prefixes)))
 			return;
-		}
+		in->opsize_66 |= b == 0x66;
+		in->adsize_67 |= b == 0x67;
+		in->lock |= b == 0xf0;
+		in->rep_f3 |= b == 0xf3;
 		in->rex = 0;	/* it counts only right before the opcode */
 	}
 }

@@ -4,9 +4,6 @@
  * answered here with preemption off; the rest goes to userspace. What is
  * written to the run page is never relied on afterwards.
  */
-#include <linux/sched.h>
-#include <asm/debugreg.h>
-
 #include "backend.h"
 #include "irq/lapic.h"
 #include "trace.h"

@@ -5,11 +5,6 @@
  * presence is checked, rights are not, and accessed bits are left alone.
  * Formats: SDM vol. 3, chapter "Paging".
  */
-#include <linux/mm.h>
-#include <linux/uaccess.h>
-#include <asm/msr-index.h>
-#include <asm/processor-flags.h>
-
 #include "backend.h"
 #include "mmu.h"
 

@@ -17,19 +17,22 @@
 #ifndef _HVX_H
 #define _HVX_H
 
-#include <linux/cpumask.h>
+/* What most files need; what one needs it includes itself. */
+#include <linux/hashtable.h>
 #include <linux/hrtimer.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/mutex.h>
-#include <linux/percpu.h>
+#include <linux/nospec.h>
 #include <linux/rcuwait.h>
-#include <linux/refcount.h>
-#include <linux/spinlock.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/srcu.h>
-#include <linux/types.h>
-#include <linux/hashtable.h>
-#include <linux/wait.h>
+#include <linux/uaccess.h>
+#include <asm/debugreg.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
+#include <asm/tsc.h>
 #include <uapi/hvx.h>
 
 #include "compat.h"
@@ -292,10 +295,6 @@ int hvx_guest_mem(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, unsigned in
 #define hvx_read_guest(vm, gpa, buf, len)	hvx_guest_mem(vm, gpa, buf, len, 0)
 #define hvx_write_guest(vm, gpa, buf, len) \
 	hvx_guest_mem(vm, gpa, (void *)(buf), len, HVX_MEM_WRITE)
-#define hvx_read_guest_atomic(vm, gpa, buf, len) \
-	hvx_guest_mem(vm, gpa, buf, len, HVX_MEM_ATOMIC)
-#define hvx_write_guest_atomic(vm, gpa, buf, len) \
-	hvx_guest_mem(vm, gpa, (void *)(buf), len, HVX_MEM_WRITE | HVX_MEM_ATOMIC)
 
 /*
  * Fetch up to max bytes at CS:RIP into insn; returns the count (0 if the first byte is not mapped).

@@ -14,9 +14,6 @@
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
-#include <asm/tsc.h>
 
 #include "backend.h"
 

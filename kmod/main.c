@@ -13,7 +13,6 @@
 #include <linux/module.h>
 #include <linux/namei.h>
 #include <linux/reboot.h>
-#include <linux/slab.h>
 
 #include "backend.h"
 

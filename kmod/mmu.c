@@ -13,12 +13,6 @@
  * that a table that becomes empty can be freed; freed tables are chained
  * through the same field until the CPUs have forgotten them.
  */
-#include <linux/mm.h>
-#include <linux/mmu_notifier.h>
-#include <linux/pgtable.h>
-#include <linux/slab.h>
-#include <linux/srcu.h>
-
 #include "backend.h"
 #include "mmu.h"
 
@@ -312,12 +306,6 @@ static bool fault_is_invalidating(struct fault *f)
 	       hva + size > READ_ONCE(mmu->invalidate_start);
 }
 
-/* Do the host's tables and the slots still say what this fault has seen? Under mmu_lock. */
-static bool fault_is_stale(struct fault *f)
-{
-	return f->vcpu->vm->mmu.invalidate_seq != f->seq || fault_is_invalidating(f);
-}
-
 /* The page if it is mapped now, writable if it can be had so. Does not sleep. */
 static bool fault_page_fast(struct fault *f)
 {
@@ -449,7 +437,8 @@ static int fault_map_locked(struct fault *f)
 	u64 *table, *ptep, pte, pages;
 	int level;
 
-	if (fault_is_stale(f))
+	/* Do the host's tables and the slots still say what this fault has seen? */
+	if (vm->mmu.invalidate_seq != f->seq || fault_is_invalidating(f))
 		return -EAGAIN;
 again:
 	table = vm->mmu.root;
@@ -523,11 +512,6 @@ int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access, bool can_sleep)
 
 /* ---------------------------------------------------------------- notifier */
 
-static struct hvx_vm *mn_vm(struct mmu_notifier *mn)
-{
-	return container_of(mn, struct hvx_vm, mn);
-}
-
 void hvx_mmu_invalidate_begin(struct hvx_vm *vm, unsigned long start, unsigned long end,
 			      bool can_sleep)
 {
@@ -561,7 +545,7 @@ void hvx_mmu_invalidate_end(struct hvx_vm *vm, struct hvx_memslots *slots)
 /* Flushing does not sleep, so that this may also be called where sleeping is not allowed. */
 static int invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
-	struct hvx_vm *vm = mn_vm(mn);
+	struct hvx_vm *vm = container_of(mn, struct hvx_vm, mn);
 	int idx = srcu_read_lock(&vm->srcu);
 
 	hvx_mmu_invalidate_begin(vm, range->start, range->end,
@@ -572,13 +556,13 @@ static int invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier_r
 
 static void invalidate_end(struct mmu_notifier *mn, const struct mmu_notifier_range *range)
 {
-	hvx_mmu_invalidate_end(mn_vm(mn), NULL);
+	hvx_mmu_invalidate_end(container_of(mn, struct hvx_vm, mn), NULL);
 }
 
 static bool walk_young(struct mmu_notifier *mn, enum leaf_op op,
 		       unsigned long start, unsigned long end)
 {
-	struct hvx_vm *vm = mn_vm(mn);
+	struct hvx_vm *vm = container_of(mn, struct hvx_vm, mn);
 	bool young;
 
 	spin_lock(&vm->mmu_lock);
@@ -601,7 +585,7 @@ static hvx_young_t test_young(struct mmu_notifier *mn, struct mm_struct *mm, uns
 /* The address space ends, or hvx_mmu_stop(): nobody faults any more. */
 static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
-	struct hvx_vm *vm = mn_vm(mn);
+	struct hvx_vm *vm = container_of(mn, struct hvx_vm, mn);
 
 	spin_lock(&vm->mmu_lock);
 	walk_run(&(struct leaf_walk) { .vm = vm, .op = LEAF_ZAP, .can_sleep = true,

@@ -3,8 +3,6 @@
 #ifndef _HVX_MMU_H
 #define _HVX_MMU_H
 
-#include <linux/nospec.h>
-#include <linux/rcupdate.h>
 
 #include "hvx.h"
 

@@ -8,12 +8,7 @@
  * enable bit in vcpu->pv, rows in x86/msr.c, hvx_pv_set_*() below. The wall clock, which is asked for once, is userspace's (HVX_GET_CLOCK has it).
  */
 #include <linux/clocksource.h>
-#include <linux/ktime.h>
-#include <linux/math64.h>
-#include <linux/nospec.h>
-#include <linux/sched.h>
 #include <asm/pvclock-abi.h>
-#include <asm/tsc.h>
 #include <uapi/linux/kvm_para.h>
 
 #include "backend.h"
@@ -161,32 +156,27 @@ void hvx_pv_eoi_set(struct hvx_vcpu *vcpu)
 	flag = hvx_lapic_eoi_can_wait(vcpu->lapic);
 	/* Where it cannot be cleared now, an EOI through it is seen at the next exit. */
 	if (flag != vcpu->pv.eoi_set &&
-	    !hvx_write_guest_atomic(vcpu->vm, eoi_gpa(vcpu), &flag, sizeof(flag)))
+	    !hvx_guest_mem(vcpu->vm, eoi_gpa(vcpu), &flag, 1, HVX_MEM_WRITE | HVX_MEM_ATOMIC))
 		vcpu->pv.eoi_set = flag;
 }
 
 /*
  * Tell the APIC of an EOI that the guest made by the byte. Without `keep` the
- * byte is clear afterwards. False: not without sleeping.
+ * byte is clear afterwards. how: HVX_MEM_ATOMIC or 0. False: not without sleeping.
  */
-static bool eoi_take(struct hvx_vcpu *vcpu, bool atomic, bool keep)
+static bool eoi_take(struct hvx_vcpu *vcpu, unsigned int how, bool keep)
 {
-	struct hvx_vm *vm = vcpu->vm;
-	u64 gpa = eoi_gpa(vcpu);
 	u8 flag;
 
-	if (atomic ? hvx_read_guest_atomic(vm, gpa, &flag, 1) : hvx_read_guest(vm, gpa, &flag, 1))
+	if (hvx_guest_mem(vcpu->vm, eoi_gpa(vcpu), &flag, 1, how))
 		return false;
-	if (!(flag & KVM_PV_EOI_MASK)) {
-		hvx_lapic_eoi(vcpu->lapic);
-	} else if (keep) {
+	if (flag & KVM_PV_EOI_MASK && keep)
 		return true;
-	} else {
+	if (flag & KVM_PV_EOI_MASK) {
 		flag = 0;
-		if (atomic)
-			hvx_write_guest_atomic(vm, gpa, &flag, 1);
-		else
-			hvx_write_guest(vm, gpa, &flag, 1);
+		hvx_guest_mem(vcpu->vm, eoi_gpa(vcpu), &flag, 1, how | HVX_MEM_WRITE);
+	} else {
+		hvx_lapic_eoi(vcpu->lapic);
 	}
 	vcpu->pv.eoi_set = false;
 	return true;
@@ -194,14 +184,14 @@ static bool eoi_take(struct hvx_vcpu *vcpu, bool atomic, bool keep)
 
 void hvx_pv_eoi_check(struct hvx_vcpu *vcpu)
 {
-	if (!eoi_take(vcpu, true, true))
+	if (!eoi_take(vcpu, HVX_MEM_ATOMIC, true))
 		hvx_request(vcpu, HVX_REQ_PV_EOI);
 }
 
 void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu)
 {
 	if (vcpu->pv.eoi_set)
-		eoi_take(vcpu, false, false);
+		eoi_take(vcpu, 0, false);
 	vcpu->pv.eoi_set = false;
 }
 
@@ -225,7 +215,7 @@ int hvx_pv_set_steal(struct hvx_vcpu *vcpu, u64 val, bool host)
 int hvx_pv_set_eoi(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	if (vcpu->pv.eoi_set)
-		eoi_take(vcpu, true, false);
+		eoi_take(vcpu, HVX_MEM_ATOMIC, false);
 	vcpu->pv.eoi_set = false;
 	vcpu->pv.eoi_msr = val;
 	return 0;

@@ -1,12 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Memory slots: which host memory shows where in guest-physical space, and their dirty bitmaps. */
-#include <linux/atomic.h>
-#include <linux/bitmap.h>
-#include <linux/mm.h>
-#include <linux/sched/signal.h>
-#include <linux/slab.h>
-#include <linux/uaccess.h>
-
 #include "mmu.h"
 
 /* Words of a dirty bitmap that are handled at a time: one page of them, 128 MiB of guest memory. */

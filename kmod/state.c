@@ -8,9 +8,6 @@
  * Guest State Area") that one group can be judged by; where two groups do not
  * fit together the entry fails with HVX_EXIT_FAIL_ENTRY.
  */
-#include <linux/nospec.h>
-#include <linux/string.h>
-#include <asm/processor-flags.h>
 #include "backend.h"
 
 #define FLAGS_MBZ	(~0x3f7fd7ULL)	/* reserved, but for bit 1, which reads as 1 */

@@ -9,11 +9,7 @@
  * to do when the thread is scheduled.
  */
 #include <linux/interrupt.h>
-#include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
-#include <linux/slab.h>
-#include <linux/smp.h>
-#include <asm/debugreg.h>
 
 #include "backend.h"
 #include "irq/lapic.h"
@@ -367,8 +363,7 @@ static int run_guest(struct hvx_vcpu *vcpu)
 			next = hvx_exit_to_user(vcpu, HVX_EXIT_INTR_WINDOW);
 			break;
 		}
-		if (trace_hvx_entry_enabled())
-			trace_hvx_entry(vcpu, vcpu->rflags, vcpu->cr2, vcpu->cpu);
+		trace_hvx_entry(vcpu, vcpu->rflags, vcpu->cr2, vcpu->cpu);
 		be->enter(vcpu);
 		WRITE_ONCE(vcpu->in_guest, false);
 		vcpu->stats.exits++;
@@ -570,7 +565,6 @@ struct hvx_vcpu *hvx_vcpu_create(struct hvx_vm *vm, u32 id)
 	vcpu->id = id;
 	vcpu->serial = atomic64_inc_return(&serials);
 	vcpu->cpu = -1;
-	vcpu->tsc_khz = tsc_khz;
 	mutex_init(&vcpu->lock);
 	rcuwait_init(&vcpu->wait);
 	vcpu->run = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);

@@ -6,8 +6,6 @@
 #include <linux/eventfd.h>
 #include <linux/file.h>
 #include <linux/poll.h>
-#include <linux/slab.h>
-#include <linux/wait.h>
 
 #include "lapic.h"
 

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The local APIC: registers, timer, saved state. */
 #ifdef __KERNEL__
-#include <linux/gfp.h>
-#include <linux/math64.h>
 #include <linux/module.h>
-#include <asm/msr-index.h>
-#include <asm/tsc.h>
 #endif
 #include "lapic.h"
 

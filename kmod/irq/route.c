@@ -5,7 +5,6 @@
  * takes a lock or sleeps: any context may deliver.
  */
 #ifdef __KERNEL__
-#include <linux/nospec.h>
 #include <uapi/linux/kvm_para.h>
 #endif
 #include "lapic.h"

@@ -5,12 +5,6 @@
  * handle_exit() runs with preemption off. A handler that needs to sleep says
  * HVX_SLOW and is called again with preemption on.
  */
-#include <linux/nospec.h>
-#include <linux/sched.h>
-#include <asm/debugreg.h>
-#include <asm/msr-index.h>
-#include <asm/processor-flags.h>
-
 #include "trace.h"
 #include "svm/svm.h"
 

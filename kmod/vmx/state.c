@@ -152,8 +152,7 @@ bool vmx_load_pdptes(struct hvx_vcpu *vcpu, bool can_sleep)
 	u64 gpa = vmx_get(v, F_CR3) & 0xffffffe0, pdpte[4];
 	int i, r;
 
-	r = can_sleep ? hvx_read_guest(vcpu->vm, gpa, pdpte, sizeof(pdpte)) :
-			hvx_read_guest_atomic(vcpu->vm, gpa, pdpte, sizeof(pdpte));
+	r = hvx_guest_mem(vcpu->vm, gpa, pdpte, sizeof(pdpte), can_sleep ? 0 : HVX_MEM_ATOMIC);
 	if (r && !can_sleep)
 		return false;
 	for (i = 0; i < 4; i++)

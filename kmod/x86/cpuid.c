@@ -5,12 +5,7 @@
  * is never more than the host has and the module switches: controls[] below,
  * hvx_xcr0_mask, and PV_FEATURES.
  */
-#include <linux/mm.h>
-#include <asm/cpufeature.h>
-#include <asm/processor.h>
-#include <asm/processor-flags.h>
 #include <uapi/asm/kvm_para.h>
-#include "hvx.h"
 #include "backend.h"
 
 enum { EAX, ECX, EDX, EBX };	/* as in vcpu->regs[] */
@@ -60,6 +55,11 @@ static const struct control {
 
 /* ------------------------------------------------------------------- lookup */
 
+static u64 key(const struct hvx_cpuid_entry *e)
+{
+	return (u64)e->leaf << 32 | e->subleaf;
+}
+
 /* The entry for a leaf and subleaf, or the one before its place; NULL: no such leaf. */
 static const struct hvx_cpuid_entry *find_near(const struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf)
 {
@@ -69,7 +69,7 @@ static const struct hvx_cpuid_entry *find_near(const struct hvx_vcpu *vcpu, u32 
 	while (lo < hi) {
 		unsigned int mid = (lo + hi) / 2;
 
-		if (e[mid].leaf < leaf || (e[mid].leaf == leaf && e[mid].subleaf <= subleaf))
+		if (key(&e[mid]) <= ((u64)leaf << 32 | subleaf))
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -207,10 +207,8 @@ static bool table_ok(const struct hvx_cpuid_entry *e, unsigned int count)
 		if (e[i].leaf == 0x80000008 && ((e[i].eax & 0xff) < 32 || (e[i].eax & 0xff) > 52))
 			return false;
 		/* In order, nothing twice, nothing after an entry for every subleaf. */
-		if (i && (e[i].leaf < e[i - 1].leaf ||
-			  (e[i].leaf == e[i - 1].leaf &&
-			   (e[i].subleaf <= e[i - 1].subleaf ||
-			    !(e[i - 1].flags & HVX_CPUID_SUBLEAF)))))
+		if (i && (key(&e[i]) <= key(&e[i - 1]) ||
+			  (e[i].leaf == e[i - 1].leaf && !(e[i - 1].flags & HVX_CPUID_SUBLEAF))))
 			return false;
 	}
 	return true;

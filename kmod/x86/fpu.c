@@ -10,8 +10,6 @@
  * and the kernel's own accesses to user memory obey the guest's PKRU: they may
  * fail where they would not otherwise, and are then done again after the save.
  */
-#include <linux/slab.h>
-#include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/types.h>
 #include <asm/fpu/xcr.h>
@@ -26,7 +24,6 @@ u64 hvx_xcr0_mask __ro_after_init;
 u32 hvx_xsave_size __ro_after_init;
 static u64 host_xcr0 __ro_after_init, host_xss __ro_after_init;
 static u32 mxcsr_valid __ro_after_init;
-static bool have_xsaveopt __ro_after_init;
 /* Emulated CPUs may let the guest's XSETBV through without an exit (QEMU 7.2's TCG does). */
 static bool xcr0_unseen __ro_after_init;
 
@@ -36,8 +33,8 @@ int hvx_fpu_setup(void)
 	u32 eax, ebx, ecx, edx;
 	int i;
 
-	/* OSXSAVE and OSPKE: what the kernel really uses, whatever the CPU could do. */
-	if (!(cpuid_ecx(1) & BIT(27))) {
+	/* The kernel clears what it does not use, whatever the CPU could do. */
+	if (!boot_cpu_has(X86_FEATURE_XSAVE)) {
 		hvx_err("this CPU has no XSAVE, or the kernel does not use it\n");
 		return -ENODEV;
 	}
@@ -51,8 +48,7 @@ int hvx_fpu_setup(void)
 	hvx_xcr0_mask = host_xcr0 & X_GUEST;
 	if ((hvx_xcr0_mask & XFEATURE_MASK_AVX512) != XFEATURE_MASK_AVX512)
 		hvx_xcr0_mask &= ~XFEATURE_MASK_AVX512;
-	cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
-	if (!(ecx & BIT(4)))
+	if (!boot_cpu_has(X86_FEATURE_OSPKE))
 		hvx_xcr0_mask &= ~XFEATURE_MASK_PKRU;
 	xcr0_unseen = boot_cpu_has(X86_FEATURE_HYPERVISOR);
 
@@ -64,9 +60,7 @@ int hvx_fpu_setup(void)
 		cpuid_count(0xd, i, &eax, &ebx, &ecx, &edx);
 		hvx_xsave_size = max(hvx_xsave_size, ebx + eax);
 	}
-	cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx);
-	have_xsaveopt = eax & BIT(0);
-	if (eax & BIT(3))
+	if (boot_cpu_has(X86_FEATURE_XSAVES))
 		rdmsrq(MSR_IA32_XSS, host_xss);
 	return 0;
 }
@@ -131,7 +125,7 @@ void hvx_fpu_save(struct hvx_vcpu *vcpu)
 	 * XSAVEOPT skips what the guest has not touched since the XRSTOR: nobody
 	 * writes the area while it is loaded.
 	 */
-	if (have_xsaveopt)
+	if (boot_cpu_has(X86_FEATURE_XSAVEOPT))
 		XSAVE_OP("xsaveopt64", vcpu->xsave);
 	else
 		XSAVE_OP("xsave64", vcpu->xsave);

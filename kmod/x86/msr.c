@@ -6,12 +6,7 @@
  * hold no more than what was written to them). Nothing here sleeps, but for
  * hvx_set_msr_filter().
  */
-#include <linux/math64.h>
-#include <linux/slab.h>
-#include <asm/msr.h>
-#include <asm/tsc.h>
 #include <uapi/asm/kvm_para.h>
-#include "hvx.h"
 #include "backend.h"
 
 #define X2APIC_FIRST		0x800
