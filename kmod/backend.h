@@ -76,7 +76,7 @@ struct hvx_backend {
 	 * interrupts off from prepare to enter's return.
 	 */
 	void (*load)(struct hvx_vcpu *vcpu);	/* to this CPU: guest MSRs that need swapping */
-	void (*put)(struct hvx_vcpu *vcpu);
+	void (*put)(struct hvx_vcpu *vcpu);	/* may be NULL */
 	void (*inject)(struct hvx_vcpu *vcpu, u32 event, u32 code);	/* HVX_EVENT_*, its error code */
 	void (*request_irq_window)(struct hvx_vcpu *vcpu);
 	void (*request_nmi_window)(struct hvx_vcpu *vcpu);
@@ -107,26 +107,10 @@ struct hvx_backend {
 extern const struct hvx_backend *hvx_backend;	/* chosen at load, constant after */
 extern struct hvx_backend hvx_svm, hvx_vmx;
 
-static inline enum hvx_cpu_mode hvx_vcpu_mode(struct hvx_vcpu *vcpu)
-{
-	return hvx_backend->get_mode(vcpu);
-}
-
 /* Deadlines nearer than that need no hrtimer while the guest runs. */
 static inline u32 hvx_near_ns(const struct hvx_vcpu *vcpu)
 {
 	return vcpu->fpu_loaded ? hvx_backend->near_ns : 0;
-}
-
-/*
- * For ->put(). Exits bring back no LDT, or the one of ->load(): another thread
- * may have replaced the process's since, so that it is freed memory. The GDT has
- * the new one.
- */
-static inline void hvx_restore_ldt(void)
-{
-	if (unlikely(hvx_has_ldt()))
-		asm volatile("lldt %w0" : : "r" (GDT_ENTRY_LDT * 8));
 }
 
 /*

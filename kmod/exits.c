@@ -134,7 +134,7 @@ enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len)
  */
 enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	bool lm = hvx_vcpu_mode(vcpu) == HVX_MODE_64;
+	bool lm = hvx_backend->get_mode(vcpu) == HVX_MODE_64;
 	u64 mask = lm ? ~0ULL : 0xffffffffULL;
 	u64 nr = vcpu->regs[0] & mask, ret;
 	u64 args[4] = { vcpu->regs[3] & mask, vcpu->regs[1] & mask,
@@ -223,7 +223,7 @@ enum hvx_next hvx_exit_gp(struct hvx_vcpu *vcpu, unsigned int len)
 
 static u64 reg_mask(struct hvx_vcpu *vcpu)
 {
-	return hvx_vcpu_mode(vcpu) == HVX_MODE_64 ? ~0ULL : U32_MAX;
+	return hvx_backend->get_mode(vcpu) == HVX_MODE_64 ? ~0ULL : U32_MAX;
 }
 
 /* SDM vol. 2 "MOV to/from Control Registers", APM vol. 2 14.6: what is #GP, how long mode comes and goes. */
@@ -432,7 +432,7 @@ static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *
 		if (!insn_len && vcpu->fpu_loaded)
 			return HVX_SLOW;
 	}
-	if (hvx_decode_mov(insn, insn_len, hvx_vcpu_mode(vcpu), &m) || m.is_write != write ||
+	if (hvx_decode_mov(insn, insn_len, hvx_backend->get_mode(vcpu), &m) || m.is_write != write ||
 	    (gpa & 0xfff) + m.size > 0x1000)
 		return emulate(vcpu, gpa, write, false, insn, insn_len);
 	if ((gpa & ~0xfffULL) == vcpu->lapic->mmio_page)
@@ -499,7 +499,7 @@ void hvx_exit_complete(struct hvx_vcpu *vcpu)
 		break;
 	case HVX_EXIT_HYPERCALL:
 		ret = READ_ONCE(run->hypercall.ret);
-		vcpu->regs[0] = hvx_vcpu_mode(vcpu) == HVX_MODE_64 ? ret : (u32)ret;
+		vcpu->regs[0] = hvx_backend->get_mode(vcpu) == HVX_MODE_64 ? ret : (u32)ret;
 		break;
 	}
 	hvx_skip(vcpu, vcpu->complete_rip);

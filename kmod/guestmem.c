@@ -153,7 +153,7 @@ int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
 	struct hvx_segment cs;
 	int n, got, idx = 0;
 
-	if (hvx_vcpu_mode(vcpu) != HVX_MODE_64) {
+	if (hvx_backend->get_mode(vcpu) != HVX_MODE_64) {
 		hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
 		linear = cs.base + (u32)vcpu->rip;
 		mask = U32_MAX;		/* it wraps at 4 GiB */

@@ -271,8 +271,7 @@ static inline struct hvx_vcpu *hvx_vcpu_from(struct hvx_vm *vm, unsigned int id)
 
 /* mmu.c, slots.c, guestmem.c: all return 0 or a negative errno unless said otherwise */
 int hvx_mmu_init(struct hvx_vm *vm);		/* after vm->mm is set; initialises slots_lock, srcu, mmu_lock, registers the notifier */
-void hvx_mmu_stop(struct hvx_vm *vm);		/* unregister the notifier; no vCPU runs */
-void hvx_mmu_destroy(struct hvx_vm *vm);	/* after stop, vCPUs gone: free slots, tables, srcu */
+void hvx_mmu_destroy(struct hvx_vm *vm);	/* notifier unregistered, vCPUs gone: free slots, tables, srcu */
 unsigned int hvx_mmu_phys_bits(void);		/* guest-physical address width that can be mapped */
 int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg);
 void hvx_mmu_log(struct hvx_vm *vm, u64 gfn);	/* a page that the CPU says is dirty; any context */
@@ -321,7 +320,6 @@ void hvx_msr_reset(struct hvx_vcpu *vcpu);	/* once, for a new vCPU; INIT leaves 
 int hvx_set_guest_tsc_khz(struct hvx_vcpu *vcpu, u32 khz);	/* 0: the host's; -EINVAL */
 bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr);	/* for the widest paging that the guest may use */
 int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, unsigned int count);
-void hvx_msr_filter_free(struct hvx_vm *vm);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);		/* now */
 u64 hvx_guest_tsc(struct hvx_vcpu *vcpu, u64 host_tsc);
 u64 hvx_scale_tsc(const struct hvx_vcpu *vcpu, u64 host_tsc);	/* its rate, without its offset */
@@ -331,8 +329,7 @@ void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val);
 extern u64 hvx_xcr0_mask;	/* XCR0 bits that guests may have */
 extern u32 hvx_xsave_size;
 int hvx_fpu_setup(void);	/* module load */
-int hvx_fpu_create(struct hvx_vcpu *vcpu);	/* in its power-up state */
-void hvx_fpu_free(struct hvx_vcpu *vcpu);
+int hvx_fpu_create(struct hvx_vcpu *vcpu);	/* vcpu->xsave, in its power-up state; kfree() */
 /*
  * Preemption off until hvx_fpu_save(). From 6.16 on softirqs are off as well:
  * the run loop leaves when local_softirq_pending(). Interrupts on at both.

@@ -66,11 +66,11 @@ static void vm_free(struct hvx_vm *vm)
 	debugfs_remove(vm->debugfs);	/* waits for readers */
 	/* First those that deliver from other contexts, then what they deliver to. */
 	hvx_eventfd_release(vm);
-	hvx_mmu_stop(vm);
+	mmu_notifier_unregister(&vm->mn, vm->mm);	/* calls release() unless the mm has */
 	for (i = 0; i < HVX_MAX_VCPUS; i++)
 		if (vm->vcpus[i])
 			hvx_vcpu_destroy(vm->vcpus[i]);
-	hvx_msr_filter_free(vm);
+	kfree(rcu_dereference_protected(vm->msr_filter, true));
 	hvx_mmu_destroy(vm);
 	mmdrop(vm->mm);
 	hvx_hw_put();

@@ -582,7 +582,7 @@ static hvx_young_t test_young(struct mmu_notifier *mn, struct mm_struct *mm, uns
 	return walk_young(mn, LEAF_TEST_YOUNG, addr, addr + 1);
 }
 
-/* The address space ends, or hvx_mmu_stop(): nobody faults any more. */
+/* The address space ends, or the VM: nobody faults any more. */
 static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
 	struct hvx_vm *vm = container_of(mn, struct hvx_vm, mn);
@@ -631,11 +631,6 @@ int hvx_mmu_init(struct hvx_vm *vm)
 	if (ret)
 		hvx_mmu_destroy(vm);
 	return ret;
-}
-
-void hvx_mmu_stop(struct hvx_vm *vm)
-{
-	mmu_notifier_unregister(&vm->mn, vm->mm);	/* calls release() unless the mm has */
 }
 
 void hvx_mmu_destroy(struct hvx_vm *vm)

@@ -69,10 +69,8 @@ int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c)
 	unsigned int i;
 
 	WRITE_ONCE(vm->clock_offset, c->ns - raw_ns(vm, rdtsc_ordered()));
-	hvx_for_each_vcpu(i, vcpu, vm) {
-		hvx_request(vcpu, HVX_REQ_CLOCK);
-		hvx_kick(vcpu);
-	}
+	hvx_for_each_vcpu(i, vcpu, vm)
+		hvx_request_kick(vcpu, HVX_REQ_CLOCK);
 	return 0;
 }
 
@@ -233,7 +231,7 @@ int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 		return 0;	/* the exit is all that is wanted */
 	if (nr == KVM_HC_SEND_IPI && has_feature(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
 		*ret = hvx_pv_send_ipi(vcpu, args[0], args[1], args[2], args[3],
-				       hvx_vcpu_mode(vcpu) == HVX_MODE_64);
+				       hvx_backend->get_mode(vcpu) == HVX_MODE_64);
 		return 0;
 	}
 	if (nr == KVM_HC_KICK_CPU && has_feature(vcpu, KVM_FEATURE_PV_UNHALT)) {

@@ -21,11 +21,6 @@ static bool zero(const void *p, size_t n)
 	return !memchr_inv(p, 0, n);
 }
 
-static void get_regs(struct hvx_vcpu *vcpu, void *buf)
-{
-	*(struct hvx_regs *)buf = vcpu->gpr;
-}
-
 static int set_regs(struct hvx_vcpu *vcpu, const void *buf)
 {
 	const struct hvx_regs *r = buf;
@@ -158,11 +153,6 @@ static int set_events(struct hvx_vcpu *vcpu, const void *buf)
 	return 0;
 }
 
-static void get_debugregs(struct hvx_vcpu *vcpu, void *buf)
-{
-	*(struct hvx_debugregs *)buf = vcpu->dr;
-}
-
 static int set_debugregs(struct hvx_vcpu *vcpu, const void *buf)
 {
 	const struct hvx_debugregs *d = buf;
@@ -199,20 +189,30 @@ static int set_tsc(struct hvx_vcpu *vcpu, const void *buf)
 static const struct group {
 	u16 size;
 	u16 run;	/* offset in the run page, 0: not there */
-	void (*get)(struct hvx_vcpu *vcpu, void *buf);
+	void (*get)(struct hvx_vcpu *vcpu, void *buf);	/* NULL: it is just copied */
 	int (*set)(struct hvx_vcpu *vcpu, const void *buf);	/* 0 or -EINVAL */
+	u16 at;		/* offset in struct hvx_vcpu, where it is just copied */
 } groups[HVX_STATE_NR] = {
 	[HVX_STATE_REGS] = { sizeof(struct hvx_regs), offsetof(struct hvx_run, regs),
-			     get_regs, set_regs },
+			     NULL, set_regs, offsetof(struct hvx_vcpu, gpr) },
 	[HVX_STATE_SREGS] = { sizeof(struct hvx_sregs), offsetof(struct hvx_run, sregs),
 			      get_sregs, set_sregs },
 	[HVX_STATE_EVENTS] = { sizeof(struct hvx_events), offsetof(struct hvx_run, events),
 			       get_events, set_events },
-	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), 0, get_debugregs, set_debugregs },
+	[HVX_STATE_DEBUGREGS] = { sizeof(struct hvx_debugregs), 0, NULL, set_debugregs,
+				  offsetof(struct hvx_vcpu, dr) },
 	[HVX_STATE_XSAVE] = { sizeof(struct hvx_xsave_hdr), 0, hvx_fpu_get, hvx_fpu_set },
 	[HVX_STATE_LAPIC] = { sizeof(struct hvx_lapic_state), 0, hvx_lapic_get, hvx_lapic_set },
 	[HVX_STATE_TSC] = { sizeof(struct hvx_tsc_state), 0, get_tsc, set_tsc },
 };
+
+static void get_group(struct hvx_vcpu *vcpu, const struct group *g, void *buf)
+{
+	if (g->get)
+		g->get(vcpu, buf);
+	else
+		memcpy(buf, (void *)vcpu + g->at, g->size);
+}
 
 int hvx_state(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size, bool set)
 {
@@ -225,7 +225,7 @@ int hvx_state(struct hvx_vcpu *vcpu, u32 group, void *buf, u32 size, bool set)
 		return -EINVAL;
 	if (set)
 		return g->set(vcpu, buf);
-	g->get(vcpu, buf);
+	get_group(vcpu, g, buf);
 	return 0;
 }
 
@@ -236,7 +236,7 @@ void hvx_state_to_run(struct hvx_vcpu *vcpu, u32 mask)
 
 	for (i = 0; mask >> i; i++)
 		if (mask & BIT(i))
-			groups[i].get(vcpu, (void *)vcpu->run + groups[i].run);
+			get_group(vcpu, &groups[i], (void *)vcpu->run + groups[i].run);
 }
 
 int hvx_state_from_run(struct hvx_vcpu *vcpu, u32 mask)

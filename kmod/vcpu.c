@@ -329,6 +329,13 @@ static void put_cpu_back(struct hvx_vcpu *vcpu)
 	}
 	if (boot_cpu_has(X86_FEATURE_RDTSCP) && tsc_aux != vcpu->tsc_aux)
 		wrmsrq(MSR_TSC_AUX, tsc_aux);
+	/*
+	 * Exits bring back no LDT, or the one of ->load(): another thread may have
+	 * replaced the process's since, so that it is freed memory. The GDT has the
+	 * new one. Before ->put(): segments that it loads may lie there.
+	 */
+	if (unlikely(hvx_has_ldt()))
+		asm volatile("lldt %w0" : : "r" (GDT_ENTRY_LDT * 8));
 }
 
 /* The inner loop. enum hvx_next (never HVX_REENTER), or -errno. */
@@ -373,8 +380,9 @@ static int run_guest(struct hvx_vcpu *vcpu)
 			hvx_pv_eoi_check(vcpu);
 		next = be->handle_exit(vcpu);
 	} while (next == HVX_REENTER);
-	be->put(vcpu);
 	put_cpu_back(vcpu);
+	if (be->put)
+		be->put(vcpu);
 	hvx_fpu_save(vcpu);
 	preempt_enable();
 	if (unlikely(vcpu->lapic->near))
@@ -546,7 +554,7 @@ void hvx_vcpu_destroy(struct hvx_vcpu *vcpu)
 	if (vcpu->backend)
 		hvx_backend->vcpu_destroy(vcpu);
 	hvx_lapic_destroy(vcpu);
-	hvx_fpu_free(vcpu);
+	kfree(vcpu->xsave);
 	kvfree(vcpu->cpuid);
 	free_page((unsigned long)vcpu->run);
 	kmem_cache_free(hvx_vcpu_cache, vcpu);

@@ -96,8 +96,7 @@ static enum hrtimer_restart timer_fn(struct hrtimer *timer)
 
 	/* In this order: a runner that still saw `armed` set gets the request after. */
 	WRITE_ONCE(l->armed, 0);
-	hvx_request(l->vcpu, HVX_REQ_TIMER);
-	hvx_kick(l->vcpu);
+	hvx_request_kick(l->vcpu, HVX_REQ_TIMER);
 	return HRTIMER_NORESTART;
 }
 
@@ -229,10 +228,8 @@ void hvx_lapic_lvt_fire(struct hvx_lapic *l, unsigned int lvt)
 {
 	u32 v = READ_ONCE(REG(l, AREG_LVT + lvt));
 
-	if (!(v & LVT_MASKED) && hvx_lapic_accept(l, MSG_VECTOR(v), false) == 2) {
-		hvx_request(l->vcpu, HVX_REQ_EVENT);
-		hvx_kick(l->vcpu);
-	}
+	if (!(v & LVT_MASKED) && hvx_lapic_accept(l, MSG_VECTOR(v), false) == 2)
+		hvx_request_kick(l->vcpu, HVX_REQ_EVENT);
 }
 
 /* --------------------------------------------------------------- registers */

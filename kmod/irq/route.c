@@ -16,10 +16,8 @@ static __always_inline int deliver_fixed(struct hvx_vcpu *vcpu, struct hvx_vcpu 
 	int r = hvx_lapic_accept(vcpu->lapic, vector, level);
 
 	/* The source's own runner is here, and looks at the APIC before each entry. */
-	if (r == 2 && vcpu != src) {
-		hvx_request(vcpu, HVX_REQ_EVENT);
-		hvx_kick(vcpu);
-	}
+	if (r == 2 && vcpu != src)
+		hvx_request_kick(vcpu, HVX_REQ_EVENT);
 	return r > 0;
 }
 
@@ -75,8 +73,7 @@ static int deliver(struct hvx_vm *vm, struct hvx_vcpu *src, unsigned long mask, 
 			continue;
 		}
 		takers++;
-		hvx_request(vcpu, HVX_REQ_EVENT);
-		hvx_kick(vcpu);
+		hvx_request_kick(vcpu, HVX_REQ_EVENT);
 	}
 	return takers;
 }

@@ -29,7 +29,7 @@ static unsigned int insn_len(struct hvx_vcpu *vcpu, const u8 *opcode, int opcode
 	if (n == opcode_len && !memcmp(insn, opcode, opcode_len))
 		return opcode_len;
 	n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
-	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), opcode, opcode_len, NULL);
+	return hvx_insn_len(insn, n, hvx_backend->get_mode(vcpu), opcode, opcode_len, NULL);
 }
 
 static enum hvx_next on_msr(struct hvx_vcpu *vcpu, unsigned int len)
@@ -147,7 +147,7 @@ static int fetch_mov(struct hvx_vcpu *vcpu, u8 opcode, u8 *rm)
 	u8 insn[HVX_INSN_MAX];
 	int n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
 
-	return hvx_insn_len(insn, n, hvx_vcpu_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, rm);
+	return hvx_insn_len(insn, n, hvx_backend->get_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, rm);
 }
 
 static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int len)

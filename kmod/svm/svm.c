@@ -458,11 +458,6 @@ static void svm_load(struct hvx_vcpu *vcpu)
 	set_tsc_ratio(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
 }
 
-static void svm_put(struct hvx_vcpu *vcpu)
-{
-	hvx_restore_ldt();
-}
-
 static void svm_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
@@ -568,7 +563,6 @@ struct hvx_backend hvx_svm = {
 	.vcpu_destroy = svm_vcpu_destroy,
 	.vcpu_reset = svm_vcpu_reset,
 	.load = svm_load,
-	.put = svm_put,
 	.inject = svm_inject,
 	.request_irq_window = svm_request_irq_window,
 	.request_nmi_window = svm_request_nmi_window,

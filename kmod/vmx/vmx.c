@@ -316,7 +316,6 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 
 static void put_segments(struct vmx_vcpu *v)
 {
-	hvx_restore_ldt();
 	if (unlikely(v->ds))
 		loadsegment(ds, v->ds);
 	if (unlikely(v->es))

@@ -83,11 +83,6 @@ int hvx_fpu_create(struct hvx_vcpu *vcpu)
 	return 0;
 }
 
-void hvx_fpu_free(struct hvx_vcpu *vcpu)
-{
-	kfree(vcpu->xsave);
-}
-
 /* One of the save and restore instructions, with the mask of components. */
 #define XSAVE_OP(insn, area)								\
 	asm volatile(insn " %0" : "+m" (*(struct xregs_state *)(area))			\

@@ -309,9 +309,3 @@ int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, uns
 	kfree(old);
 	return 0;
 }
-
-/* The VM's last user is gone. */
-void hvx_msr_filter_free(struct hvx_vm *vm)
-{
-	kfree(rcu_dereference_protected(vm->msr_filter, true));
-}

@@ -142,8 +142,9 @@ static inline void hvx_request(struct hvx_vcpu *vcpu, enum hvx_req req)
 	set_bit(req, &vcpu->requests);
 }
 
-static inline void hvx_kick(struct hvx_vcpu *vcpu)
+static inline void hvx_request_kick(struct hvx_vcpu *vcpu, enum hvx_req req)
 {
+	hvx_request(vcpu, req);
 	__atomic_fetch_add(&vcpu->kicks, 1, __ATOMIC_SEQ_CST);
 }
 
