@@ -156,15 +156,15 @@ static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int len)
 	u64 cr0;
 	u8 rm;
 
-	len = fetch_mov(vcpu, code == EXIT_CR0_READ ? 0x20 : 0x22, &rm);
-	if (len && code != EXIT_CR0_READ)
+	len = fetch_mov(vcpu, code < EXIT_CR0_WRITE ? 0x20 : 0x22, &rm);
+	if (len && code >= EXIT_CR0_WRITE)
 		return hvx_exit_mov_to_cr(vcpu, code - EXIT_CR0_WRITE, rm, len);
-	if (!len && code > EXIT_CR0_WRITE)
+	if (!len && code & 15)	/* no CR0 */
 		return HVX_SLOW;
 	vcpu->stats.exit_cr++;
 	cr0 = svm_get_cr(vcpu, 0);
 	if (len) {
-		vcpu->regs[rm] = cr0;
+		vcpu->regs[rm] = svm_get_cr(vcpu, code);
 		hvx_skip(vcpu, vcpu->rip + len);
 	} else {
 		/* CLTS, LMSW, SMSW: not worth doing. Without make-believe the CPU does them itself. */
@@ -232,6 +232,7 @@ static const struct exit_row {
 } exits[EXIT_NR] = {
 #define INSN(handle, ...) { handle, { __VA_ARGS__ }, sizeof((u8 []){ __VA_ARGS__ }) }
 	[EXIT_CR0_READ] = { on_cr, .at_times = true },
+	[EXIT_CR4_READ] = { on_cr, .at_times = true },
 	[EXIT_CR0_WRITE] = { on_cr, .at_times = true },
 	[EXIT_CR4_WRITE] = { on_cr },
 	[EXIT_CR8_WRITE] = { on_cr },

@@ -260,6 +260,25 @@ static int svm_get_cpl(struct hvx_vcpu *vcpu)
 	return to_vmcb(vcpu)->cpl;
 }
 
+/*
+ * The host's machine checks come through whatever the guest wants: with MCE clear
+ * they would end in SHUTDOWN. Guests that have it clear, which is early in their
+ * lives, do not see it set.
+ */
+static void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	/* APM vol. 2 5.5.2: which changes drop translations; OSXSAVE and the like do not. */
+	if ((svm->vmcb->cr4 ^ val) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
+				      X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
+		vcpu->flush_tlb = true;
+	svm->cr4_mce = ~val & __read_cr4() & X86_CR4_MCE;
+	svm->vmcb->cr4 = val | svm->cr4_mce;
+	svm_intercept(svm, EXIT_CR4_READ, svm->cr4_mce);
+	svm->clean &= ~CLEAN_CR;
+}
+
 static void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
@@ -279,7 +298,7 @@ static void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 	svm_set_cr0(vcpu, s->cr0);
 	v->cr2 = vcpu->cr2 = s->cr2;
 	v->cr3 = s->cr3;
-	v->cr4 = s->cr4;
+	svm_set_cr4(vcpu, s->cr4);
 	v->efer = s->efer | EFER_SVME;
 	/* VMRUN takes CPL from here, not from SS (APM vol. 2 15.5.1). */
 	v->cpl = !(s->cr0 & X86_CR0_PE) ? 0 :
@@ -297,7 +316,7 @@ u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr)
 	switch (cr) {
 	case 0: return v->cr0 | to_svm(vcpu)->cr0_cache;
 	case 3: return v->cr3;
-	case 4: return v->cr4;
+	case 4: return v->cr4 & ~to_svm(vcpu)->cr4_mce;
 	}
 	return 0;
 }
@@ -332,18 +351,6 @@ void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val)
 	svm_intercept(svm, EXIT_CR0_WRITE, svm->cr0_cache);
 	svm->clean &= ~CLEAN_CR;
 	vcpu->flush_tlb = true;
-}
-
-static void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	/* APM vol. 2 5.5.2: which changes drop translations; OSXSAVE and the like do not. */
-	if ((svm->vmcb->cr4 ^ val) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
-				      X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
-		vcpu->flush_tlb = true;
-	svm->vmcb->cr4 = val;
-	svm->clean &= ~CLEAN_CR;
 }
 
 static enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu)

@@ -24,6 +24,7 @@ struct svm_vcpu {
 	int asid_cpu;
 	u32 clean;		/* CLEAN_* for the next entry */
 	u32 cr0_cache;		/* CD and NW of the guest's CR0, which the VMCB's does not have */
+	u32 cr4_mce;		/* X86_CR4_MCE where the VMCB's CR4 has it and the guest's has not */
 	bool iret_done;		/* IRET is being executed at iret_rip: NMIs come back when it moved */
 	bool nmi_step;		/* TF is to be set to get past IRET or an interrupt shadow */
 	u64 iret_rip;

@@ -92,7 +92,8 @@ static_assert(sizeof(struct vmcb) == 0x1000);
 
 /* Exit codes, APM vol. 2 appendix C. Those that name nothing are intercepted to be refused. */
 enum vmcb_exit {
-	EXIT_CR0_READ = 0x00, EXIT_CR0_WRITE = 0x10, EXIT_CR4_WRITE = 0x14, EXIT_CR8_WRITE = 0x18,
+	EXIT_CR0_READ = 0x00, EXIT_CR4_READ = 0x04,
+	EXIT_CR0_WRITE = 0x10, EXIT_CR4_WRITE = 0x14, EXIT_CR8_WRITE = 0x18,
 	EXIT_DR_READ = 0x20, EXIT_DR_WRITE = 0x30,
 	EXIT_DB = 0x41, EXIT_BP = 0x43, EXIT_AC = 0x51, EXIT_MC = 0x52,
 	EXIT_INTR = 0x60, EXIT_NMI, EXIT_SMI, EXIT_INIT, EXIT_VINTR, EXIT_RDPMC = 0x6f,
