@@ -390,10 +390,12 @@ static int write_reg(struct hvx_lapic *l, u32 reg, u64 val)
 		break;
 	case AREG_ICR:
 		SET_REG(l, reg, val & ~ICR_BUSY);
-		dest = REG(l, AREG_ICR2) >> 24;
-		if (dest == 0xff && !(val & MSG_LOGICAL))
+		if (x2)
+			SET_REG(l, AREG_ICR2, val >> 32);
+		dest = REG(l, AREG_ICR2) >> (x2 ? 0 : 24);
+		if (!x2 && dest == 0xff && !(val & MSG_LOGICAL))
 			dest = LAPIC_BROADCAST;
-		hvx_send_ipi(l->vcpu, dest << 32 | val);
+		hvx_send_ipi(l->vcpu, dest << 32 | (u32)val);
 		break;
 	case AREG_SELF_IPI:
 		hvx_send_ipi(l->vcpu, (u64)l->vcpu->id << 32 | val);
@@ -437,14 +439,7 @@ int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val)
 			hvx_lapic_timer(l);
 		return 0;
 	}
-	if (l->mode != LAPIC_X2APIC)
-		return 1;
-	if (index != AREG_MSR + AREG_ICR || val & ~aregs[AREG_ICR].x2_valid)
-		return write_reg(l, index - AREG_MSR, val);
-	SET_REG(l, AREG_ICR, val & ~ICR_BUSY);
-	SET_REG(l, AREG_ICR2, val >> 32);
-	hvx_send_ipi(vcpu, val);
-	return 0;
+	return l->mode != LAPIC_X2APIC || write_reg(l, index - AREG_MSR, val);
 }
 
 bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu)
