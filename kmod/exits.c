@@ -168,7 +168,7 @@ enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len)
 	return HVX_LEAVE;
 }
 
-/* Triple fault. State after it is undefined on AMD (APM vol. 2 15.14.3), but what the CPU left helps to see why. */
+/* Triple fault. State is undefined after it (APM vol. 2 15.14.3), but helps to see why. */
 enum hvx_next hvx_exit_shutdown(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	return hvx_exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
@@ -432,8 +432,8 @@ static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *
 		if (!insn_len && vcpu->fpu_loaded)
 			return HVX_SLOW;
 	}
-	if (hvx_decode_mov(insn, insn_len, hvx_backend->get_mode(vcpu), &m) || m.is_write != write ||
-	    (gpa & 0xfff) + m.size > 0x1000)
+	if (hvx_decode_mov(insn, insn_len, hvx_backend->get_mode(vcpu), &m) ||
+	    m.is_write != write || (gpa & 0xfff) + m.size > 0x1000)
 		return emulate(vcpu, gpa, write, false, insn, insn_len);
 	if ((gpa & ~0xfffULL) == vcpu->lapic->mmio_page)
 		return lapic_mmio(vcpu, &m, gpa);

@@ -5,7 +5,8 @@
  * exists for the guest where its bit of CPUID 0x40000001 EAX is set: vcpu->caps.
  *
  * Each of the guest's areas is the MSR by which it was registered: address and
- * enable bit in vcpu->pv, rows in x86/msr.c, hvx_pv_set_*() below. The wall clock, which is asked for once, is userspace's (HVX_GET_CLOCK has it).
+ * enable bit in vcpu->pv, rows in x86/msr.c, hvx_pv_set_*() below. The wall
+ * clock, which is asked for once, is userspace's (HVX_GET_CLOCK has it).
  */
 #include <linux/clocksource.h>
 #include <asm/pvclock-abi.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* AMD-V: set-up of CPUs and vCPUs, guest state in the VMCB, the steps of the run loop. APM vol. 2 chapter 15. */
+/* AMD-V (APM vol. 2 chapter 15): CPUs and vCPUs, guest state in the VMCB, the run loop's steps. */
 #include "svm/svm.h"
 
 #define MSR_AMD_TSC_RATIO	0xc0000104
