@@ -182,6 +182,37 @@ static void add_move_delete(void)
 	munmap(p, 2 * MIB);
 }
 
+/* As many as there can be, in no order, with holes between: each shows its own page, before and after others go. */
+static void many_slots(void)
+{
+	const int n = HVX_MAX_SLOTS - 1;
+	uint8_t *p = map(n * TG_PAGE, MAP_PRIVATE);
+	struct tg g;
+	int i, at, round;
+
+	new_range(&g, g_sweep, GUEST_LEN(g_sweep), 0, 0);
+	for (i = 0; i < n; i++) {
+		at = i * 37 % n;
+		CHECK(!tg_slot(&g, 1 + i, 0, FAR + 2 * at * TG_PAGE, TG_PAGE, p + at * TG_PAGE));
+		CHECK_ERR(tg_slot(&g, n, 0, FAR + 2 * at * TG_PAGE - TG_PAGE, 3 * TG_PAGE, p),
+			  i == n - 1 ? EINVAL : EEXIST);
+	}
+	for (round = 0; round < 2; round++) {
+		for (at = 0; at < n; at++) {
+			tg_set_reg(&g, 0, 7, FAR + 2 * at * TG_PAGE);
+			tg_set_reg(&g, 0, 6, FAR + 2 * at * TG_PAGE + 8);
+			tg_set_reg(&g, 0, 16, TG_CODE);
+			CHECK_EQ(tg_said(&g, 0), round && at & 1 ? -1000 - HVX_EXIT_EMULATE : 1);
+			CHECK_EQ(p[at * TG_PAGE], round && !(at & 1) ? 2 : 1);
+		}
+		for (i = 0; i < n && !round; i++)
+			if (i * 37 % n & 1)
+				CHECK(!tg_slot(&g, 1 + i, 0, 0, 0, NULL));
+	}
+	tg_free(&g);
+	munmap(p, n * TG_PAGE);
+}
+
 static void read_only(void)
 {
 	uint8_t *p = map(MIB, MAP_PRIVATE);
@@ -921,7 +952,8 @@ static void running_huge(void)
 }
 
 static const struct tg_test tests[] = {
-	TG_TEST(slot_arguments), TG_TEST(pfnmap), TG_TEST(add_move_delete), TG_TEST(read_only),
+	TG_TEST(slot_arguments), TG_TEST(pfnmap), TG_TEST(add_move_delete), TG_TEST(many_slots),
+	TG_TEST(read_only),
 	TG_TEST(dirty_log), TG_TEST(dirty_reads), TG_TEST(dirty_by_module), TG_TEST(huge_transparent),
 	TG_TEST(huge_tlbfs), TG_TEST(huge_split), TG_TEST(fork_cow), TG_TEST(read_then_write),
 	TG_TEST(truncated_file), TG_TEST(running_log), TG_TEST(running_slots),
