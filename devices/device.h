@@ -86,6 +86,7 @@ int debug_exit_create(struct machine *m, uint16_t port);		/* legacy/debug_exit.c
 int pvpanic_create(struct machine *m);		/* legacy/pvpanic.c: port 0x505 */
 int acpi_pm_create(struct machine *m);		/* legacy/acpi_pm.c: PM1 event/control, GPE0, reset register, timer */
 void acpi_pm_power_button(struct machine *m);
+void acpi_pm_gpe(struct machine *m, unsigned int gpe);	/* a general-purpose event has happened */
 int fw_cfg_create(struct machine *m);		/* legacy/fw_cfg.c */
 int fw_cfg_add(struct machine *m, const char *name, const void *data, uint32_t len);	/* copies */
 int pci_host_create(struct machine *m);		/* devices/pci.c: sets m->pci */

@@ -66,5 +66,7 @@
 #define BOARD_EBDA_BASE		0x9fc00		/* 1 KiB up to 640 KiB */
 #define BOARD_ROM_BASE		0xe0000		/* RSDP, SMBIOS, ACPI tables: to 1 MiB */
 #define BOARD_ROM_END		0x100000
+#define BOARD_VMGENID		0xff000		/* 16 bytes: the generation id, ACPI device VGEN */
+#define BOARD_VMGENID_GPE	0		/* general-purpose event: it has changed */
 
 #endif

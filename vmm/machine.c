@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -93,7 +94,8 @@ static int board_tables(struct machine *m, uint64_t *rsdp)
 		ab.serial_mask |= 1U << (m->dom->serial[i].port & 3);
 	*rsdp = 0;
 	ret = m->dom->features.acpi ? acpi_write(&m->mem, &ab, rsdp) : 0;
-	return ret ?: guest_write(&m->mem, SMBIOS_BASE, m->smbios, m->smbios_len);
+	return ret ?: guest_write(&m->mem, SMBIOS_BASE, m->smbios, m->smbios_len) ?:
+	       guest_write(&m->mem, BOARD_VMGENID, m->vmgenid, sizeof(m->vmgenid));
 }
 
 /* The whole machine to its power-on state, as if firmware had just jumped to the kernel. */
@@ -113,6 +115,18 @@ int machine_reset(struct machine *m)
 	      boot_load(m->boot, &entry);
 	pthread_mutex_unlock(&m->lock);
 	return ret ?: vcpus_reset(m, &entry.regs, &entry.sregs);
+}
+
+int machine_new_generation(struct machine *m)
+{
+	int ret;
+
+	if (getrandom(m->vmgenid, sizeof(m->vmgenid), 0) != sizeof(m->vmgenid))
+		return -EIO;
+	ret = guest_write(&m->mem, BOARD_VMGENID, m->vmgenid, sizeof(m->vmgenid));
+	if (!ret)
+		acpi_pm_gpe(m, BOARD_VMGENID_GPE);
+	return ret;
 }
 
 /* ----------------------------------------------------------------- build */
@@ -232,6 +246,8 @@ static int build_loop(struct machine *m)
 static int build_smbios(struct machine *m)
 {
 	m->smbios = smbios_new(m->dom, &m->smbios_len);
+	if (getrandom(m->vmgenid, sizeof(m->vmgenid), 0) != sizeof(m->vmgenid))
+		return -EIO;
 	return m->smbios ? 0 : -ENOMEM;
 }
 

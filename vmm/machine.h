@@ -90,6 +90,7 @@ struct machine {
 	struct boot *boot;		/* vmm/boot/boot.h */
 	void *smbios;			/* made once, written at each reset */
 	size_t smbios_len;
+	uint8_t vmgenid[16];		/* as the guest sees it at BOARD_VMGENID */
 
 	/* vCPU threads that wait to be let run again (vcpu.c) */
 	pthread_mutex_t park_lock;
@@ -154,6 +155,8 @@ void vcpus_destroy(struct machine *m);		/* ends the threads, closes the vCPUs */
 int machine_build(struct machine *m, const struct domain *dom);	/* vmm_status */
 /* The whole machine to its power-on state. vCPUs parked, devices not paused, lock not held. 0 or -errno. */
 int machine_reset(struct machine *m);
+/* The guest was copied, or went back in time: another id, and its driver is told. Machine lock held. */
+int machine_new_generation(struct machine *m);
 void machine_free(struct machine *m);
 /* --- runstate.c --- */
 int machine_run(struct machine *m);				/* vmm_status or debug-exit status */

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "board.h"
 #include "cpu.h"
 #include "devices/device.h"
 #include "runstate.h"
@@ -318,6 +319,11 @@ static int load_tail(struct machine *m, struct sbuf *b, uint64_t *clock_ns, stru
 	ret = load_devices(m, b, err);
 	for (i = 0; i < m->nr_vcpus && !ret; i++)
 		ret = want(m->load, SEC_VCPU, b, err) ?: vcpu_load(b, &m->vcpu[i], err);
+	if (!ret)
+		ret = guest_read(&m->mem, BOARD_VMGENID, m->vmgenid, sizeof(m->vmgenid));
+	/* Its interrupt goes to a local APIC that is loaded. */
+	if (!ret && m->ram_from)
+		ret = machine_new_generation(m);
 	pthread_mutex_unlock(&m->lock);
 	ret = ret ?: want(m->load, SEC_CLOCK, b, err);
 	if (ret)

@@ -183,19 +183,34 @@ static void pm_write(void *opaque, uint64_t offset, unsigned int size, uint64_t 
 
 static const struct bus_ops pm_bus_ops = { .read = pm_read, .write = pm_write };
 
-void acpi_pm_power_button(struct machine *m)
+static struct acpi_pm *find(struct machine *m)
 {
 	struct device *d;
 
-	for (d = m->devices; d; d = d->next) {
-		struct acpi_pm *pm = (struct acpi_pm *)d;
+	for (d = m->devices; d; d = d->next)
+		if (d->ops == &acpi_pm_ops)
+			return (struct acpi_pm *)d;
+	return NULL;
+}
 
-		if (d->ops != &acpi_pm_ops)
-			continue;
-		pm->sts |= PM1_PWRBTN;
-		update_sci(pm);
+void acpi_pm_power_button(struct machine *m)
+{
+	struct acpi_pm *pm = find(m);
+
+	if (!pm)
 		return;
-	}
+	pm->sts |= PM1_PWRBTN;
+	update_sci(pm);
+}
+
+void acpi_pm_gpe(struct machine *m, unsigned int gpe)
+{
+	struct acpi_pm *pm = find(m);
+
+	if (!pm || gpe >= 8 * GPE_BYTES)
+		return;
+	pm->gpe_sts[gpe / 8] |= 1U << gpe % 8;
+	update_sci(pm);
 }
 
 static void acpi_pm_reset(struct device *dev)

@@ -237,6 +237,41 @@ static void dsdt_board(struct aml *a)
 	aml_end(a);
 }
 
+/*
+ * Virtual Machine Generation ID (Microsoft's paper of that name): where the id lies,
+ * and a notification when it has changed. Drivers look for the name in several forms.
+ */
+static void dsdt_vmgenid(struct aml *a)
+{
+	aml_device_begin(a, "VGEN");
+	aml_name_string(a, "_HID", "HVXV0001");
+	aml_name(a, "_CID");
+	aml_package_begin(a, 2);
+	aml_string(a, "VM_Gen_Counter");
+	aml_string(a, "VMGENCTR");
+	aml_end(a);
+	aml_name_string(a, "_DDN", "VM_Gen_Counter");
+	aml_name(a, "ADDR");
+	aml_package_begin(a, 2);
+	aml_int(a, BOARD_VMGENID);
+	aml_int(a, 0);
+	aml_end(a);
+	aml_end(a);
+}
+
+_Static_assert(BOARD_VMGENID_GPE == 0, "the name of the method");
+
+static void gpe_vmgenid(struct aml *a)
+{
+	aml_scope_begin(a, "\\_GPE");
+	aml_method_begin(a, "_E00", 0);
+	aml_op(a, AML_NOTIFY);
+	aml_path(a, "\\_SB.VGEN");
+	aml_int(a, 0x80);
+	aml_end(a);
+	aml_end(a);
+}
+
 static void dsdt_serials(struct aml *a, unsigned int mask)
 {
 	static const struct {
@@ -330,8 +365,10 @@ static uint64_t write_dsdt(struct area *area, const struct acpi_board *ab)
 	dsdt_cpus(&a, ab->nr_cpus);
 	dsdt_pci(&a, ab);
 	dsdt_board(&a);
+	dsdt_vmgenid(&a);
 	aml_end(&a);
 	dsdt_isa(&a, ab);
+	gpe_vmgenid(&a);
 
 	if (a.failed || a.depth)
 		area->err = -ENOMEM;

@@ -52,6 +52,7 @@ void aml_else_begin(struct aml *a);
 #define AML_ARG(n)	((uint8_t)(0x68 + (n)))
 #define AML_AND		0x7b	/* a, b, target */
 #define AML_OR		0x7d
+#define AML_NOTIFY	0x86	/* object, value */
 #define AML_CREATE_DWORD_FIELD 0x8a	/* buffer, byte index, name */
 #define AML_LEQUAL	0x93
 #define AML_RETURN	0xa4

@@ -1,0 +1,76 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Forks of a running guest and of a saved one: they go on from where it stands,
+# share its memory, keep what they write to themselves, and end without a trace.
+# limit: 900
+
+. "$(dirname "$0")/lib.sh"
+export XDG_RUNTIME_DIR=$work/run XDG_STATE_HOME=$work/state
+mkdir -m 700 "$work/run"
+
+loop='dd if=/dev/urandom of=/dev/shm/a bs=1M count=8 2>/dev/null; a=$(md5sum < /dev/shm/a | cut -c1-32)'
+loop+='; dd if=/dev/shm/a of=/dev/vda bs=1M 2>/dev/null; sync; n=0; while :; do n=$((n + 1))'
+loop+='; echo 3 > /proc/sys/vm/drop_caches'
+loop+='; [ $(dd if=/dev/vda bs=1M count=8 2>/dev/null | md5sum | cut -c1-32) = $a ] || echo HVX-BAD disk'
+loop+='; [ $(md5sum < /dev/shm/a | cut -c1-32) = $a ] || echo HVX-BAD memory'
+loop+='; dd if=/dev/urandom of=/dev/vda bs=4k count=4 seek=4000 2>/dev/null; sync'
+loop+='; echo HVX-TICK $n; sleep 0.2; done'
+
+truncate -s 64M "$work/disk.img"
+domain tmpl 256 2 "loglevel=6 hvx.run=\"$loop\"" \
+	"<disk type='file' device='disk'><source file='$work/disk.img'/><target dev='vda' bus='virtio'/></disk>
+	$xml_user_net<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
+start tmpl
+wait_for tmpl 300 '^HVX-TICK 3$'
+begin=$(date +%s%N)
+names=$("$hvx" fork --count 3 tmpl) || fail "fork"
+echo "# three forks in $((($(date +%s%N) - begin) / 1000000)) ms"
+check "three forks have names" [ "$(echo $names)" = "tmpl-1 tmpl-2 tmpl-3" ]
+at=$(tr -d '\r' < "$work/tmpl.out" | sed -n 's/^HVX-TICK //p' | tail -n 1)
+sum=$(md5sum < "$work/disk.img")
+
+follow() { # NAME: its console into NAME.out
+	cat "$work/run/hvx/$1/serial0.pty" > "$work/$1.out" 2>/dev/null &
+	guest_pid[$1]=$(cat "$work/run/hvx/$1/pid")
+}
+end() { # NAME
+	"$hvx" qmp "$1" quit > /dev/null || fail "quit $1"
+	for _ in $(seq 100); do
+		[ -e "/proc/${guest_pid[$1]}" ] || break
+		sleep 0.1
+	done
+	unset "guest_pid[$1]"
+}
+
+for name in $names; do
+	follow "$name"
+	private=$(awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/${guest_pid[$name]}/smaps_rollup")
+	echo "# $name: $private KiB private"
+done
+for name in $names; do
+	wait_for "$name" 120 "^HVX-TICK $((at + 4))\$"
+	check "$name heard that it was copied" shown "$name" 'crng reseeded due to virtual machine fork'
+	check "$name has its memory and its disk" [ "$(grep -c '^HVX-BAD' "$work/$name.out")" -eq 0 ]
+done
+"$hvx" qmp tmpl cont > /dev/null 2>&1 && fail "the template goes on"
+echo "ok: the template stands still"
+check "the template's disk is as it was" [ "$(md5sum < "$work/disk.img")" = "$sum" ]
+for name in $names; do end "$name"; done
+again=$("$hvx" fork -n again tmpl) || fail "fork once more"
+follow again
+wait_for again 120 "^HVX-TICK $((at + 4))\$"
+check "a later fork begins where the others did" [ "$(grep -c '^HVX-BAD' "$work/again.out")" -eq 0 ]
+end again
+
+check "the template can be saved" "$hvx" save --plain --running tmpl "$work/template"
+"$hvx" qmp tmpl quit > /dev/null
+finish tmpl 60
+"$hvx" run --from "$work/template" --name file < /dev/null > "$work/file.out" 2> "$work/file.err" &
+guest_pid[file]=$!
+wait_for file 120 "^HVX-TICK $((at + 4))"
+check "a fork of a file goes on" [ "$(grep -c '^HVX-BAD' "$work/file.out")" -eq 0 ]
+"$hvx" qmp file quit > /dev/null
+wait "${guest_pid[file]}" 2> /dev/null
+unset "guest_pid[file]"
+check "no VMM is left" [ "$(pgrep -c -x hvx-vmm)" -eq 0 ]
