@@ -1,0 +1,84 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Definitions, and a guest that is started by its name: verbs that look at it.
+# limit: 600
+
+. "$(dirname "$0")/lib.sh"
+export XDG_RUNTIME_DIR=$work/run HVX_CONFIG_DIR=$work/config
+mkdir -m 700 "$XDG_RUNTIME_DIR"
+
+end_guests() {
+	local name
+
+	for name in $("$hvx" list --name); do
+		"$hvx" destroy "$name" > /dev/null
+	done
+	cleanup
+}
+trap end_guests EXIT
+
+state_is() { [ "$("$hvx" domstate "$1")" = "$2" ]; }
+counter() { # NAME COUNTER: of the module
+	"$hvx" domstats "$1" | sed -n "s/^  vm\.$2=//p"
+}
+fails() { ! "$@" 2> "$work/refused.err"; }
+
+# --- a definition ---
+truncate -s 64M "$work/disk.img"
+domain tick 256 2 'hvx.run="i=0; while :; do i=$((i + 1)); echo HVX-TICK $i; sleep 1; done"' \
+	"<memballoon model='virtio'/><disk type='file' device='disk'><driver name='qemu' type='raw'/>
+	<source file='disk.img'/><target dev='vda' bus='virtio'/></disk>$xml_user_net"
+check "define" "$hvx" define "$work/tick.xml"
+check "its disk's path is in full" grep -q "file=\"$work/disk.img\"" "$HVX_CONFIG_DIR/tick.xml"
+check "it has a UUID" grep -q '<uuid>' "$HVX_CONFIG_DIR/tick.xml"
+check "another of the name is refused where that is asked for" fails "$hvx" define --new "$work/tick.xml"
+check "it is off" state_is tick 'shut off'
+check "list does not show it" [ -z "$("$hvx" list --name)" ]
+check "list --all does" [ "$("$hvx" list --all --name)" = tick ]
+sed 's,<memory.*,<memory>nonsense</memory>,' "$work/tick.xml" > "$work/bad.xml"
+check "what cannot be run is not kept" fails env EDITOR="cp $work/bad.xml" "$hvx" edit tick < /dev/null
+check "the definition is as before" "$hvx" validate -q "$HVX_CONFIG_DIR/tick.xml"
+sed 's,<memory.*,<memory unit="MiB">192</memory>,' "$HVX_CONFIG_DIR/tick.xml" > "$work/good.xml"
+check "what can is" env EDITOR="cp $work/good.xml" "$hvx" edit tick
+check "it was changed" grep -q '>192<' "$HVX_CONFIG_DIR/tick.xml"
+check "clone" "$hvx" clone tick tock
+check "with a disk of its own" [ -f "$work/disk-tock.img" ]
+check "and another UUID" [ "$("$hvx" domuuid tick)" != "$("$hvx" domuuid tock)" ]
+check "rename" "$hvx" rename tock tuck
+check "undefine with its storage" "$hvx" undefine --remove-all-storage tuck
+check "which is gone" [ ! -e "$work/disk-tock.img" ]
+check "the other's is there" [ -e "$work/disk.img" ]
+
+# Ten at once: one of them starts it.
+for i in $(seq 10); do
+	"$hvx" start tick > "$work/start$i.out" 2>&1 &
+	starts[i]=$!
+done
+started=0
+for i in $(seq 10); do
+	wait "${starts[i]}" && started=$((started + 1))
+done
+check "of ten starts at once one wins" [ $started -eq 1 ]
+vmm=$("$hvx" domid tick)
+check "there is one VMM" [ "$(pgrep -c -x hvx-vmm)" -eq 1 ]
+check "wait for a text" "$hvx" wait --text 'HVX-TICK 3' --timeout 240 tick
+check "it runs" state_is tick running
+check "list shows it" grep -Eq "^ $vmm +tick +running" <("$hvx" list)
+check "as JSON, too" grep -q '"state":"running"' <("$hvx" list --json | tr -d ' ')
+check "dominfo" grep -q '^CPU(s): *2$' <("$hvx" dominfo tick)
+check "its image is locked" fails "$hvx" run "$work/tick.xml" --name second < /dev/null
+check "by whom is said" grep -q 'in use by another' "$work/refused.err"
+check "domblklist" grep -q "vda.*$work/disk.img" <("$hvx" domblklist tick)
+check "domblkstat counts reads" [ "$("$hvx" domblkstat tick vda | sed -n 's/vda rd_req //p')" -gt 0 ]
+check "domifaddr" grep -q '10\.0\.2\.15/24' <("$hvx" domifaddr tick)
+check "the module counted exits" [ "$(counter tick exits)" -gt 1000 ]
+check "metrics for Prometheus" grep -q '^hvx_vm_exits{guest="tick"} [0-9]' <("$hvx" stat --prometheus)
+check "rates" grep -q 'exits .*/s' <("$hvx" stat --count 1 tick)
+for tid in $("$hvx" qmp tick query-cpus-fast | sed -n 's/.*"thread-id": *\([0-9]*\).*/\1/p'); do
+	check "thread $tid is a vCPU's" grep -q '^vcpu' "/proc/$vmm/task/$tid/comm"
+done
+
+check "destroy" "$hvx" destroy tick
+check "its folder is gone" [ ! -e "$XDG_RUNTIME_DIR/hvx/tick" ]
+check "undefine" "$hvx" undefine tick
