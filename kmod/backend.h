@@ -56,16 +56,12 @@ struct hvx_backend {
 	void (*teardown)(void);
 	/*
 	 * Turn the extension on/off on this CPU, with preemption off for all who use
-	 * it. irqs off. -EBUSY: somebody else has it on. disable_cpu() is also called
-	 * when the host crashes, maybe in an NMI.
+	 * it. irqs off. Where hvx_beside or somebody else has it on, enable_cpu() leaves
+	 * it alone and each entry finds its way. disable_cpu() is also called for that,
+	 * under running guests, and when the host crashes, maybe in an NMI.
 	 */
 	int (*enable_cpu)(void);
 	void (*disable_cpu)(void);
-	/*
-	 * Another hypervisor's module is there, or not any more: before CPUs are
-	 * turned on, and whenever that changes. May be NULL. May sleep.
-	 */
-	void (*share)(bool other);
 
 	int (*vcpu_create)(struct hvx_vcpu *vcpu);	/* sets vcpu->backend when it succeeds */
 	void (*vcpu_destroy)(struct hvx_vcpu *vcpu);
@@ -104,6 +100,7 @@ struct hvx_backend {
 	void (*update)(struct hvx_vcpu *vcpu);	/* debug registers, debugger, TSC or CPUID changed */
 };
 
+extern bool hvx_beside;		/* another hypervisor's module is there */
 extern const struct hvx_backend *hvx_backend;	/* chosen at load, constant after */
 extern struct hvx_backend hvx_svm, hvx_vmx;
 

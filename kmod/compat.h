@@ -173,6 +173,29 @@ static inline void hvx_branch_barrier(void)
 #include <asm/cpuid/api.h>
 #endif
 
+/* 6.17 and updates: a barrier on the way to userspace, where a guest could steer it (VMSCAPE). */
+static inline void hvx_guest_ran(void)
+{
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
+#endif
+}
+
+/* All up to now: an interrupt on this CPU since the last flush of the L1 cache, noted for KVM. */
+#include <linux/hardirq.h>
+static inline bool hvx_irq_seen(void)
+{
+#if IS_ENABLED(CONFIG_KVM_INTEL)
+	bool seen = kvm_get_cpu_l1tf_flush_l1d();
+
+	kvm_clear_cpu_l1tf_flush_l1d();
+	return seen;
+#else
+	return true;
+#endif
+}
+
 /* 6.4: smp_send_reschedule() is a macro around a tracepoint. */
 #include <linux/smp.h>
 #ifdef smp_send_reschedule

@@ -24,6 +24,7 @@ MODULE_LICENSE("GPL");
 MODULE_VERSION("0.1");
 
 const struct hvx_backend *hvx_backend;
+bool hvx_beside;
 struct dentry *hvx_debugfs;
 
 /* Backends in the order in which they are tried. */
@@ -108,6 +109,19 @@ static void set_emergency(bool on)
 	hw_emergency = on;
 }
 
+static void disown(void *unused)
+{
+	hvx_backend->disable_cpu();
+}
+
+/* KVM comes, and wants to find the extension off: running guests go on through windows. */
+static void share(bool other)
+{
+	WRITE_ONCE(hvx_beside, other);
+	if (other)
+		on_each_cpu(disown, NULL, 1);
+}
+
 static void hw_stop(void)
 {
 	set_emergency(false);
@@ -121,8 +135,8 @@ static int hw_start(void)
 	const char *who = other_hypervisor();
 	int r;
 
-	if (hvx_backend->share)
-		hvx_backend->share(who);
+	/* A module that is just being loaded has no directory yet, but was announced. */
+	share(who || hvx_beside);
 	atomic_set(&hw_refused, 0);
 	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "virt/hvx:online", cpu_up, cpu_down);
 	if (r < 0)
@@ -135,7 +149,7 @@ static int hw_start(void)
 		return -EBUSY;
 	}
 	/* The kernel has room for one callback, which KVM takes when it is loaded. */
-	set_emergency(!who);
+	set_emergency(!hvx_beside);
 	return 0;
 }
 
@@ -174,8 +188,7 @@ static int module_event(struct notifier_block *nb, unsigned long event, void *da
 	mutex_lock(&hw_lock);
 	if (event == MODULE_STATE_COMING)
 		set_emergency(false);
-	if (hvx_backend->share)
-		hvx_backend->share(event == MODULE_STATE_COMING);
+	share(event == MODULE_STATE_COMING);
 	mutex_unlock(&hw_lock);
 	return NOTIFY_OK;
 }

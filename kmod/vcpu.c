@@ -282,6 +282,7 @@ static bool host_wants(void)
 /* The host's values of what load_cpu() gave to the guest, and the vCPU that ran last. */
 static DEFINE_PER_CPU(struct {
 	u64 serial;
+	u64 turn;		/* its thread, and which of its turns on a CPU */
 	u64 tsc_aux;
 	unsigned long dr[4];
 	bool dr_loaded;
@@ -292,13 +293,15 @@ static void load_cpu(struct hvx_vcpu *vcpu)
 {
 	const u64 *db = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_db : vcpu->db;
 	u64 dr7 = vcpu->debug_flags & HVX_DEBUG_HW ? vcpu->debug_dr7 : vcpu->dr7;
+	u64 turn = (u64)current->pid << 32 ^ (current->nvcsw + current->nivcsw);
 	int i;
 
-	/* One vCPU must not steer another's branches. */
-	if (this_cpu_read(host.serial) != vcpu->serial) {
-		this_cpu_write(host.serial, vcpu->serial);
+	/* One vCPU must not steer another's branches, nor KVM's, which may have had this CPU's last turn. */
+	if (this_cpu_read(host.serial) != vcpu->serial ||
+	    (READ_ONCE(hvx_beside) && this_cpu_read(host.turn) != turn))
 		hvx_branch_barrier();
-	}
+	this_cpu_write(host.serial, vcpu->serial);
+	this_cpu_write(host.turn, turn);
 	/* Read, not known: KVM leaves its guest's there until the CPU next returns to userspace, and relies on it. */
 	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {
 		rdmsrq(MSR_TSC_AUX, *this_cpu_ptr(&host.tsc_aux));
@@ -320,6 +323,7 @@ static void put_cpu_back(struct hvx_vcpu *vcpu)
 	u64 tsc_aux = this_cpu_read(host.tsc_aux);
 	int i;
 
+	hvx_guest_ran();
 	for (i = 0; unlikely(this_cpu_read(host.dr_loaded)) && i < 4; i++)
 		set_debugreg(this_cpu_read(host.dr[i]), i);
 	/* Exits leave DR7 with everything off (APM vol. 2 15.6, SDM vol. 3 "Loading Host State"), and the guest's DR6. */

@@ -554,7 +554,9 @@ static int kvm_run_vcpu(struct hv_vcpu *v)
 			return ret;
 	}
 	run->exit_reason = HVX_EXIT_NONE;
-	atomic_store(&kv->runner, (pid_t)syscall(SYS_gettid));
+	if (!kv->tid)
+		kv->tid = gettid();
+	atomic_store(&kv->runner, kv->tid);
 	do {
 		/* KVM finishes the instruction of the exit before even when it is to leave at once. */
 		if (run->immediate_exit || atomic_load(&kv->kicked))

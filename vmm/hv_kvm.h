@@ -12,7 +12,8 @@
 struct kvm_vcpu {
 	struct kvm_run *run;
 	size_t run_size;
-	_Atomic pid_t runner;	/* the thread in KVM_RUN; 0: none */
+	pid_t tid;		/* of the thread that runs it */
+	_Atomic pid_t runner;	/* it is in KVM_RUN; 0: it is not */
 	atomic_bool kicked;	/* HVX_EXIT_KICKED is owed */
 	atomic_bool extint;	/* level of the 8259's INTR */
 	unsigned int done;	/* bytes of the I/O exit that were answered */

@@ -5,9 +5,8 @@
  * that, so IF is set while GIF is clear: nothing is delivered before STGI.
  */
 #include <linux/linkage.h>
-#include <linux/version.h>
-#include <asm/asm.h>
-#include <asm/nospec-branch.h>
+
+#include "mitigate.h"
 
 #define REG(n)	((n) * 8)
 
@@ -33,6 +32,7 @@ SYM_FUNC_START(svm_vmrun)
 	clgi
 	sti
 	vmload	%rax
+	HVX_BEFORE_ENTRY
 	vmrun	%rax
 	vmsave	%rax
 
@@ -56,12 +56,7 @@ SYM_FUNC_START(svm_vmrun)
 	xor	%\reg, %\reg
 	.endr
 
-	/* Before the first RET: the guest's return predictions must not steer it. */
-	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RETPOLINE
-	/* What it calls is not exported to this module in later kernels. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
-	UNTRAIN_RET
-#endif
+	HVX_AFTER_EXIT
 
 	cli
 	stgi

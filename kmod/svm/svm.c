@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* AMD-V (APM vol. 2 chapter 15): CPUs and vCPUs, guest state in the VMCB, the run loop's steps. */
+/*
+ * AMD-V (APM vol. 2 chapter 15): CPUs and vCPUs, guest state in the VMCB, the run loop's steps.
+ *
+ * Beside another hypervisor each entry is a window with interrupts off, after
+ * which the MSRs are as that left them: it may turn SVM on and off in between. As
+ * it uses the same ASIDs, ours is flushed before a vCPU's first entry, and again
+ * as it leaves the CPU.
+ */
 #include "svm/svm.h"
 
 #define MSR_AMD_TSC_RATIO	0xc0000104
@@ -16,6 +23,7 @@ static DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
 u32 svm_features;
 static u32 svm_nasid;
 static void *maps;
+static u32 tlbctl_flush;	/* the least that flushes an ASID */
 
 /*
  * Nested tables are the long mode format (APM vol. 2 15.25.5); every access of
@@ -81,7 +89,7 @@ static void svm_free_cpus(void)
 		struct svm_cpu *sc = &per_cpu(svm_cpus, cpu);
 
 		if (sc->pages)
-			__free_pages(sc->pages, 1);
+			__free_pages(sc->pages, 2);
 		memset(sc, 0, sizeof(*sc));
 	}
 	if (maps)
@@ -101,12 +109,17 @@ static int svm_alloc_cpus(void)
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *sc = &per_cpu(svm_cpus, cpu);
 
-		sc->pages = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 1);
+		sc->pages = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 2);
 		if (!sc->pages) {
 			svm_free_cpus();
 			return -ENOMEM;
 		}
 		sc->host_pa = __sme_set(page_to_phys(sc->pages) + PAGE_SIZE);
+		sc->flusher = page_address(sc->pages + 2);
+		sc->flusher->np_control = 1;
+		sc->flusher->ncr3 = __sme_set(page_to_phys(sc->pages + 3));
+		sc->flusher->efer = EFER_SVME;
+		sc->flusher->rflags = X86_EFLAGS_FIXED;
 	}
 	return 0;
 }
@@ -126,6 +139,7 @@ static int svm_setup(void)
 	cpuid(0x8000000a, &eax, &ebx, &ecx, &edx);
 	svm_features = edx;
 	svm_nasid = ebx;
+	tlbctl_flush = edx & SVM_FEAT_FLUSH_ASID ? TLBCTL_FLUSH_ASID : TLBCTL_FLUSH_ALL;
 	if (!(edx & SVM_FEAT_NP))
 		missing = "nested paging";
 	else if (svm_nasid < 2)
@@ -156,14 +170,15 @@ static int svm_enable_cpu(void)
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 	u64 efer;
 
-	rdmsrq(MSR_EFER, efer);
-	if (efer & EFER_SVME)
-		return -EBUSY;
-	wrmsrq(MSR_EFER, efer | EFER_SVME);
-	wrmsrq(MSR_AMD_HSAVE_PA, __sme_set(page_to_phys(sc->pages)));
 	/* Whatever the TLB holds from before is nobody's: the first user begins a generation. */
 	sc->gen++;
 	sc->next_asid = svm_nasid;
+	rdmsrq(MSR_EFER, efer);
+	if (READ_ONCE(hvx_beside) || efer & EFER_SVME)
+		return 0;	/* each window finds its way */
+	wrmsrq(MSR_EFER, efer | EFER_SVME);
+	wrmsrq(MSR_AMD_HSAVE_PA, __sme_set(page_to_phys(sc->pages)));
+	sc->owned = true;
 	sc->tsc_ratio = 0;
 	set_tsc_ratio(sc, TSC_RATIO_ONE);
 	return 0;
@@ -171,12 +186,39 @@ static int svm_enable_cpu(void)
 
 static void svm_disable_cpu(void)
 {
+	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 	u64 efer;
 
-	set_tsc_ratio(this_cpu_ptr(&svm_cpus), TSC_RATIO_ONE);
+	if (!sc->owned)
+		return;		/* outside windows nothing is left behind */
+	sc->owned = false;
+	set_tsc_ratio(sc, TSC_RATIO_ONE);
 	wrmsrq(MSR_AMD_HSAVE_PA, 0);
 	rdmsrq(MSR_EFER, efer);
 	wrmsrq(MSR_EFER, efer & ~(u64)EFER_SVME);
+}
+
+/* Interrupts off, as until window_end(). */
+static void window_begin(struct svm_cpu *sc, u64 ratio)
+{
+	rdmsrq(MSR_EFER, sc->prev_efer);
+	if (!(sc->prev_efer & EFER_SVME))
+		wrmsrq(MSR_EFER, sc->prev_efer | EFER_SVME);
+	rdmsrq(MSR_AMD_HSAVE_PA, sc->prev_hsave);
+	wrmsrq(MSR_AMD_HSAVE_PA, __sme_set(page_to_phys(sc->pages)));
+	if (svm_features & SVM_FEAT_TSC_RATE)
+		rdmsrq(MSR_AMD_TSC_RATIO, sc->tsc_ratio);
+	sc->prev_ratio = sc->tsc_ratio;
+	set_tsc_ratio(sc, ratio);
+	asm volatile("vmsave %%rax" : : "a" (sc->host_pa) : "memory");
+}
+
+static void window_end(struct svm_cpu *sc)
+{
+	set_tsc_ratio(sc, sc->prev_ratio);
+	wrmsrq(MSR_AMD_HSAVE_PA, sc->prev_hsave);
+	if (!(sc->prev_efer & EFER_SVME))
+		wrmsrq(MSR_EFER, sc->prev_efer);
 }
 
 /* ------------------------------------------------------------------ vCPU */
@@ -423,6 +465,27 @@ void svm_forget_entry(struct svm_vcpu *svm)
 }
 
 /*
+ * Another hypervisor's guest may come to the CPU, and have the same ASID: it is
+ * not to find our guest's translations. VMRUN alone flushes them, so the flusher
+ * runs, up to the nested page fault of its first fetch.
+ */
+static void flush_behind(struct svm_cpu *sc, struct svm_vcpu *svm)
+{
+	u64 regs[16] = {};
+
+	memcpy(sc->flusher->icpt, svm->vmcb->icpt, sizeof(svm->vmcb->icpt));
+	sc->flusher->asid = svm->vmcb->asid;
+	sc->flusher->tlb_control = tlbctl_flush;
+	local_irq_disable();
+	window_begin(sc, TSC_RATIO_ONE);
+	svm_vmrun(__sme_set(__pa(sc->flusher)), regs, sc->host_pa);
+	window_end(sc);
+	if (unlikely(hw_breakpoint_active()))
+		set_debugreg(__this_cpu_read(cpu_dr7), 7);
+	local_irq_enable();
+}
+
+/*
  * Have the entry start without stale translations where there may be some, and
  * with the whole VMCB read where the CPU does not know it. A fresh ASID has no
  * translations on this CPU, whoever used it before: when they run out a new
@@ -442,6 +505,8 @@ static void prepare_asid(struct hvx_vcpu *vcpu, struct svm_cpu *sc, int cpu)
 		v->tlb_control = TLBCTL_FLUSH_ASID;
 		return;
 	}
+	if (!sc->owned)		/* another may have used it */
+		v->tlb_control = tlbctl_flush;
 	if (sc->next_asid >= svm_nasid) {
 		sc->gen++;
 		sc->next_asid = 1;
@@ -458,11 +523,25 @@ static void svm_load(struct hvx_vcpu *vcpu)
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	asm volatile("vmsave %%rax" : : "a" (sc->host_pa) : "memory");
+	local_irq_disable();
+	if (likely(sc->owned)) {
+		asm volatile("vmsave %%rax" : : "a" (sc->host_pa) : "memory");
+		set_tsc_ratio(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
+	} else {
+		vcpu->flush_tlb = true;
+	}
+	local_irq_enable();
 	/* NMIs were masked by HVX_SET_STATE: IRET has to be seen. */
 	if (unlikely(vcpu->ev.nmi_masked && !svm->iret_done))
 		svm_intercept(svm, EXIT_IRET, true);
-	set_tsc_ratio(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
+}
+
+static void svm_put(struct hvx_vcpu *vcpu)
+{
+	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+
+	if (unlikely(!sc->owned))
+		flush_behind(sc, to_svm(vcpu));
 }
 
 static void svm_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
@@ -534,7 +613,11 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 	if (unlikely(step))
 		v->rflags |= X86_EFLAGS_TF | X86_EFLAGS_RF;
 
+	if (unlikely(!sc->owned))
+		window_begin(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
 	svm_vmrun(svm->vmcb_pa, vcpu->regs, sc->host_pa);
+	if (unlikely(!sc->owned))
+		window_end(sc);
 
 	vcpu->regs[0] = v->rax;
 	vcpu->regs[4] = v->rsp;
@@ -570,6 +653,7 @@ struct hvx_backend hvx_svm = {
 	.vcpu_destroy = svm_vcpu_destroy,
 	.vcpu_reset = svm_vcpu_reset,
 	.load = svm_load,
+	.put = svm_put,
 	.inject = svm_inject,
 	.request_irq_window = svm_request_irq_window,
 	.request_nmi_window = svm_request_nmi_window,

@@ -32,11 +32,14 @@ struct svm_vcpu {
 
 /* Per CPU. */
 struct svm_cpu {
-	struct page *pages;	/* two: VMRUN's host save area, VMSAVE of what that does not keep */
-	u64 host_pa;		/* of the latter */
+	struct page *pages;	/* VMRUN's save area, VMSAVE of the rest, flusher, its nested table */
+	u64 host_pa;		/* of the second */
+	struct vmcb *flusher;	/* a guest of no instruction, to flush an ASID by */
 	u64 gen;		/* ASID generation */
 	u32 next_asid;
-	u64 tsc_ratio;		/* value now in the MSR */
+	bool owned;		/* EFER.SVME is ours, and stays */
+	u64 tsc_ratio;		/* value now in the MSR, while owned or in a window */
+	u64 prev_efer, prev_hsave, prev_ratio;	/* in a window: another's */
 };
 
 extern u32 svm_features;

@@ -5,11 +5,8 @@
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
-#include <asm/alternative.h>
-#include <asm/asm.h>
-#include <asm/cpufeatures.h>
-#include <asm/msr-index.h>
-#include <asm/nospec-branch.h>
+
+#include "mitigate.h"
 
 #define REG(n)		((n) * 8)
 #define HOST_RSP	0x6c14
@@ -27,8 +24,8 @@ SYM_FUNC_START(vmx_run)
 
 	mov	$HOST_RSP, %eax
 	vmwrite	%rsp, %rax
-	/* The flag lasts until the jump: MOV leaves flags alone. */
-	test	%sil, %sil
+	/* The flag lasts until the jump: neither MOV nor VERW changes CF. */
+	bt	$0, %esi
 	mov	%rdi, %rax
 	mov	REG(1)(%rax), %rcx
 	mov	REG(2)(%rax), %rdx
@@ -46,7 +43,8 @@ SYM_FUNC_START(vmx_run)
 	mov	REG(15)(%rax), %r15
 	mov	REG(0)(%rax), %rax
 
-	jz	1f
+	HVX_BEFORE_ENTRY
+	jnc	1f
 	vmresume
 	jmp	2f
 1:	vmlaunch
@@ -93,9 +91,7 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	xor	%r14d, %r14d
 	xor	%r15d, %r15d
 
-	/* Before the first RET: the guest's return predictions must not steer it. */
-	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT, \
-			   X86_FEATURE_RSB_VMEXIT_LITE
+	HVX_AFTER_EXIT
 
 	/* Where the host relies on IBRS, only a write after the exit makes it count. */
 	ALTERNATIVE "jmp 4f", "", X86_FEATURE_KERNEL_IBRS
@@ -104,6 +100,9 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	mov	12(%rsp), %edx
 	wrmsr
 4:
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+	CLEAR_BRANCH_HISTORY_VMEXIT
+#endif
 	mov	%ebx, %eax
 	add	$16, %rsp
 	pop	%rbx

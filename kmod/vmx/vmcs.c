@@ -41,7 +41,6 @@ struct vmx_cpu {
 };
 
 static DEFINE_PER_CPU(struct vmx_cpu, vmx_cpus);
-static bool may_own;		/* no other hypervisor's module is there */
 struct vmx_caps vmx_caps;
 
 /* ---------------------------------------------------------- instructions */
@@ -274,7 +273,7 @@ int vmx_enable_cpu(void)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpus);
 
-	if (!HVX_CAN_OWN_VMX || !READ_ONCE(may_own) || __read_cr4() & X86_CR4_VMXE)
+	if (!HVX_CAN_OWN_VMX || READ_ONCE(hvx_beside) || __read_cr4() & X86_CR4_VMXE)
 		return 0;	/* each window finds its way */
 	hvx_vmxe(true);
 	if (vmxon(&c->vmxon_pa)) {
@@ -300,23 +299,6 @@ void vmx_disable_cpu(void)
 	c->owned = false;
 	vmxoff();
 	hvx_vmxe(false);
-}
-
-static void disown(void *unused)
-{
-	unsigned long flags;
-
-	local_irq_save(flags);
-	vmx_disable_cpu();
-	local_irq_restore(flags);
-}
-
-/* KVM comes and is to find VMX off, as it wants it: running guests go on through windows. */
-void vmx_share(bool other)
-{
-	WRITE_ONCE(may_own, !other);
-	if (other)
-		on_each_cpu(disown, NULL, 1);
 }
 
 void vmx_free_cpus(void)

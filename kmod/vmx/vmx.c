@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* VT-x: the backend's table, a vCPU's life, the steps of the run loop. SDM vol. 3, part "VMX". */
+#include <linux/cpu.h>
 #include <linux/gfp.h>
 #include <linux/idr.h>
 #include <linux/module.h>
@@ -24,7 +25,7 @@
 
 #define PML_LAST	511	/* of its entries */
 
-static bool has_rdtscp, has_debugctl;
+static bool has_rdtscp, has_debugctl, has_l1tf;
 static unsigned int timer_shift;	/* TSC ticks to the preemption timer's */
 /* Switched at load and put. Writes to the first three exit: there is one in a guest's life. */
 static const u32 vmx_msrs[VMX_MSRS] = {
@@ -45,6 +46,10 @@ static int vmx_setup(void)
 		return r;
 	has_rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP) &&
 		     vmx_supports_proc2(SECONDARY_EXEC_ENABLE_RDTSCP);
+	/* Unless the CPU, or a hypervisor around this host, says that it need not be. */
+	has_l1tf = boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D) &&
+		   !cpu_mitigations_off() && (rdmsrq_safe(MSR_IA32_ARCH_CAPABILITIES, &val) ||
+					      !(val & ARCH_CAP_SKIP_VMENTRY_L1DFLUSH));
 	has_debugctl = !rdmsrq_safe(MSR_IA32_DEBUGCTLMSR, &val);
 	if (!vmx_caps.ept_ad)
 		vmx_pte.accessed = 0;
@@ -311,7 +316,7 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 	for (i = 0; i < VMX_MSRS; i++)
 		rdmsrq(vmx_msrs[i], v->host_msr[i]);
 	switch_msrs(v->host_msr, v->msr);
-	v->loaded = true;
+	v->loaded = v->l1d_dirty = true;
 }
 
 static void put_segments(struct vmx_vcpu *v)
@@ -559,6 +564,7 @@ static void collect_exit(struct hvx_vcpu *vcpu)
 	} else if (v->reason == EXIT_REASON_EPT_VIOLATION ||
 		   v->reason == EXIT_REASON_EPT_MISCONFIG) {
 		v->gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS);
+		v->l1d_dirty = true;
 	}
 	vmx_complete_events(vcpu);
 }
@@ -569,11 +575,21 @@ static bool is_event(const struct vmx_vcpu *v, u32 type, u8 vector)
 				INTR_INFO_VECTOR_MASK)) == (INTR_INFO_VALID_MASK | type | vector);
 }
 
+/* L1TF: what the host brought into the cache since the last entry must not be there in the next. */
+static void flush_l1d(struct vmx_vcpu *v)
+{
+	if (!has_l1tf || !(v->l1d_dirty || hvx_irq_seen()))
+		return;
+	v->l1d_dirty = false;
+	wrmsrq(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
+}
+
 /* In the window. */
 static void run_vmcs(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
+	flush_l1d(v);
 	write_host(vcpu);
 	v->flush_ept |= vcpu->flush_tlb;
 	vcpu->flush_tlb = false;
@@ -643,7 +659,6 @@ struct hvx_backend hvx_vmx = {
 	.teardown = vmx_free_cpus,
 	.enable_cpu = vmx_enable_cpu,
 	.disable_cpu = vmx_disable_cpu,
-	.share = vmx_share,
 	.vcpu_create = vmx_vcpu_create,
 	.vcpu_destroy = vmx_vcpu_destroy,
 	.vcpu_reset = vmx_vcpu_reset,

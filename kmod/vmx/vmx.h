@@ -80,6 +80,7 @@ struct vmx_vcpu {
 
 	/* Guest MSRs that VM entry does not switch; what was in them, and else, while loaded. */
 	bool loaded;
+	bool l1d_dirty;		/* host data may be in the L1 cache */
 	u64 cstar, msr[VMX_MSRS], host_msr[VMX_MSRS];
 	u64 fs_base, efer, debugctl;
 	u16 ds, es, fs, gs;
@@ -127,7 +128,6 @@ int vmx_alloc_cpus(void);
 void vmx_free_cpus(void);
 int vmx_enable_cpu(void);
 void vmx_disable_cpu(void);
-void vmx_share(bool other);
 int vmcs_open(struct vmx_vcpu *v);	/* interrupts off from open to close; -EIO: VMX is gone */
 void vmcs_close(struct vmx_vcpu *v);
 void vmcs_migrate(struct vmx_vcpu *v);	/* to this CPU; preemption off, interrupts on */

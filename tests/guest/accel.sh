@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The same guests on the same machine, run by KVM: hvx run --accel kvm.
+# bench: named
 # limit: 1800
 
 here=$(dirname "$0")
