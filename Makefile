@@ -200,6 +200,16 @@ check-power: vmm $(uapi_bin)
 	$(MAKE) --no-print-directory module KVER=$$kver && \
 	tests/suspend --build $(B) --module $(B)/module-$$kver/hvx.ko
 
+# A kernel that looks for bugs: scripts/debug-kernel. HVX_FUZZ_CALLS is for the fuzzer.
+.PHONY: check-debug
+check-debug: vmm $(uapi_bin)
+	+scripts/debug-kernel build && \
+	$(MAKE) --no-print-directory module B=$(B)/debug KVER=$$(scripts/debug-kernel release) \
+		KDIR=$$(scripts/debug-kernel headers) && \
+	HVX_LIMIT=3000 tests/nested --build $(B) --module $(B)/debug/hvx.ko --label debug \
+		--kernel $$(scripts/debug-kernel image) --modules $$(scripts/debug-kernel modules) \
+		$(or $(TESTS),$(patsubst tests/uapi/%_test.c,%,$(uapi_src)) initramfs)
+
 # make install, DKMS and signing, in a root of their own.
 .PHONY: check-install
 check-install: vmm
@@ -295,6 +305,7 @@ help:
 	@echo 'make check-nested    tests in the nested host; TESTS="NAME..." picks some'
 	@echo 'make check-bochs     the same under Bochs: BENCH=bochs-intel (VT-x) or bochs-amd (AMD-V)'
 	@echo 'make check-kernels   tests on kernels of other releases; KERNELS="6.12 7.3" picks some'
+	@echo 'make check-debug     tests on a kernel with KASAN, UBSAN, lockdep, kmemleak; TESTS="NAME..."'
 	@echo 'make check-power     suspend of a host while a guest runs'
 	@echo 'make check-install   make install, DKMS and module signing, in a root of their own'
 	@echo 'make fuzz            fuzzers (libFuzzer, clang) into $(B)/fuzz/'
