@@ -412,7 +412,7 @@ static void messages(void)
 	/* Level: EOI reaches userspace. */
 	CHECK_EQ(msi(&g, 0xfee00000, 0xc045), 1);
 	CHECK_EQ(said(&g, 0), 0x45);
-	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	tg_run_to(&g, 0, HVX_EXIT_EOI);
 	CHECK_EQ(g.v[0].run->eoi.vector, 0x45);
 	tg_free(&g);
 }
@@ -544,7 +544,7 @@ static void resample(void)
 	signal_fd(e);
 	CHECK_EQ(said(&g, 0), 0x70);
 	CHECK_EQ(take(r), 0);			/* not EOIed yet */
-	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	tg_run_to(&g, 0, HVX_EXIT_EOI);
 	CHECK_EQ(g.v[0].run->eoi.vector, 0x70);
 	CHECK_EQ(take(r), 1);
 	signal_fd(e2);
@@ -552,12 +552,12 @@ static void resample(void)
 	/* The same vector from the I/O APIC, as of a shared pin: both hear of the EOI. */
 	CHECK_EQ(msi(&g, 0xfee00000, 0xc070), 1);
 	CHECK_EQ(said(&g, 0), 0x70);
-	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	tg_run_to(&g, 0, HVX_EXIT_EOI);
 	CHECK_EQ(take(r), 1);
 	/* Another vector, and an edge of the same: not its affair. */
 	CHECK_EQ(msi(&g, 0xfee00000, 0xc072), 1);
 	CHECK_EQ(said(&g, 0), 0x72);
-	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	tg_run_to(&g, 0, HVX_EXIT_EOI);
 	CHECK_EQ(msi(&g, 0xfee00000, 0x70), 1);
 	CHECK_EQ(said(&g, 0), 0x70);
 	CHECK_EQ(msi(&g, 0xfee00000, 0x71), 1);
@@ -567,12 +567,12 @@ static void resample(void)
 	CHECK(!irqfd(&g, e, r, HVX_IRQFD_RESAMPLE, 0xfee00000, 0x73));
 	signal_fd(e);
 	CHECK_EQ(said(&g, 0), 0x73);
-	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	tg_run_to(&g, 0, HVX_EXIT_EOI);
 	CHECK_EQ(take(r), 1);
 	CHECK(!irqfd(&g, e, -1, HVX_IRQFD_DEASSIGN, 0, 0));
 	CHECK_EQ(msi(&g, 0xfee00000, 0xc073), 1);
 	CHECK_EQ(said(&g, 0), 0x73);
-	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_EOI);
+	tg_run_to(&g, 0, HVX_EXIT_EOI);
 	CHECK_EQ(take(r), 0);
 	tg_free(&g);
 	close(e);
