@@ -297,6 +297,29 @@ static void tsc_deadline(void)
 	tg_free(&g);
 }
 
+/* A deadline so near that the CPU may see to it alone; the guest does nothing that exits meanwhile. */
+GUEST(g_near,
+      "x2apic\n"
+      "wr 0x832 0x40050\n"
+      "rdtsc\nshl $32, %rdx\nor %rdx, %rax\nadd $2000, %rax\n"
+      "mov %rax, %rdx\nshr $32, %rdx\nmov $0x6e0, %ecx\nwrmsr\n"
+      "sti\n2: jmp 2b\n");
+
+static void near_deadline(void)
+{
+	struct hvx_stats st;
+	struct tg g;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		START(&g, g_near, 0);
+		CHECK_EQ(said(&g, 0), 0x50);
+		CHECK(!ioctl(g.v[0].fd, HVX_GET_STATS, &st));
+		CHECK_EQ(st.timer_fired, 1);
+		tg_free(&g);
+	}
+}
+
 /* A one-nanosecond periodic timer is slowed down, not refused. */
 GUEST(g_periodic,
       "x2apic\n"
@@ -861,6 +884,7 @@ static const struct tg_test tests[] = {
 	TG_TEST(init_running),
 	TG_TEST(ping_pong),
 	TG_TEST(tsc_deadline),
+	TG_TEST(near_deadline),
 	TG_TEST(periodic_floor),
 	TG_TEST(oneshot),
 	TG_TEST(timer_state),
