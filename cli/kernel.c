@@ -11,22 +11,25 @@
 #include <unistd.h>
 #include "cli.h"
 #include "kernel.h"
+#include "vmm/unnamed.h"
 
 #define INIT_PATH	".hvx/init"
 #define COMMAND_PATH	".hvx/command"
 #define COMMAND_MAX	(128U << 10)
 
-/* A file without a name, gone with the last process that has it open. */
 static int anonymous_file(void)
 {
 	const char *dir = getenv("TMPDIR");
-	int fd = open(dir && *dir ? dir : "/var/tmp", O_TMPFILE | O_RDWR, 0600);
+	int fd;
 
+	if (!dir || !*dir)
+		dir = "/var/tmp";
+	fd = open_unnamed(dir);
 	if (fd < 0)
-		fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
-	if (fd < 0)
-		cli_error("no room for a temporary file in %s: %s; set TMPDIR", dir && *dir ? dir : "/var/tmp", strerror(errno));
-	return fd;	/* without O_CLOEXEC: the VMM opens it as /proc/self/fd/N */
+		cli_error("no room for a temporary file in %s: %s; set TMPDIR", dir, strerror(errno));
+	else
+		fcntl(fd, F_SETFD, 0);	/* the VMM opens it as /proc/self/fd/N */
+	return fd;
 }
 
 /* ------------------------------------------------------------- initramfs */

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
-#include <limits.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "devices/storage/overlay.h"
+#include "vmm/unnamed.h"
 
 #define BITS 64
 
@@ -20,25 +19,6 @@ static uint64_t blocks(uint64_t size)
 static size_t map_bytes(uint64_t size)
 {
 	return (blocks(size) + BITS - 1) / BITS * sizeof(uint64_t);
-}
-
-/* A file without a name: nothing is left of it whatever becomes of this process. */
-static int open_unnamed(const char *dir)
-{
-	char path[PATH_MAX];
-	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
-		return fd;
-	/* Some file systems (overlayfs before 6.2) can only make one with a name. */
-	if (snprintf(path, sizeof(path), "%s/hvx-XXXXXX", dir) >= (int)sizeof(path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd >= 0)
-		unlink(path);
-	return fd;
 }
 
 struct overlay *overlay_new(const char *dir, int base_fd, uint64_t size)
