@@ -3,6 +3,8 @@
 #
 # GDB on a stock kernel with two vCPUs: threads, software and hardware
 # breakpoints, a watchpoint, single steps, registers, memory, interrupt, leaving.
+# QEMU's TCG intercepts no INT3 and sets no breakpoints from the VMCB: for a CPU with
+# AMD-V or VT-x, by name.
 # bench: named
 # limit: 900
 
