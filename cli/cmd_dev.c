@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Verbs on a guest's disks, interfaces and memory. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,21 +384,28 @@ CLI_VERB(domifaddr_verb);
 
 /* ---------------------------------------------------------------- memory */
 
-/* "1048576" KiB as virsh has it, "512M", "2GiB". 0: none of them. */
-static uint64_t size_of(const char *s)
+/* "1048576" KiB as virsh has it, "512M", "2GiB". 0 after a message: none of them. */
+static uint64_t size_of(const struct cli_cmd *cmd, const char *s)
 {
 	static const char units[] = "KMGT";
-	unsigned long long n;
-	const char *u;
+	const char *u = units;
+	unsigned long long n = 0;
+	unsigned int shift;
 	char *end;
 
-	if (*s < '0' || *s > '9')
-		return 0;
-	n = strtoull(s, &end, 10);
-	u = *end ? strchr(units, *end & ~0x20) : units;
-	if (!u || (*end && end[1] && strcasecmp(end + 1, "iB")) || n > 1ULL << 40)
-		return 0;
-	return (uint64_t)n << (10 * (u - units + 1));
+	if (*s >= '0' && *s <= '9') {
+		n = strtoull(s, &end, 10);
+		/* A space would become the NUL that ends units. */
+		if (*end)
+			u = isalpha((unsigned char)*end) ? strchr(units, toupper((unsigned char)*end)) : NULL;
+		if (!u || (*end && end[1] && strcasecmp(end + 1, "iB")))
+			n = 0;
+	}
+	shift = n ? 10 * (unsigned int)(u - units + 1) : 0;
+	if (n && n <= (uint64_t)INT64_MAX >> shift)
+		return (uint64_t)n << shift;
+	cli_error("%s: %s: not a size; write KiB, or a number with K, M, G or T", cmd->name, s);
+	return 0;
 }
 
 static int cmd_setmem(const struct cli_cmd *cmd, int argc, char **argv)
@@ -411,11 +419,9 @@ static int cmd_setmem(const struct cli_cmd *cmd, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	bytes = size_of(argv[optind + 1]);
-	if (!bytes) {
-		cli_error("setmem: %s: not a size; write KiB, or a number with K, M or G", argv[optind + 1]);
+	bytes = size_of(cmd, argv[optind + 1]);
+	if (!bytes)
 		return VMM_ERR_USAGE;
-	}
 	c = guest_control(argv[optind], &g);
 	if (!c)
 		return VMM_ERR_SETUP;
@@ -448,11 +454,9 @@ static int cmd_blockresize(const struct cli_cmd *cmd, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	bytes = size_of(argv[optind + 2]);
-	if (!bytes) {
-		cli_error("blockresize: %s: not a size; write KiB, or a number with K, M or G", argv[optind + 2]);
+	bytes = size_of(cmd, argv[optind + 2]);
+	if (!bytes)
 		return VMM_ERR_USAGE;
-	}
 	c = guest_control(argv[optind], &g);
 	if (!c)
 		return VMM_ERR_SETUP;
