@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "dirty.h"
 #include "emul.h"
 #include "emulate.h"
 
@@ -71,6 +72,7 @@ static int write_phys(void *opaque, uint64_t gpa, const void *buf, unsigned int 
 
 	if (ram) {
 		memcpy(ram, buf, len);
+		dirty_mark(ram, len);
 		return 0;
 	}
 	while (len) {
@@ -131,7 +133,10 @@ static enum emul_cmpxchg cmpxchg_phys(void *opaque, uint64_t gpa, const void *ex
 
 	if (!ram || (len == 16 && (gpa & 15)))
 		return EMUL_CMPXCHG_NOT_RAM;
-	return cmpxchg_ram(ram, expected, desired, len) ? EMUL_CMPXCHG_DONE : EMUL_CMPXCHG_DIFFERS;
+	if (!cmpxchg_ram(ram, expected, desired, len))
+		return EMUL_CMPXCHG_DIFFERS;
+	dirty_mark(ram, len);
+	return EMUL_CMPXCHG_DONE;
 }
 
 static void pio_in(void *opaque, uint16_t port, unsigned int size, uint32_t *val)

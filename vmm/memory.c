@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "dirty.h"
 #include "log.h"
 #include "memory.h"
 
@@ -225,10 +226,12 @@ static int copy(const struct guest_mem *mem, uint64_t gpa, uint8_t *buf, size_t 
 		if (n > len)
 			n = len;
 		hva = r->hva + (gpa - r->gpa);
-		if (write)
+		if (write) {
 			memcpy(hva, buf, n);
-		else
+			dirty_mark(hva, n);
+		} else {
 			memcpy(buf, hva, n);
+		}
 		buf += n;
 		gpa += n;	/* cannot wrap: regions end at or below 2^64 - 1 */
 		len -= n;
@@ -269,4 +272,81 @@ int guest_iov(const struct guest_mem *mem, uint64_t gpa, uint64_t len, bool writ
 		len -= part;
 	}
 	return n;
+}
+
+/* ---------------------------------------------- what this process wrote: dirty.h */
+
+_Atomic bool dirty_on;
+
+/*
+ * One process, one guest: this needs no machine. The map stays when the log is off,
+ * so that a thread that saw it on a moment ago writes to memory that is there.
+ */
+static struct {
+	uint8_t *base;
+	uint64_t size;
+	_Atomic uint64_t *bits;
+	size_t words;
+} own;
+
+size_t dirty_words(uint64_t ram_size)
+{
+	return (size_t)((ram_size / DIRTY_PAGE + 63) / 64);
+}
+
+void dirty_mark_now(const void *hva, size_t len)
+{
+	uint64_t at = (uintptr_t)hva - (uintptr_t)own.base, page, last;
+
+	if (!len || !own.size || at >= own.size)
+		return;
+	if (len > own.size - at)
+		len = (size_t)(own.size - at);
+	last = (at + len - 1) / DIRTY_PAGE;
+	for (page = at / DIRTY_PAGE; page <= last; page++)
+		atomic_fetch_or(&own.bits[page / 64], 1ULL << page % 64);
+}
+
+void *dirty_new_map(size_t bytes)
+{
+	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
+
+	return map == MAP_FAILED ? NULL : map;
+}
+
+int dirty_log_open(uint8_t *base, uint64_t size)
+{
+	size_t words = dirty_words(size);
+
+	if (own.words != words) {
+		_Atomic uint64_t *bits = dirty_new_map(words * sizeof(*bits));
+
+		if (!bits)
+			return -ENOMEM;
+		if (own.bits)
+			munmap((void *)own.bits, own.words * sizeof(*bits));
+		own.bits = bits;
+		own.words = words;
+	} else {
+		memset((void *)own.bits, 0, words * sizeof(*own.bits));
+	}
+	own.base = base;
+	own.size = size;
+	atomic_store(&dirty_on, true);
+	return 0;
+}
+
+void dirty_log_close(void)
+{
+	atomic_store(&dirty_on, false);
+}
+
+void dirty_log_take(uint64_t *map)
+{
+	size_t i;
+
+	for (i = 0; i < own.words; i++)
+		if (atomic_load_explicit(&own.bits[i], memory_order_relaxed))
+			map[i] |= atomic_exchange(&own.bits[i], 0);
 }

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include "devices/virtio/balloon.h"
 #include "devices/virtio/virtio.h"
+#include "vmm/dirty.h"
 
 #define QUEUE_SIZE	128
 #define PAGE		4096U
@@ -48,8 +49,8 @@ static void release(struct virtio_balloon *b, void *hva, size_t len)
 	uintptr_t start = ((uintptr_t)hva + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
 	uintptr_t end = ((uintptr_t)hva + len) & ~(uintptr_t)(PAGE - 1);
 
-	if (end > start)
-		madvise((void *)start, end - start, MADV_REMOVE);
+	if (end > start && !madvise((void *)start, end - start, MADV_REMOVE))
+		dirty_mark((void *)start, end - start);
 }
 
 /* Neighbouring pages go in one call. */

@@ -20,6 +20,7 @@
 #include "devices/storage/aio.h"
 #include "devices/storage/image.h"
 #include "devices/virtio/virtio.h"
+#include "vmm/dirty.h"
 
 #define QUEUE_SIZE	128
 #define MAX_QUEUES	64
@@ -145,6 +146,10 @@ static void finish(struct blk_req *req, uint8_t status)
 {
 	count(req, status);
 	*req->status = status;
+	dirty_mark(req->status, 1);
+	/* What the kernel put there, whether all of it or not. */
+	if (req->type == VIRTIO_BLK_T_IN)
+		dirty_mark_iov(req->iov, req->nr_iov);
 	vq_push(&req->bq->q->vq, req->head, req->used_len);
 	req_put(req);
 }
@@ -532,6 +537,7 @@ static void start_request(struct blk_queue *bq, struct vq_chain *c)
 	req_put(req);
 no_memory:
 	*status = VIRTIO_BLK_S_IOERR;
+	dirty_mark(status, 1);
 	vq_push(&bq->q->vq, c->head, c->in_len);
 }
 

@@ -21,6 +21,7 @@
 #include "devices/net/backend.h"
 #include "devices/net/rx_filter.h"
 #include "devices/virtio/vhost.h"
+#include "vmm/dirty.h"
 
 #define QUEUE_SIZE	256
 #define CTRL_SIZE	64
@@ -155,6 +156,8 @@ static bool deliver(struct net_pair *p)
 	}
 	*count[0] = n;
 	*count[1] = n >> 8;
+	dirty_mark(count[0], 1);
+	dirty_mark(count[1], 1);
 	for (i = 0; i < n; i++)
 		vq_push(&q->vq, p->head[i], p->used[i]);
 	return true;

@@ -17,6 +17,10 @@ static int call(struct vhost *vh, unsigned long req, const void *arg)
 	return ioctl(vh->fd, req, arg) < 0 ? -errno : 0;
 }
 
+/* All of this process', under the machine lock; what their writes are logged in. */
+static struct vhost *all;
+static void *dirty_log;
+
 int vhost_open(struct vhost *vh, const char *path, struct virtio_device *v, unsigned int first,
 	       unsigned int nr)
 {
@@ -39,6 +43,8 @@ int vhost_open(struct vhost *vh, const char *path, struct virtio_device *v, unsi
 			ret = -errno;
 		vh->nr = i + 1;
 	}
+	vh->next = all;
+	all = vh;
 	if (ret)
 		vhost_close(vh);
 	return ret;
@@ -134,31 +140,46 @@ static int set_memory(struct vhost *vh)
 	return ret;
 }
 
-static int set_ring(struct vhost *vh, unsigned int i)
+static int set_addr(struct vhost *vh, unsigned int i)
 {
 	struct virtio_queue *q = &vh->v->queue[vh->first + i];
-	struct vhost_vring_state num = { .index = i, .num = q->size };
-	struct vhost_vring_state base = { .index = i, .num = q->vq.last_avail };
 	struct vhost_vring_addr addr = {
 		.index = i,
 		.desc_user_addr = (uintptr_t)q->vq.desc,
 		.avail_user_addr = (uintptr_t)q->vq.avail,
 		.used_user_addr = (uintptr_t)q->vq.used,
+		.flags = dirty_log ? 1U << VHOST_VRING_F_LOG : 0,
+		.log_guest_addr = dirty_log ? q->used : 0,
 	};
+
+	return call(vh, VHOST_SET_VRING_ADDR, &addr);
+}
+
+static int set_ring(struct vhost *vh, unsigned int i)
+{
+	struct virtio_queue *q = &vh->v->queue[vh->first + i];
+	struct vhost_vring_state num = { .index = i, .num = q->size };
+	struct vhost_vring_state base = { .index = i, .num = q->vq.last_avail };
 	struct vhost_vring_file kick = { .index = i, .fd = q->kick_fd };
 	struct vhost_vring_file back = { .index = i, .fd = vh->call_fd[i] };
-	int ret;
 
-	ret = call(vh, VHOST_SET_VRING_NUM, &num);
-	if (!ret)
-		ret = call(vh, VHOST_SET_VRING_BASE, &base);
-	if (!ret)
-		ret = call(vh, VHOST_SET_VRING_ADDR, &addr);
-	if (!ret)
-		ret = call(vh, VHOST_SET_VRING_KICK, &kick);
-	if (!ret)
-		ret = call(vh, VHOST_SET_VRING_CALL, &back);
-	return ret;
+	return call(vh, VHOST_SET_VRING_NUM, &num) ?:
+	       call(vh, VHOST_SET_VRING_BASE, &base) ?:
+	       set_addr(vh, i) ?:
+	       call(vh, VHOST_SET_VRING_KICK, &kick) ?:
+	       call(vh, VHOST_SET_VRING_CALL, &back);
+}
+
+/* With the log first: the kernel refuses the feature without one. */
+static int set_features(struct vhost *vh, uint64_t features)
+{
+	uint64_t base = (uintptr_t)dirty_log;
+
+	features &= vh->features & ~(1ULL << VHOST_F_LOG_ALL);
+	if (dirty_log)
+		features |= 1ULL << VHOST_F_LOG_ALL;
+	return (dirty_log ? call(vh, VHOST_SET_LOG_BASE, &base) : 0) ?:
+	       call(vh, VHOST_SET_FEATURES, &features);
 }
 
 int vhost_start(struct vhost *vh, uint64_t features)
@@ -170,10 +191,9 @@ int vhost_start(struct vhost *vh, uint64_t features)
 		if (!vh->v->queue[vh->first + i].mapped)
 			return -EINVAL;
 	}
-	features &= vh->features;
-	ret = call(vh, VHOST_SET_FEATURES, &features);
+	ret = set_memory(vh);
 	if (!ret)
-		ret = set_memory(vh);
+		ret = set_features(vh, features);
 	for (i = 0; i < vh->nr && !ret; i++)
 		ret = set_ring(vh, i);
 	if (ret)
@@ -203,11 +223,44 @@ void vhost_stop(struct vhost *vh)
 	vh->running = false;
 }
 
+static int set_log(struct vhost *vh)
+{
+	unsigned int i;
+	int ret = set_features(vh, vh->v->features);
+
+	for (i = 0; i < vh->nr && !ret; i++)
+		ret = set_addr(vh, i);
+	return ret;
+}
+
+int vhost_set_log(void *log)
+{
+	struct vhost *vh;
+	int ret = 0;
+
+	dirty_log = log;
+	for (vh = all; vh && !ret; vh = vh->next)
+		if (vh->running)
+			ret = set_log(vh);
+	return ret;
+}
+
+bool vhost_present(void)
+{
+	return all;
+}
+
 void vhost_close(struct vhost *vh)
 {
+	struct vhost **at;
 	unsigned int i;
 
 	vhost_stop(vh);
+	for (at = &all; *at; at = &(*at)->next)
+		if (*at == vh) {
+			*at = vh->next;
+			break;
+		}
 	for (i = 0; i < vh->nr; i++) {
 		if (vh->call_fd[i] >= 0)
 			close(vh->call_fd[i]);

@@ -18,6 +18,7 @@ struct vhost {
 	bool irqfd[2];			/* call_fd is an irqfd now */
 	struct loop_fd *watch[2];	/* else the main loop passes it on */
 	bool running;
+	struct vhost *next;		/* of all there are */
 };
 
 /* Open path (/dev/vhost-net, ...) for nr (at most 2) queues from first. -errno, without a message. */
@@ -31,6 +32,13 @@ void vhost_close(struct vhost *vh);
 int vhost_start(struct vhost *vh, uint64_t features);
 /* After the back end was detached: take them back; the indices are kept for the next start. */
 void vhost_stop(struct vhost *vh);
+/*
+ * From now on each write of the kernel's to guest memory sets a bit of log, one for
+ * 4096 bytes of guest-physical addresses; NULL: no more. Of all vhosts there are, and
+ * those that are started later. Machine lock held. 0 or -errno.
+ */
+int vhost_set_log(void *log);
+bool vhost_present(void);		/* is there any? */
 /* The message of queue q (NULL: of all) changed. */
 void vhost_vector_changed(struct vhost *vh, struct virtio_queue *q);
 

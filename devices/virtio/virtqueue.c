@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "devices/virtio/virtqueue.h"
+#include "vmm/dirty.h"
 
 /* One load, whatever the compiler would like. */
 #define FETCH(x)	__atomic_load_n(&(x), __ATOMIC_RELAXED)
@@ -195,6 +196,7 @@ void vq_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 
 	STORE(e->id, htole32(head));
 	STORE(e->len, htole32(len));
+	dirty_mark(e, sizeof(*e));
 	vq->used_idx++;
 }
 
@@ -205,6 +207,7 @@ bool vq_publish(struct virtqueue *vq)
 	if (old == new)
 		return false;
 	__atomic_store_n(&vq->used->idx, htole16(new), __ATOMIC_RELEASE);
+	dirty_mark(&vq->used->idx, sizeof(vq->used->idx));
 	vq->signalled = new;
 	/* The index before the look at what the driver wants; vq_enable_kick()'s mirror. */
 	full_barrier();
@@ -213,21 +216,29 @@ bool vq_publish(struct virtqueue *vq)
 	return !(le16toh(FETCH(vq->avail->flags)) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
+static void set_flags(struct virtqueue *vq, uint16_t flags)
+{
+	STORE(vq->used->flags, htole16(flags));
+	dirty_mark(&vq->used->flags, sizeof(vq->used->flags));
+}
+
 void vq_disable_kick(struct virtqueue *vq)
 {
 	/* With event indices there is nothing to do: the old one lies behind. */
 	if (!vq->event_idx)
-		STORE(vq->used->flags, htole16(VRING_USED_F_NO_NOTIFY));
+		set_flags(vq, VRING_USED_F_NO_NOTIFY);
 }
 
 bool vq_enable_kick(struct virtqueue *vq)
 {
 	if (vq->broken)
 		return false;
-	if (vq->event_idx)
+	if (vq->event_idx) {
 		STORE(*avail_event(vq), htole16(vq->last_avail));
-	else
-		STORE(vq->used->flags, 0);
+		dirty_mark(avail_event(vq), sizeof(uint16_t));
+	} else {
+		set_flags(vq, 0);
+	}
 	full_barrier();
 	return vq_has_avail(vq);
 }
@@ -261,6 +272,8 @@ static size_t iov_walk(const struct iovec *iov, unsigned int n, size_t offset, u
 			memcpy(base, buf + done, part);
 		else
 			memset(base, 0, part);
+		if (op != IOV_READ)
+			dirty_mark(base, part);
 		done += part;
 	}
 	return done;
