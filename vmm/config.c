@@ -55,8 +55,11 @@ static void clock_free(struct domain *dom)
 		free(t[i]->tickpolicy);
 }
 
-static void disk_free(struct dom_disk *disk)
+void dom_disk_free(struct dom_disk *disk)
 {
+	for (unsigned int i = 0; i < disk->nr_backing; i++)
+		free(disk->backing[i].file);
+	free(disk->backing);
 	free(disk->file);
 	free(disk->target);
 	free(disk->serial);
@@ -89,7 +92,7 @@ void domain_free(struct domain *dom)
 		free(dom->cpu.feature[i].name);
 	clock_free(dom);
 	for (unsigned int i = 0; i < dom->nr_disks; i++)
-		disk_free(&dom->disk[i]);
+		dom_disk_free(&dom->disk[i]);
 	for (unsigned int i = 0; i < dom->nr_nics; i++)
 		nic_free(&dom->nic[i]);
 	for (unsigned int i = 0; i < dom->nr_serials; i++)

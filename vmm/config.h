@@ -45,8 +45,16 @@ struct dom_port {		/* virtio-console port */
 enum disk_cache { CACHE_DEFAULT, CACHE_NONE, CACHE_WRITETHROUGH, CACHE_WRITEBACK, CACHE_DIRECTSYNC, CACHE_UNSAFE };
 enum disk_bus { DISK_VIRTIO, DISK_SATA, DISK_IDE, DISK_SCSI, DISK_USB, DISK_FLOPPY };
 
+/* A file under a disk's. */
+struct dom_backing {
+	char *file;
+	bool layer;		/* false: raw, the last one */
+};
+
 struct dom_disk {
 	char *file;		/* or block device; NULL: empty drive */
+	unsigned int nr_backing; /* 0: file is raw; else a layer over backing[0], and so on down to a raw image */
+	struct dom_backing *backing;
 	bool block;		/* <disk type='block'> */
 	char *target;		/* "vda" */
 	char *serial;		/* at most 20 bytes are shown by virtio-blk */
@@ -168,5 +176,6 @@ struct domain {
 };
 
 void domain_free(struct domain *dom);
+void dom_disk_free(struct dom_disk *disk);	/* what it points to */
 
 #endif

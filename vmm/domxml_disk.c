@@ -2,6 +2,7 @@
 /* <disk>. */
 #include <stdlib.h>
 #include <string.h>
+#include "devices/storage/overlay.h"
 #include "domxml_int.h"
 
 #define DISK_QUEUES_MAX	64
@@ -9,11 +10,56 @@
 #define HOW_TO_RAW \
 	"only raw images are supported for now; convert it with 'qemu-img convert -O raw IN OUT' and write type='raw'"
 
-static bool driver_ok(struct px *px, xmlNode *n)
+/* One <backingStore>; its format says what it is, never its contents. */
+static bool add_backing(struct px *px, xmlNode *back, struct dom_disk *d)
+{
+	const char *format = x_attr(x_child(back, "format"), "type");
+	struct dom_backing *more = d->backing, *b;
+
+	if (d->nr_backing + 1 == OVERLAY_DEPTH) {
+		px_err(px, back, NULL, "more than %d files in a chain; merge some with 'hvx snapshot-delete'", OVERLAY_DEPTH);
+		return false;
+	}
+	if (!x_is(back, "type", "file") || !format || (strcmp(format, "raw") && strcmp(format, "hvx-layer"))) {
+		px_err(px, back, "type", "under a layer is a file of <format type='raw'/> or <format type='hvx-layer'/>");
+		return false;
+	}
+	more = realloc(more, (d->nr_backing + 1) * sizeof(*more));
+	if (!more)
+		return false;
+	d->backing = more;
+	b = &more[d->nr_backing++];
+	*b = (struct dom_backing){ x_path(px, x_attr(x_child(back, "source"), "file")), strcmp(format, "raw") };
+	if (!b->file)
+		px_err(px, back, NULL, "no <source>; add <source file='PATH'/>");
+	return b->file;
+}
+
+/* What lies under a layer: layers, and a raw image in the end. */
+static bool layers_ok(struct px *px, xmlNode *n, struct dom_disk *d)
+{
+	xmlNode *back;
+
+	for (back = x_child(n, "backingStore"); x_attr(back, "type"); back = x_child(back, "backingStore")) {
+		if (d->nr_backing && !d->backing[d->nr_backing - 1].layer)
+			break;
+		if (!add_backing(px, back, d))
+			return false;
+	}
+	if (d->block || !d->nr_backing || d->backing[d->nr_backing - 1].layer || x_attr(back, "type")) {
+		px_err(px, n, NULL, "a layer is a file over others, the last of them raw: write <backingStore type='file'> with <format> and <source> for each");
+		return false;
+	}
+	return true;
+}
+
+static bool driver_ok(struct px *px, xmlNode *n, struct dom_disk *d)
 {
 	xmlNode *driver = x_child(n, "driver"), *back = x_child(n, "backingStore");
 	const char *type = x_attr(driver, "type");
 
+	if (type && !strcmp(type, "hvx-layer"))
+		return layers_ok(px, n, d);
 	if (type && strcmp(type, "raw")) {
 		px_err(px, driver, "type", HOW_TO_RAW);
 		return false;
@@ -224,7 +270,7 @@ static bool read_disk(struct px *px, xmlNode *n, struct dom_disk *d)
 	}
 	if (d->bus != DISK_VIRTIO)
 		bus_refused(px, n, d);
-	return driver_ok(px, n) && d->bus == DISK_VIRTIO;
+	return driver_ok(px, n, d) && d->bus == DISK_VIRTIO;
 }
 
 void h_disk(struct px *px, xmlNode *n)
@@ -243,8 +289,7 @@ void h_disk(struct px *px, xmlNode *n)
 		px->disk_node[dom->nr_disks++] = n;
 		return;
 	}
-	free(d->file);
-	free(d->target);
+	dom_disk_free(d);
 	memset(d, 0, sizeof(*d));
 }
 

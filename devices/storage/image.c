@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #include "devices/storage/image.h"
 #include "vmm/log.h"
@@ -37,7 +38,7 @@ static int lock_byte(int fd, off_t at, bool test)
 	return test && l.l_type != F_UNLCK ? -EAGAIN : 0;
 }
 
-static int take_locks(int fd, bool write, bool shareable)
+int image_lock(int fd, bool write, bool shareable)
 {
 	int ret = lock_byte(fd, LOCK_NEEDS + PERM_READ, false);
 
@@ -106,6 +107,7 @@ static int measure(struct image *img, const struct dom_disk *cfg, const char *xm
 			 (unsigned int)(img->size % IMAGE_SECTOR));
 		img->size -= img->size % IMAGE_SECTOR;
 	}
+	img->raw_size = img->size;
 	if (cfg->logical_block)
 		img->logical_block = cfg->logical_block;
 	if (cfg->physical_block)
@@ -137,42 +139,130 @@ static const char *hint(int err, bool write)
 	}
 }
 
+/* The raw image: what the disk is, or what lies under its layers. */
+static const char *raw_file(const struct dom_disk *cfg)
+{
+	return cfg->nr_backing ? cfg->backing[cfg->nr_backing - 1].file : cfg->file;
+}
+
 static int open_files(struct image *img, const struct dom_disk *cfg, const char *xml)
 {
-	bool write = !img->readonly && !cfg->transient;
-	bool direct = cfg->cache == CACHE_NONE || cfg->cache == CACHE_DIRECTSYNC;
+	const char *file = raw_file(cfg);
+	bool write = !img->readonly && !cfg->transient && !cfg->nr_backing;
+	bool direct = (cfg->cache == CACHE_NONE || cfg->cache == CACHE_DIRECTSYNC) && !cfg->nr_backing;
 	int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	int err;
 
 	if (img->write_through && write)
 		flags |= O_DSYNC;
-	img->fd = open(cfg->file, flags | (direct ? O_DIRECT : 0));
+	img->fd = open(file, flags | (direct ? O_DIRECT : 0));
 	if (img->fd < 0 && direct && errno == EINVAL) {
 		log_warn("%s:%u: disk %s: the file system of '%s' has no O_DIRECT; its page cache is used",
-			 xml, cfg->line, cfg->target, cfg->file);
+			 xml, cfg->line, cfg->target, file);
 		direct = false;
-		img->fd = open(cfg->file, flags);
+		img->fd = open(file, flags);
 	}
 	if (img->fd < 0) {
 		err = errno;
 		log_error("%s:%u: disk %s: cannot open '%s': %s%s", xml, cfg->line, cfg->target,
-			  cfg->file, strerror(err), hint(err, write));
+			  file, strerror(err), hint(err, write));
 		return -err;
 	}
 	img->fd_buffered = img->fd;
 	img->align = 1;
 	if (direct) {
 		img->align = probe_align(img->fd);
-		img->fd_buffered = open(cfg->file, flags);
+		img->fd_buffered = open(file, flags);
 		if (img->fd_buffered < 0)
 			return -errno;
 	}
 	return 0;
 }
 
-int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
+/* Nobody writes to what snapshots are made of. */
+static int check_base(const struct image *img, const struct dom_disk *cfg, const char *xml)
+{
+	char guest[128];
+	ssize_t n;
+
+	if (img->readonly || cfg->transient || cfg->nr_backing)
+		return 0;
+	n = fgetxattr(img->fd, IMAGE_BASE_XATTR, guest, sizeof(guest) - 1);
+	if (n < 0)
+		return 0;
+	guest[n] = '\0';
+	log_error("%s:%u: disk %s: the snapshots of guest %s are made on '%s', which must stay as it is; run the guest by that name, or merge them with `hvx snapshot-delete`",
+		  xml, cfg->line, cfg->target, guest, cfg->file);
+	return -EBUSY;
+}
+
+static int in_use(const struct dom_disk *cfg, const char *file, const char *xml)
+{
+	log_error("%s:%u: disk %s: '%s' is in use by another virtual machine; stop that one, or add <shareable/> to both if the guests can share it",
+		  xml, cfg->line, cfg->target, file);
+	return -EAGAIN;
+}
+
+/* One layer, on top of what img has so far. */
+static int add_layer(struct image *img, const struct dom_disk *cfg, const char *file, bool write, const char *xml)
+{
+	int fd = open(file, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err = errno;
+	struct overlay *o;
+	const char *why;
+
+	if (fd < 0) {
+		log_error("%s:%u: disk %s: cannot open '%s': %s", xml, cfg->line, cfg->target, file, strerror(err));
+		return -err;
+	}
+	if (image_lock(fd, write, cfg->shareable)) {
+		close(fd);
+		return in_use(cfg, file, xml);
+	}
+	o = overlay_load(fd, &why);
+	if (!o) {
+		log_error("%s:%u: disk %s: '%s': %s", xml, cfg->line, cfg->target, file, why);
+		return -EINVAL;
+	}
+	if (o->size != img->raw_size) {
+		log_error("%s:%u: disk %s: '%s' is a layer over %llu bytes, and there are %llu; has something below it changed?",
+			  xml, cfg->line, cfg->target, file, (unsigned long long)o->size, (unsigned long long)img->raw_size);
+		overlay_free(o);
+		return -EINVAL;
+	}
+	o->below = img->overlay;
+	o->base_fd = img->overlay ? -1 : img->fd_buffered;
+	img->overlay = o;
+	return 0;
+}
+
+static int add_layers(struct image *img, const struct dom_disk *cfg, const char *xml)
+{
+	bool write = !img->readonly && !cfg->transient;
+	int ret = 0;
+
+	for (unsigned int i = cfg->nr_backing - 1; i-- && !ret;)
+		ret = add_layer(img, cfg, cfg->backing[i].file, false, xml);
+	return ret ?: add_layer(img, cfg, cfg->file, write, xml);
+}
+
+static int add_transient(struct image *img, const struct dom_disk *cfg, const char *xml)
 {
 	const char *dir = getenv("TMPDIR") ? getenv("TMPDIR") : OVERLAY_DIR;
+	struct overlay *o = overlay_new(dir, img->fd_buffered, img->raw_size);
+	int err = errno;
+
+	if (!o) {
+		log_error("%s:%u: disk %s: cannot make the file for <transient/> in %s: %s; set TMPDIR to a folder with room",
+			  xml, cfg->line, cfg->target, dir, strerror(err));
+		return -err;
+	}
+	o->below = img->overlay;
+	img->overlay = o;
+	return 0;
+}
+
+int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
+{
 	int ret;
 
 	memset(img, 0, sizeof(*img));
@@ -191,21 +281,19 @@ int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
 		ret = measure(img, cfg, xml);
 	if (ret)
 		goto fail;
-	ret = take_locks(img->fd, !img->readonly && !cfg->transient, cfg->shareable);
-	if (ret) {
-		log_error("%s:%u: disk %s: '%s' is in use by another virtual machine; stop that one, or add <shareable/> to both if the guests can share it",
-			  xml, cfg->line, cfg->target, cfg->file);
+	ret = check_base(img, cfg, xml);
+	if (ret)
+		goto fail;
+	if (image_lock(img->fd, !img->readonly && !cfg->transient && !cfg->nr_backing, cfg->shareable)) {
+		ret = in_use(cfg, raw_file(cfg), xml);
 		goto fail;
 	}
-	if (cfg->transient && !img->readonly) {
-		img->overlay = overlay_new(dir, img->fd_buffered, img->size);
-		if (!img->overlay) {
-			ret = -errno;
-			log_error("%s:%u: disk %s: cannot make the file for <transient/> in %s: %s; set TMPDIR to a folder with room",
-				  xml, cfg->line, cfg->target, dir, strerror(-ret));
-			goto fail;
-		}
-	}
+	if (cfg->nr_backing)
+		ret = add_layers(img, cfg, xml);
+	if (!ret && cfg->transient && !img->readonly)
+		ret = add_transient(img, cfg, xml);
+	if (ret)
+		goto fail;
 	return 0;
 
 fail:
@@ -215,6 +303,10 @@ fail:
 
 void image_close(struct image *img)
 {
+	int ret = image_layered(img) && !img->readonly ? overlay_flush(img->overlay, !img->no_flush) : 0;
+
+	if (ret)
+		log_error("a disk's last writes may be lost: %s", strerror(-ret));
 	overlay_free(img->overlay);
 	if (img->fd_buffered >= 0 && img->fd_buffered != img->fd)
 		close(img->fd_buffered);

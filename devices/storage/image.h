@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A disk image: a raw file or a block device, opened, measured and locked. The
- * format is never guessed from the contents, which the guest writes.
+ * A disk image: a raw file or a block device, opened, measured and locked; or layers
+ * over one (overlay.h), as the XML lists them. The format is never guessed from the
+ * contents, which the guest writes.
  */
 #ifndef HVX_STORAGE_IMAGE_H
 #define HVX_STORAGE_IMAGE_H
@@ -12,10 +13,11 @@
 #define IMAGE_SECTOR 512U
 
 struct image {
-	int fd;
+	int fd;			/* of the raw image */
 	int fd_buffered;	/* without O_DIRECT, for what is not aligned; fd where that is buffered */
-	struct overlay *overlay; /* <transient/>: writes go there; else NULL */
-	uint64_t size;		/* bytes, a multiple of IMAGE_SECTOR */
+	struct overlay *overlay; /* writes go there: of <transient/>, or the uppermost layer; else NULL */
+	uint64_t size;		/* bytes, a multiple of IMAGE_SECTOR and of logical_block */
+	uint64_t raw_size;	/* of the raw image, in whole sectors */
 	unsigned int align;	/* offsets, lengths and memory of O_DIRECT on fd; 1: buffered */
 	unsigned int logical_block, physical_block;	/* to show to the guest */
 	bool readonly;
@@ -27,5 +29,24 @@ struct image {
 /* Before the sandbox. 0 or -errno after a message that names cfg's line. */
 int image_open(struct image *img, const struct dom_disk *cfg, const char *xml_file);
 void image_close(struct image *img);
+
+/* Do writes go to a layer that stays? */
+static inline bool image_layered(const struct image *img)
+{
+	return img->overlay && img->overlay->dirty;
+}
+
+/*
+ * Lock fd against other virtual machines: for reading, or for writing, too; shareable:
+ * others may write to it. 0 or -EAGAIN. The lock is the open file's: whoever gets a
+ * copy of fd holds it as well.
+ */
+int image_lock(int fd, bool write, bool shareable);
+
+/*
+ * The raw image under layers carries this extended attribute, with the guest's name:
+ * writes to it would change all of its snapshots.
+ */
+#define IMAGE_BASE_XATTR "user.hvx.snapshot-base"
 
 #endif

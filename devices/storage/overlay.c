@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,58 +8,67 @@
 #include "devices/storage/overlay.h"
 #include "vmm/unnamed.h"
 
-#define BITS 64
-
-static uint64_t blocks(uint64_t size)
-{
-	return (size + OVERLAY_BLOCK - 1) / OVERLAY_BLOCK;
-}
+#define BITS		64
+#define MAP_PAGE	4096U	/* bytes of the map that are written at once */
 
 static size_t map_bytes(uint64_t size)
 {
-	return (blocks(size) + BITS - 1) / BITS * sizeof(uint64_t);
+	return (overlay_blocks(size) + BITS - 1) / BITS * sizeof(uint64_t);
+}
+
+struct overlay *overlay_alloc(int fd, uint64_t size)
+{
+	struct overlay *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	/* A page of the map takes memory once a block of its 128 MiB is written. */
+	o->map = mmap(NULL, map_bytes(size), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (o->map == MAP_FAILED) {
+		free(o);
+		return NULL;
+	}
+	o->fd = fd;
+	o->base_fd = -1;
+	o->size = size;
+	pthread_mutex_init(&o->fill_lock, NULL);
+	pthread_mutex_init(&o->flush_lock, NULL);
+	return o;
 }
 
 struct overlay *overlay_new(const char *dir, int base_fd, uint64_t size)
 {
-	struct overlay *o = calloc(1, sizeof(*o));
-	int err;
+	struct overlay *o = NULL;
+	int fd = open_unnamed(dir), err;
 
-	if (!o)
+	if (fd < 0)
 		return NULL;
-	o->base_fd = base_fd;
-	o->size = size;
-	o->map = MAP_FAILED;
-	o->fd = open_unnamed(dir);
-	if (o->fd < 0)
-		goto fail;
-	if (ftruncate(o->fd, size) < 0)
-		goto fail;
-	/* A page of the map takes memory once a block of its 128 MiB is written. */
-	o->map = mmap(NULL, map_bytes(size), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (o->map == MAP_FAILED)
-		goto fail;
-	pthread_mutex_init(&o->fill_lock, NULL);
-	return o;
-
-fail:
+	if (!ftruncate(fd, size))
+		o = overlay_alloc(fd, size);
+	if (o) {
+		o->base_fd = base_fd;
+		return o;
+	}
 	err = errno;
-	if (o->fd >= 0)
-		close(o->fd);
-	free(o);
+	close(fd);
 	errno = err;
 	return NULL;
 }
 
 void overlay_free(struct overlay *o)
 {
-	if (!o)
-		return;
-	munmap(o->map, map_bytes(o->size));
-	close(o->fd);
-	pthread_mutex_destroy(&o->fill_lock);
-	free(o);
+	while (o) {
+		struct overlay *below = o->below;
+
+		munmap(o->map, map_bytes(o->size));
+		close(o->fd);
+		pthread_mutex_destroy(&o->fill_lock);
+		pthread_mutex_destroy(&o->flush_lock);
+		free(o->dirty);
+		free(o);
+		o = below;
+	}
 }
 
 static bool test(const struct overlay *o, uint64_t block)
@@ -71,53 +79,94 @@ static bool test(const struct overlay *o, uint64_t block)
 static void set(struct overlay *o, uint64_t block)
 {
 	__atomic_or_fetch(&o->map[block / BITS], 1ULL << block % BITS, __ATOMIC_RELEASE);
+	if (o->dirty)
+		__atomic_store_n(&o->dirty[block / 8 / MAP_PAGE], 1, __ATOMIC_RELEASE);
 }
 
-uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len, bool *in_overlay)
+bool overlay_has(const struct overlay *o, uint64_t block)
+{
+	return test(o, block);
+}
+
+/* The layer that has the block; NULL: the raw image. */
+static const struct overlay *owner(const struct overlay *o, uint64_t block)
+{
+	while (o && !test(o, block))
+		o = o->below;
+	return o;
+}
+
+static int base_of(const struct overlay *o)
+{
+	while (o->below)
+		o = o->below;
+	return o->base_fd;
+}
+
+uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len, struct overlay_part *part)
 {
 	uint64_t block = offset / OVERLAY_BLOCK, end = (block + 1) * OVERLAY_BLOCK;
+	const struct overlay *has = owner(o, block);
 
-	*in_overlay = test(o, block);
-	while (end < offset + len && test(o, ++block) == *in_overlay)
+	*part = (struct overlay_part){
+		.fd = has ? has->fd : base_of(o), .offset = offset + (has ? has->data : 0), .top = has == o,
+	};
+	while (end < offset + len && owner(o, ++block) == has)
 		end += OVERLAY_BLOCK;
 	return end - offset < len ? end - offset : len;
 }
 
-/* Whole of a count at offset; a file that ends early gives zeroes. */
-static int read_full(int fd, uint8_t *buf, size_t len, uint64_t offset)
+int file_read(int fd, void *buf, uint64_t len, uint64_t offset)
 {
+	uint8_t *to = buf;
+
 	while (len) {
-		ssize_t n = pread(fd, buf, len, offset);
+		ssize_t n = pread(fd, to, len, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
 		if (!n) {
-			memset(buf, 0, len);
+			memset(to, 0, len);
 			return 0;
 		}
-		buf += n;
+		to += n;
 		offset += n;
 		len -= n;
 	}
 	return 0;
 }
 
-static int write_full(int fd, const uint8_t *buf, size_t len, uint64_t offset)
+int file_write(int fd, const void *buf, uint64_t len, uint64_t offset)
 {
+	const uint8_t *from = buf;
+
 	while (len) {
-		ssize_t n = pwrite(fd, buf, len, offset);
+		ssize_t n = pwrite(fd, from, len, offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n ? -errno : -EIO;
-		buf += n;
+		from += n;
 		offset += n;
 		len -= n;
 	}
 	return 0;
+}
+
+int overlay_read(const struct overlay *o, void *buf, uint64_t len, uint64_t offset)
+{
+	struct overlay_part part;
+	uint64_t at, run;
+	int ret = 0;
+
+	for (at = 0; !ret && at < len; at += run) {
+		run = overlay_run(o, offset + at, len - at, &part);
+		ret = file_read(part.fd, (uint8_t *)buf + at, run, part.offset);
+	}
+	return ret;
 }
 
 static int fill(struct overlay *o, uint64_t block)
@@ -129,9 +178,9 @@ static int fill(struct overlay *o, uint64_t block)
 
 	pthread_mutex_lock(&o->fill_lock);
 	if (!test(o, block)) {
-		ret = read_full(o->base_fd, buf, len, at);
+		ret = overlay_read(o, buf, len, at);
 		if (!ret)
-			ret = write_full(o->fd, buf, len, at);
+			ret = file_write(o->fd, buf, len, at + o->data);
 		if (!ret)
 			set(o, block);
 	}

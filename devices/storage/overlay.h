@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Copy-on-write for <transient/>: an unlinked sparse file as large as the image,
- * each block at its own offset, and a bitmap of the blocks that live in it. It is
- * gone when the process is, however it ends.
+ * Copy-on-write over an image: a sparse file that has each block of the disk at its
+ * own place, and a bitmap of the blocks that live in it. Two kinds:
+ *
+ * - of <transient/>: unlinked, gone when the process is, however it ends; its bitmap
+ *   is in memory only;
+ * - a layer (overlay_file.c, docs/snapshots.md): a file that stays, with a header and
+ *   the bitmap in front of the blocks. Layers lie on each other; what none of them
+ *   has comes from the raw image under the lowest.
  *
  * A block's bit is set once its data is in the file, so that a reader never sees
- * a hole. A write of part of a block fills the rest from the image first.
+ * a hole. A write of part of a block fills the rest from below first. In a layer's
+ * file a bit appears by overlay_flush() only, behind the data on stable storage.
  */
 #ifndef HVX_STORAGE_OVERLAY_H
 #define HVX_STORAGE_OVERLAY_H
@@ -14,24 +20,71 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define OVERLAY_BLOCK 4096U
+#define OVERLAY_BLOCK	4096U
+#define OVERLAY_MAX	(16ULL << 40)	/* bytes of the disk, of a layer */
+#define OVERLAY_DEPTH	24	/* files of a chain, at most: nested in XML, whose depth has a limit */
+#define OVERLAY_ID	16		/* bytes */
 
 struct overlay {
 	int fd;
-	int base_fd;		/* the image's */
-	uint64_t size;
+	uint64_t data;		/* where block 0 is in fd */
+	int base_fd;		/* the raw image's, where nothing is below; not ours */
+	struct overlay *below;	/* ours; NULL: base_fd */
+	uint64_t size;		/* of the disk */
 	uint64_t *map;		/* atomic bits, one a block */
 	pthread_mutex_t fill_lock;
+
+	/* of a layer */
+	uint8_t *dirty;		/* atomic; one a 4096 bytes of the map: not in the file yet. NULL: transient */
+	pthread_mutex_t flush_lock;
+	uint8_t id[OVERLAY_ID];
+};
+
+/* A piece of the disk that lies in one file. */
+struct overlay_part {
+	int fd;
+	uint64_t offset;	/* in fd */
+	bool top;		/* it is the uppermost layer's */
 };
 
 /* dir: where the file is made; it must have room for what the guest writes. NULL: errno. */
 struct overlay *overlay_new(const char *dir, int base_fd, uint64_t size);
+/* With all below it. NULL is fine. */
 void overlay_free(struct overlay *o);
-/* Length of the run from offset that lives in one file, at most len; *in_overlay says which. */
-uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len, bool *in_overlay);
+/* The piece at offset, at most len bytes; its length. */
+uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len, struct overlay_part *part);
+/* What the disk holds there. 0 or -errno. */
+int overlay_read(const struct overlay *o, void *buf, uint64_t len, uint64_t offset);
 /* Before a write of [offset, offset + len): fill the blocks that it covers in part. 0 or -errno. */
 int overlay_prepare(struct overlay *o, uint64_t offset, uint64_t len);
 /* After it: all its blocks live in the overlay. */
 void overlay_commit(struct overlay *o, uint64_t offset, uint64_t len);
+/* Is this block the uppermost layer's? */
+bool overlay_has(const struct overlay *o, uint64_t block);
+static inline uint64_t overlay_blocks(uint64_t size)
+{
+	return (size + OVERLAY_BLOCK - 1) / OVERLAY_BLOCK;
+}
+
+/* ---------------------------------------------------- layers: overlay_file.c */
+
+/* Write an empty layer for a disk of size bytes into the file fd, which is empty. 0 or -errno. */
+int overlay_format(int fd, const uint8_t id[OVERLAY_ID], uint64_t size);
+/*
+ * The layer in fd, which becomes its own (also where that fails), with nothing below:
+ * the caller sets base_fd or below. NULL with *why, a static text.
+ */
+struct overlay *overlay_load(int fd, const char **why);
+/*
+ * All that was committed before the call stays, with its bits, whatever happens; sync
+ * false: it survives the process, not the host. Any thread; waits for the disk. 0 or
+ * -errno; then the bits are tried again by the next call.
+ */
+int overlay_flush(struct overlay *o, bool sync);
+
+/* --- for both files --- */
+struct overlay *overlay_alloc(int fd, uint64_t size);	/* NULL: errno; fd is the caller's then */
+int file_read(int fd, void *buf, uint64_t len, uint64_t offset);	/* zeroes behind the end */
+int file_write(int fd, const void *buf, uint64_t len, uint64_t offset);
 
 #endif

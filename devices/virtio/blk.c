@@ -195,7 +195,22 @@ static bool wants_sync(const struct blk_req *req)
 	const struct virtio_blk *blk = req->bq->blk;
 
 	return req->type == VIRTIO_BLK_T_OUT && !req->synced && !req->err && !blk->img.no_flush &&
-	       !blk->img.write_through && !virtio_has(&blk->v, VIRTIO_BLK_F_FLUSH);
+	       (!blk->img.write_through || image_layered(&blk->img)) && !virtio_has(&blk->v, VIRTIO_BLK_F_FLUSH);
+}
+
+/* A layer's flush is several steps, one after the other: on this thread. */
+static void start_sync(struct blk_req *req)
+{
+	const struct image *img = &req->bq->blk->img;
+	struct blk_op *op;
+
+	if (image_layered(img)) {
+		req->err = overlay_flush(img->overlay, !img->no_flush);
+		return;
+	}
+	op = op_new(req, AIO_SYNC, img->fd, 0, 0, 0);
+	if (op)
+		op_start(op);
 }
 
 /* Drop one count; the last one ends the request. */
@@ -204,13 +219,10 @@ static void req_unref(struct blk_req *req)
 	if (--req->pending)
 		return;
 	if (wants_sync(req)) {
-		struct blk_op *op = op_new(req, AIO_SYNC, req->bq->blk->img.fd, 0, 0, 0);
-
 		req->synced = true;
-		if (op) {
-			op_start(op);
+		start_sync(req);
+		if (req->pending)
 			return;
-		}
 	}
 	if (req->bounce && req->type == VIRTIO_BLK_T_IN && !req->err)
 		iov_write(req->iov, req->nr_iov, 0, req->bounce, req->len);
@@ -239,8 +251,8 @@ static void op_done(struct aio_op *aio, int err)
 
 /* -------------------------------------------------------------- read and write */
 
-/* An operation over [skip, skip + len) of the request's data. */
-static void start_part(struct blk_req *req, int fd, uint64_t skip, uint64_t len, bool overlay_write)
+/* An operation over [skip, skip + len) of the request's data; the disk's start is at `data` of fd. */
+static void start_part(struct blk_req *req, int fd, uint64_t data, uint64_t skip, uint64_t len, bool overlay_write)
 {
 	struct iovec *iov = req->iov;
 	unsigned int nr = req->nr_iov;
@@ -250,31 +262,32 @@ static void start_part(struct blk_req *req, int fd, uint64_t skip, uint64_t len,
 		    req->offset + skip, len, nr);
 	if (!op)
 		return;
+	op->aio.offset += data;
 	memcpy(op->iov, iov, nr * sizeof(*iov));
 	op->aio.nr_iov = iov_slice(&op->aio.iov, nr, skip, len);
 	op->overlay_write = overlay_write;
 	op_start(op);
 }
 
-static void overlay_read(struct blk_req *req)
+static void layered_read(struct blk_req *req)
 {
 	const struct image *img = &req->bq->blk->img;
+	struct overlay_part part;
 	uint64_t at = 0, run;
-	bool in;
 
 	for (; at < req->len; at += run) {
-		run = overlay_run(img->overlay, req->offset + at, req->len - at, &in);
-		start_part(req, in ? img->overlay->fd : img->fd_buffered, at, run, false);
+		run = overlay_run(img->overlay, req->offset + at, req->len - at, &part);
+		start_part(req, part.fd, part.offset - req->offset - at, at, run, false);
 	}
 }
 
-static void overlay_write(struct blk_req *req)
+static void layered_write(struct blk_req *req)
 {
 	struct overlay *o = req->bq->blk->img.overlay;
 
 	req->err = overlay_prepare(o, req->offset, req->len);
 	if (!req->err)
-		start_part(req, o->fd, 0, req->len, true);
+		start_part(req, o->fd, o->data, 0, req->len, true);
 }
 
 static bool aligned_memory(const struct blk_req *req, unsigned int align)
@@ -316,7 +329,7 @@ static void plain_transfer(struct blk_req *req)
 	struct blk_op *op;
 
 	if (!req->bounce) {
-		start_part(req, fd, 0, req->len, false);
+		start_part(req, fd, 0, 0, req->len, false);
 		return;
 	}
 	if (req->type == VIRTIO_BLK_T_OUT)
@@ -350,21 +363,17 @@ static void do_transfer(struct blk_req *req, uint64_t sector)
 	if (!blk->img.overlay)
 		plain_transfer(req);
 	else if (req->type == VIRTIO_BLK_T_IN)
-		overlay_read(req);
+		layered_read(req);
 	else
-		overlay_write(req);
+		layered_write(req);
 }
 
 static void do_flush(struct blk_req *req)
 {
-	struct virtio_blk *blk = req->bq->blk;
-	struct blk_op *op;
+	const struct image *img = &req->bq->blk->img;
 
-	if (blk->img.no_flush || blk->img.readonly)
-		return;
-	op = op_new(req, AIO_SYNC, blk->img.fd, 0, 0, 0);
-	if (op)
-		op_start(op);
+	if (!img->readonly && (!img->no_flush || image_layered(img)))
+		start_sync(req);
 }
 
 static void do_get_id(struct blk_req *req)
@@ -393,6 +402,7 @@ static void zero_fallback(struct blk_req *req, uint64_t offset, uint64_t len)
 		op->iov[i].iov_base = (void *)(uintptr_t)zeroes;
 		op->iov[i].iov_len = left < ZERO_PIECE ? left : ZERO_PIECE;
 	}
+	op->aio.offset += img->overlay ? img->overlay->data : 0;
 	op->overlay_write = img->overlay;
 	op_start(op);
 }
@@ -412,6 +422,7 @@ static void zero_range(struct blk_req *req, uint64_t offset, uint64_t len, bool 
 	op = op_new(req, AIO_ALLOCATE, img->overlay ? img->overlay->fd : img->fd, offset, len, 0);
 	if (!op)
 		return;
+	op->aio.offset += img->overlay ? img->overlay->data : 0;
 	op->aio.mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 	op->overlay_write = img->overlay;
 	op_start(op);
@@ -612,12 +623,24 @@ static void blk_destroy(struct device *dev)
 	free(blk);
 }
 
+/* Whoever stopped the guest may look into the image: all that was written is in it then. */
+static void blk_pause(struct device *dev)
+{
+	struct virtio_blk *blk = (struct virtio_blk *)dev;
+	int ret;
+
+	virtio_pause(dev);
+	ret = image_layered(&blk->img) ? overlay_flush(blk->img.overlay, !blk->img.no_flush) : 0;
+	if (ret)
+		log_error("%s: %s: %s", blk->v.dev.id, blk->cfg->file, strerror(-ret));
+}
+
 /* Requests are drained by pause; the data is in the image. */
 static int blk_save(struct device *dev, void *state, struct state_error *err)
 {
 	const struct virtio_blk *blk = (struct virtio_blk *)dev;
 
-	if (blk->img.overlay)
+	if (blk->img.overlay && !image_layered(&blk->img))
 		return state_error(err, "what the guest writes to a <transient/> disk ends with it; take <transient/> out");
 	return virtio_save(dev, state, err);
 }
@@ -656,7 +679,7 @@ static const struct device_ops blk_ops = {
 	.xml = "<disk device='disk'> with <target bus='virtio'>",
 	.help = "Disk on a raw file or block device: <driver cache= discard= queues=>, <readonly/>, <shareable/>, <transient/>, <serial>, <blockio>.",
 	.reset = virtio_reset,
-	.pause = virtio_pause,
+	.pause = blk_pause,
 	.resume = virtio_resume,
 	.destroy = blk_destroy,
 	.stats = blk_stats,
@@ -676,7 +699,8 @@ static uint64_t blk_features(const struct image *img, unsigned int nr_queues)
 	if (!img->write_through)
 		f |= 1ULL << VIRTIO_BLK_F_FLUSH;
 	f |= 1ULL << VIRTIO_BLK_F_WRITE_ZEROES;
-	if (img->unmap || img->overlay)
+	/* With a layer as without: a guest that goes on over one must find what it knows. */
+	if (img->unmap || (img->overlay && !image_layered(img)))
 		f |= 1ULL << VIRTIO_BLK_F_DISCARD;
 	return f;
 }

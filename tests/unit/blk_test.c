@@ -1,9 +1,10 @@
-/* units: devices/virtio/blk.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c */
+/* units: devices/virtio/blk.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* virtio-blk on a real file: transfers, cache modes, overlays, locks, and requests that are wrong. */
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include "virtio_driver.h"
 #include "devices/storage/image.h"
 
@@ -420,6 +421,300 @@ START_TEST(transient_short_last_block)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------- layers */
+
+static char layer_path[2][80];
+
+static void make_layers(void)
+{
+	static struct dom_backing below[2];
+	uint8_t id[OVERLAY_ID] = { 0 };
+	int fd, i;
+
+	for (i = 0; i < 2; i++) {
+		snprintf(layer_path[i], sizeof(layer_path[i]), "%s.%d", path, i);
+		fd = open(layer_path[i], O_RDWR | O_CREAT | O_EXCL, 0600);
+		id[0] = (uint8_t)i;
+		ck_assert_int_eq(overlay_format(fd, id, SECTORS * 512), 0);
+		close(fd);
+	}
+	below[0] = (struct dom_backing){ layer_path[0], true };
+	below[1] = (struct dom_backing){ path, false };
+	cfg.file = layer_path[1];
+	cfg.backing = below;
+	cfg.nr_backing = 2;
+}
+
+static void unlink_layers(void)
+{
+	unlink(layer_path[0]);
+	unlink(layer_path[1]);
+}
+
+/* What is in the files: what another process would find. */
+static void assert_content(const uint8_t *model)
+{
+	static uint8_t buf[SECTORS * 512];
+	int raw = open(path, O_RDONLY);
+	struct overlay *o[2];
+	const char *why;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		o[i] = overlay_load(open(layer_path[i], O_RDONLY), &why);
+		ck_assert_ptr_nonnull(o[i]);
+		ck_assert_uint_eq(o[i]->id[0], i);
+	}
+	o[0]->base_fd = raw;
+	o[1]->below = o[0];
+	ck_assert_int_eq(overlay_read(o[1], buf, sizeof(buf), 0), 0);
+	for (i = 0; i < (int)sizeof(buf); i += 512)
+		ck_assert_mem_eq(buf + i, model + i, 512);
+	overlay_free(o[1]);
+	close(raw);
+}
+
+static void one_change(uint8_t *model)
+{
+	uint32_t r = fake_random(), n = 1 + r % 40, at = fake_random() % (SECTORS - n);
+	struct virtio_blk_discard_write_zeroes z = { at, n, 0 };
+
+	if (r & 0x10000) {
+		memset(ram(DATA), r >> 17, n * 512);
+		memset(model + at * 512, r >> 17, n * 512);
+		ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, at, DATA, n * 512), 0);
+	} else if (r & 0x20000) {
+		ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, at, DATA, n * 512), 0);
+		ck_assert_mem_eq(ram(DATA), model + at * 512, n * 512);
+	} else {
+		memset(model + at * 512, 0, n * 512);
+		ck_assert_uint_eq(ranges(VIRTIO_BLK_T_WRITE_ZEROES, &z, 1), 0);
+	}
+}
+
+/* The lower layer is written by a guest of its own first. */
+START_TEST(layers)
+{
+	static uint8_t model[SECTORS * 512];
+	struct dom_disk top;
+	uint8_t buf[512];
+	unsigned int i;
+	int fd = open(path, O_RDONLY);
+
+	ck_assert_int_eq(read(fd, model, sizeof(model)), sizeof(model));
+	close(fd);
+	cfg.discard_unmap = true;
+	cfg.cache = _i == 1 ? CACHE_WRITETHROUGH : _i == 2 ? CACHE_UNSAFE : CACHE_DEFAULT;
+	make_layers();
+	top = cfg;
+	cfg.file = layer_path[0];
+	cfg.nr_backing = 1;
+	cfg.backing = top.backing + 1;
+	up();
+	drv_start(RANGES & drv_offered(), 1);
+	for (i = 0; i < 100; i++)
+		one_change(model);
+	drv_free();
+	assert_content(model);
+	cfg = top;
+	up();
+	drv_start(RANGES & drv_offered(), 1);
+	for (i = 0; i < 400; i++) {
+		one_change(model);
+		if (i % 40 == 39) {
+			/* Write-through needs no flush; the others are whole once it came back. */
+			if (_i != 1)
+				ck_assert_uint_eq(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0), 0);
+			else
+				one_change(model);
+			if (_i != 1)
+				assert_content(model);
+		}
+	}
+	/* Whoever stops the guest finds all of it, without a flush. */
+	pthread_mutex_lock(&fm.lock);
+	fm.devices->next->ops->pause(fm.devices->next);
+	assert_content(model);
+	fm.devices->next->ops->resume(fm.devices->next);
+	pthread_mutex_unlock(&fm.lock);
+	for (i = 0; i < SECTORS; i += 64) {
+		ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, i, DATA, 64 * 512), 0);
+		ck_assert_mem_eq(ram(DATA), model + i * 512, 64 * 512);
+	}
+	for (i = 0; i < SECTORS; i++) {
+		file_sector(i, buf);
+		assert_sector(buf, i);
+	}
+	unlink_layers();
+}
+END_TEST
+
+/* A write that was reported is there, though nobody flushed. */
+START_TEST(layer_write_through)
+{
+	static uint8_t model[SECTORS * 512];
+	int fd = open(path, O_RDONLY), i;
+
+	ck_assert_int_eq(read(fd, model, sizeof(model)), sizeof(model));
+	close(fd);
+	cfg.cache = CACHE_WRITETHROUGH;
+	make_layers();
+	up();
+	drv_start(0, 1);
+	for (i = 0; i < 20; i++) {
+		memset(ram(DATA), i, 3 * 512);
+		memset(model + i * 11 * 512, i, 3 * 512);
+		ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, i * 11, DATA, 3 * 512), 0);
+		assert_content(model);
+	}
+	unlink_layers();
+}
+END_TEST
+
+/* <transient/> over layers: none of them changes. */
+START_TEST(transient_over_layers)
+{
+	static uint8_t model[SECTORS * 512], before[SECTORS * 512];
+	int fd = open(path, O_RDONLY), i;
+
+	ck_assert_int_eq(read(fd, model, sizeof(model)), sizeof(model));
+	close(fd);
+	make_layers();
+	up();
+	drv_start(FLUSH, 1);
+	memset(ram(DATA), 'x', 4096);
+	memset(model + 50 * 512, 'x', 4096);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 50, DATA, 4096), 0);
+	drv_free();
+	memcpy(before, model, sizeof(model));
+	cfg.transient = true;
+	up();
+	drv_start(RANGES, 1);
+	for (i = 0; i < 200; i++)
+		one_change(model);
+	drv_free();
+	drv_machine();
+	assert_content(before);
+	unlink_layers();
+}
+END_TEST
+
+static void poke(const char *file, off_t at, const void *data, size_t len)
+{
+	int fd = open(file, O_WRONLY);
+
+	ck_assert_int_eq(pwrite(fd, data, len, at), (ssize_t)len);
+	close(fd);
+}
+
+START_TEST(bad_layers)
+{
+	struct dom_disk c;
+	struct image img;
+	uint8_t head[128], id[OVERLAY_ID] = { 0 };
+	const char *why = NULL;
+	struct stat st;
+	int fd, i;
+
+	drv_machine();
+	make_layers();
+	c = cfg;
+	ck_assert_int_eq(image_open(&img, &c, "test.xml"), 0);
+	image_close(&img);
+	fd = open(layer_path[1], O_RDONLY);
+	ck_assert_int_eq(read(fd, head, sizeof(head)), sizeof(head));
+	fstat(fd, &st);
+	close(fd);
+	/* No byte of the header may be another. */
+	for (i = 0; i < (int)sizeof(head); i++) {
+		uint8_t bad = (uint8_t)(head[i] ^ (1 << i % 8));
+
+		poke(layer_path[1], i, &bad, 1);
+		ck_assert_ptr_null(overlay_load(open(layer_path[1], O_RDWR), &why));
+		ck_assert_ptr_nonnull(why);
+		ck_assert_int_eq(image_open(&img, &c, "test.xml"), -EINVAL);
+		poke(layer_path[1], i, &head[i], 1);
+	}
+	ck_assert_int_eq(truncate(layer_path[1], st.st_size - 1), 0);
+	ck_assert_int_eq(image_open(&img, &c, "test.xml"), -EINVAL);
+	ck_assert_int_eq(truncate(layer_path[1], 100), 0);
+	ck_assert_int_eq(image_open(&img, &c, "test.xml"), -EINVAL);
+	ck_assert_int_eq(truncate(layer_path[1], 0), 0);
+	ck_assert_int_eq(image_open(&img, &c, "test.xml"), -EINVAL);
+	/* Of another disk. */
+	fd = open(layer_path[1], O_RDWR);
+	ck_assert_int_eq(overlay_format(fd, id, SECTORS * 512 + 512), 0);
+	ck_assert_int_eq(overlay_format(fd, id, 0), -EFBIG);
+	ck_assert_int_eq(overlay_format(fd, id, OVERLAY_MAX + 512), -EFBIG);
+	close(fd);
+	ck_assert_int_eq(image_open(&img, &c, "test.xml"), -EINVAL);
+	/* All bits set, also those of blocks that there are not. */
+	unlink(path);
+	unlink_layers();
+	make_file();
+	make_layers();
+	memset(head, 0xff, sizeof(head));
+	poke(layer_path[1], 4096, head, sizeof(head));
+	ck_assert_int_eq(image_open(&img, &cfg, "test.xml"), 0);
+	ck_assert_int_eq(overlay_read(img.overlay, head, sizeof(head), SECTORS * 512 - sizeof(head)), 0);
+	ck_assert_uint_eq(head[0], 0);
+	image_close(&img);
+	unlink_layers();
+}
+END_TEST
+
+/* A full disk while bits are written: they come with the next flush. */
+START_TEST(flush_fails)
+{
+	struct overlay *o;
+	const char *why;
+	int fd, keep;
+
+	drv_machine();
+	make_layers();
+	fd = open(layer_path[1], O_RDWR);
+	o = overlay_load(fd, &why);
+	ck_assert_ptr_nonnull(o);
+	overlay_commit(o, 0, 8192);
+	keep = dup(fd);
+	close(fd);
+	ck_assert_int_eq(open(layer_path[1], O_RDONLY), fd);	/* cannot be written to */
+	ck_assert_int_eq(overlay_flush(o, true), -EBADF);
+	dup2(keep, fd);
+	close(keep);
+	ck_assert_int_eq(overlay_flush(o, true), 0);
+	overlay_free(o);
+	o = overlay_load(open(layer_path[1], O_RDONLY), &why);
+	ck_assert(overlay_has(o, 0) && overlay_has(o, 1) && !overlay_has(o, 2));
+	overlay_free(o);
+	unlink_layers();
+}
+END_TEST
+
+START_TEST(base_of_snapshots)
+{
+	struct image img;
+	int fd = open(path, O_RDWR);
+
+	drv_machine();
+	if (fsetxattr(fd, IMAGE_BASE_XATTR, "web", 3, 0)) {
+		fprintf(stderr, "skipped: no extended attributes in /var/tmp\n");
+		close(fd);
+		return;
+	}
+	ck_assert_int_eq(image_open(&img, &cfg, "test.xml"), -EBUSY);
+	cfg.readonly = true;
+	ck_assert_int_eq(image_open(&img, &cfg, "test.xml"), 0);
+	image_close(&img);
+	cfg.readonly = false;
+	make_layers();
+	ck_assert_int_eq(image_open(&img, &cfg, "test.xml"), 0);
+	image_close(&img);
+	unlink_layers();
+	close(fd);
+}
+END_TEST
+
 /* --------------------------------------------------------------- images, locks */
 
 static int try_open(const struct dom_disk *c, struct image *img)
@@ -613,6 +908,12 @@ int main(void)
 	tcase_add_loop_test(t, zeroes, 0, 2);
 	tcase_add_loop_test(t, transient, 0, 2);
 	tcase_add_test(t, transient_short_last_block);
+	tcase_add_loop_test(t, layers, 0, 3);
+	tcase_add_test(t, layer_write_through);
+	tcase_add_test(t, transient_over_layers);
+	tcase_add_test(t, bad_layers);
+	tcase_add_test(t, flush_fails);
+	tcase_add_test(t, base_of_snapshots);
 	tcase_add_test(t, locks);
 	tcase_add_test(t, bad_images);
 	tcase_add_test(t, format_is_never_guessed);
