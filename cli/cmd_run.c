@@ -42,6 +42,9 @@ struct run {
 	struct rundir dir;		/* path NULL: none */
 	char *log;			/* of a guest in the background */
 	off_t log_start;		/* where this run's part of it begins */
+	char *own_name;			/* where name is not somebody else's */
+	pid_t pid;			/* in the background: hvx-vmm */
+	int ready;			/* it says when the guest has begun; -1: nobody asks */
 	int to_vmm, from_out, from_err;	/* our ends of the pipes, -1: none */
 };
 
@@ -242,8 +245,12 @@ static char *read_xml(struct run *r, size_t *len)
 }
 
 /* What a fork begins with. NULL after a message. */
-static char *fork_xml(struct run *r, const struct template *t, size_t *len)
+static char *fork_xml(struct run *r, struct template *t, size_t *len)
 {
+	if (!r->name)
+		r->name = r->own_name = template_claim(t, &r->dir);
+	if (!r->name)
+		return NULL;
 	r->fork = true;
 	r->state = template_reopen(t->state);
 	r->ram = t->ram >= 0 ? template_reopen(t->ram) : -1;
@@ -305,7 +312,7 @@ static int make_rundir(struct run *r)
 {
 	char *other = NULL;
 
-	if (!rundir_open(&r->dir, r->name))
+	if (r->dir.path || !rundir_open(&r->dir, r->name))
 		return 0;
 	if (errno == EWOULDBLOCK && !r->detach && !r->t.argv) {
 		if (asprintf(&other, "%s.%d", r->name, (int)getpid()) > 0)
@@ -379,7 +386,7 @@ static void close_ends(struct ends *e)
 
 /* In the child. Only calls that are safe after fork(). */
 static void __attribute__((noreturn)) become_vmm(struct run *r, const struct ends *e, char *const argv[],
-						 pid_t parent, int report)
+						 pid_t parent, int report, int ready)
 {
 	sigset_t none;
 	int err;
@@ -407,6 +414,8 @@ static void __attribute__((noreturn)) become_vmm(struct run *r, const struct end
 		fcntl(r->ram, F_SETFD, 0);
 	if (r->dir.lock >= 0)
 		fcntl(r->dir.lock, F_SETFD, 0);
+	if (ready >= 0)
+		fcntl(ready, F_SETFD, 0);
 	execv(r->vmm, argv);
 	err = errno;
 	while (write(report, &err, sizeof(err)) < 0 && errno == EINTR)
@@ -431,9 +440,10 @@ static void keep_xml(const struct run *r)
 	free(path);
 }
 
-static pid_t start(struct run *r, const struct ends *e)
+/* ready: where it says that the guest has begun, -1: nowhere. */
+static pid_t start(struct run *r, const struct ends *e, int ready)
 {
-	char xml[16], state[16], ram[16], *argv[32];
+	char xml[16], state[16], ram[16], ready_fd[16], *argv[36];
 	pid_t parent = getpid(), pid;
 	int report[2], err = 0, n = 0;
 
@@ -468,6 +478,11 @@ static pid_t start(struct run *r, const struct ends *e)
 		argv[n++] = "--ram-fd";
 		argv[n++] = ram;
 	}
+	if (ready >= 0) {
+		snprintf(ready_fd, sizeof(ready_fd), "%d", ready);
+		argv[n++] = "--ready-fd";
+		argv[n++] = ready_fd;
+	}
 	if (r->paused)
 		argv[n++] = "--paused";
 	if (r->gdb) {
@@ -489,7 +504,7 @@ static pid_t start(struct run *r, const struct ends *e)
 	}
 	pid = fork();
 	if (!pid)
-		become_vmm(r, e, argv, parent, report[1]);
+		become_vmm(r, e, argv, parent, report[1], ready);
 	close(report[1]);
 	if (pid < 0) {
 		cli_error("fork: %s", strerror(errno));
@@ -525,7 +540,7 @@ static int run_foreground(struct run *r)
 		cli_error("the guest has no console; to see it here, add <console type='pty'/> to <devices>");
 	if (make_pipes(r, &e))
 		return VMM_ERR_SETUP;
-	pid = start(r, &e);
+	pid = start(r, &e, -1);
 	close_ends(&e);
 	if (pid < 0)
 		return VMM_ERR_SETUP;
@@ -559,68 +574,62 @@ static void print_next_steps(const struct run *r, pid_t pid)
 	printf("  stop at once:  hvx destroy %s\n", r->name);
 }
 
-/*
- * The VMM writes its pid when the machine is built. With saved state it answers on its
- * control socket only when all of that was read and found good.
- */
-static bool has_begun(const struct run *r, const char *pid_file)
+static int begin_background(struct run *r)
 {
-	struct control *c;
-
-	if (access(pid_file, F_OK))
-		return false;
-	if (r->state < 0)
-		return true;
-	c = control_open(r->name);
-	control_close(c);
-	return c;
-}
-
-/* Until the guest has begun, its end is ours to report. */
-static int run_background(struct run *r)
-{
-	char *ready = NULL;
+	int p[2] = { -1, -1 };
 	struct ends e;
-	pid_t pid, done;
-	int status = 0;
 
-	if (open_background(r, &e)) {
+	if (open_background(r, &e) || pipe2(p, O_CLOEXEC)) {
 		close_ends(&e);
 		return VMM_ERR_SETUP;
 	}
-	pid = start(r, &e);
+	r->ready = p[0];
+	r->pid = start(r, &e, p[1]);
+	close(p[1]);
 	close_ends(&e);
-	if (pid < 0 || asprintf(&ready, "%s/pid", r->dir.path) < 0)
-		return VMM_ERR_SETUP;
-	do {
-		done = waitpid(pid, &status, WNOHANG);
-		if (!done && !has_begun(r, ready))
-			poll(NULL, 0, 10);
-		else
-			break;
-	} while (1);
-	free(ready);
-	if (done == pid) {
-		show_log(r);
-		return exit_status(status);
-	}
-	if (r->fork)
-		printf("%s\n", r->name);
-	else if (!r->quiet)
-		print_next_steps(r, pid);
-	return VMM_OK;
+	return r->pid < 0 ? VMM_ERR_SETUP : VMM_OK;
 }
 
-static int go(struct run *r)
+/* Until the guest has begun, its end is ours to report. */
+static int wait_begun(struct run *r)
 {
-	int status;
+	int status = 0;
+	char byte;
+	ssize_t n;
 
+	do {
+		n = read(r->ready, &byte, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n == 1)
+		return VMM_OK;
+	waitpid(r->pid, &status, 0);
+	show_log(r);
+	return exit_status(status);
+}
+
+static int run_background(struct run *r)
+{
+	int status = begin_background(r) ?: wait_begun(r);
+
+	if (!status && !r->quiet)
+		print_next_steps(r, r->pid);
+	return status;
+}
+
+static int prepare(struct run *r)
+{
 	r->vmm = find_program("hvx-vmm");
 	if (!r->vmm) {
 		cli_error("hvx-vmm is neither beside this program nor in " HVX_LIBEXECDIR "; install hvx again");
 		return VMM_ERR_SETUP;
 	}
-	status = make_rundir(r);
+	return make_rundir(r);
+}
+
+static int go(struct run *r)
+{
+	int status = prepare(r);
+
 	return status ? status : r->detach ? run_background(r) : run_foreground(r);
 }
 
@@ -661,6 +670,9 @@ static void run_free(struct run *r, int status)
 		close(r->state);
 	if (r->ram >= 0)
 		close(r->ram);
+	if (r->ready >= 0)
+		close(r->ready);
+	free(r->own_name);
 	kernel_close(&r->k);
 	domain_free(r->dom);
 	free(r->vmm);
@@ -669,7 +681,7 @@ static void run_free(struct run *r, int status)
 
 #define RUN_NONE { \
 	.escape = CTRL_RBRACKET, .xml = -1, .state = -1, .ram = -1, .dir = { .lock = -1 }, \
-	.to_vmm = -1, .from_out = -1, .from_err = -1, \
+	.to_vmm = -1, .from_out = -1, .from_err = -1, .ready = -1, \
 	.k = { .image = -1, .out = -1, .err = -1, .status = -1 }, \
 }
 
@@ -721,22 +733,40 @@ int run_saved(const char *file, bool paused)
 	return status;
 }
 
-int run_fork(const struct template *t, const char *name, const char *what)
+static int begin_fork(struct run *r, struct template *t, const char *what, const char *name)
 {
-	struct run r = RUN_NONE;
 	size_t len = 0;
-	int status = VMM_ERR_SETUP;
 	char *xml;
 
-	r.file = what;
-	r.name = name;
-	r.detach = true;
-	xml = fork_xml(&r, t, &len);
-	if (xml)
-		status = load_text(&r, xml, len);
-	if (!status)
-		status = go(&r);
-	run_free(&r, status);
+	*r = (struct run)RUN_NONE;
+	r->file = what;
+	r->name = name;
+	r->detach = true;
+	xml = fork_xml(r, t, &len);
+	return (xml ? load_text(r, xml, len) : VMM_ERR_SETUP) ?: prepare(r) ?: begin_background(r);
+}
+
+int run_forks(struct template *t, const char *what, const char *name, unsigned int count,
+	      int (*begun)(void *opaque, const char *name), void *opaque)
+{
+	static struct run r[16];	/* on their way at the same time */
+	unsigned int n, i;
+	int status = VMM_OK, ret;
+
+	while (count && !status) {
+		for (n = 0; n < count && n < sizeof(r) / sizeof(r[0]) && !status; n++)
+			status = begin_fork(&r[n], t, what, name);
+		for (i = 0; i < n; i++) {
+			/* The last one may not have come so far. */
+			ret = r[i].pid > 0 ? wait_begun(&r[i]) : VMM_ERR_SETUP;
+			if (!ret)
+				status = begun(opaque, r[i].name) ?: status;
+			else if (!status)
+				status = ret;
+			run_free(&r[i], ret);
+		}
+		count -= n;
+	}
 	return status;
 }
 

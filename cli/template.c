@@ -53,8 +53,11 @@ static int read_xml(struct template *t, const char *what)
 	return 0;
 }
 
-/* The descriptor that the VMM sends: read-only from here on, so that no fork writes to it. */
-static int receive_memory(int sock)
+/*
+ * The descriptor that the VMM sends: read-only from here on, so that no fork writes to it. 0 and
+ * *ram, -1 where the memory is in the state; or -1.
+ */
+static int receive_memory(int sock, int *ram)
 {
 	union {
 		struct cmsghdr align;
@@ -67,38 +70,43 @@ static int receive_memory(int sock)
 		.msg_control = &control, .msg_controllen = sizeof(control),
 	};
 	struct cmsghdr *cm;
-	int fd, readonly;
+	ssize_t n = recvmsg(sock, &mh, MSG_CMSG_CLOEXEC);
+	int fd;
 
-	if (recvmsg(sock, &mh, MSG_CMSG_CLOEXEC) != 1)
-		return -1;
+	*ram = -1;
+	if (n != 1)
+		return n ? -1 : 0;
 	cm = CMSG_FIRSTHDR(&mh);
 	if (!cm || cm->cmsg_type != SCM_RIGHTS || cm->cmsg_len != CMSG_LEN(sizeof(int)))
 		return -1;
 	memcpy(&fd, CMSG_DATA(cm), sizeof(int));
-	readonly = template_reopen(fd);
+	*ram = template_reopen(fd);
 	close(fd);
-	return readonly;
+	return *ram < 0 ? -1 : 0;
 }
 
 static int wait_saved(struct control *c, const char *guest)
 {
 	struct json_object *o, *data;
-	const char *event, *status, *why;
+	const char *event, *status, *why, *still;
 	int ret = 1;
 
-	while (ret > 0 && (o = control_event(c, 60000))) {
+	while (ret > 0 && (o = control_event(c, -1))) {
 		event = json_object_get_string(json_object_object_get(o, "event"));
 		data = json_object_object_get(o, "data");
 		status = json_object_get_string(json_object_object_get(data, "status"));
 		why = json_object_get_string(json_object_object_get(data, "error-desc"));
+		still = json_object_get_string(json_object_object_get(data, "stands-still"));
 		if (event && !strcmp(event, "X_HVX_SAVE_COMPLETED"))
 			ret = status && !strcmp(status, "completed") ? 0 : -1;
+		if (!ret && still)
+			cli_error("%s: it stands still from now on: %s", guest, still);
 		if (ret < 0)
 			cli_error("%s: it cannot be forked and goes on: %s", guest, why ? why : "?");
 		json_object_put(o);
 	}
 	if (ret > 0)
-		cli_error("%s: its VMM does not answer", guest);
+		cli_error("%s: its VMM has hung up before its state was written", guest);
 	return ret ? -1 : 0;
 }
 
@@ -110,6 +118,7 @@ static int fork_running(struct template *t, struct control *c, const char *guest
 	json_object_object_add(args, "fd", json_object_new_string("state"));
 	json_object_object_add(args, "form", json_object_new_string("shared"));
 	json_object_object_add(args, "memory-socket", json_object_new_string("memory"));
+	json_object_object_add(args, "then", json_object_new_string("cont"));
 	t->state = memfd_create("state", MFD_CLOEXEC);
 	if (t->state < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
 		cli_error("%s: %s", guest, strerror(errno));
@@ -122,12 +131,9 @@ static int fork_running(struct template *t, struct control *c, const char *guest
 	}
 	if (pair[1] >= 0)
 		close(pair[1]);
-	if (!ret) {
-		t->ram = receive_memory(pair[0]);
-		if (t->ram < 0) {
-			cli_error("%s: its VMM did not send its memory", guest);
-			ret = -1;
-		}
+	if (!ret && receive_memory(pair[0], &t->ram)) {
+		cli_error("%s: its VMM did not send its memory", guest);
+		ret = -1;
 	}
 	if (pair[0] >= 0)
 		close(pair[0]);
@@ -154,42 +160,50 @@ int template_open(struct template *t, const char *what)
 	return ret ? -1 : 0;
 }
 
-/* The template's name and the first number that no running guest has. */
-static char *free_name(xmlDoc *doc)
+static xmlNode *child(xmlDoc *doc, const char *name)
 {
 	xmlNode *n = xmlDocGetRootElement(doc) ? xmlDocGetRootElement(doc)->children : NULL;
-	char *name = NULL, *dir = NULL;
-	xmlChar *text;
-	int i;
 
-	while (n && xmlStrcmp(n->name, BAD_CAST "name"))
+	while (n && xmlStrcmp(n->name, BAD_CAST name))
 		n = n->next;
-	text = n ? xmlNodeGetContent(n) : NULL;
-	for (i = 1; i < 100000; i++) {
+	return n;
+}
+
+char *template_claim(struct template *t, struct rundir *dir)
+{
+	xmlDoc *doc = xmledit_open(t->xml, t->xml_len);
+	xmlNode *n = doc ? child(doc, "name") : NULL;
+	xmlChar *text = n ? xmlNodeGetContent(n) : NULL;
+	char *name = NULL;
+
+	do {
 		free(name);
-		if (asprintf(&name, "%.50s-%d", text ? (char *)text : "fork", i) < 0) {
+		if (asprintf(&name, "%.50s-%u", text ? (char *)text : "fork", ++t->last) < 0) {
 			name = NULL;
 			break;
 		}
-		dir = rundir_find(name);
-		if (!dir)
-			break;
-		free(dir);
-	}
+	} while (rundir_open(dir, name) && errno == EWOULDBLOCK && t->last < 100000);
 	xmlFree(text);
-	return name;
+	if (doc)
+		xmlFreeDoc(doc);
+	if (!name || dir->path)
+		return name;
+	cli_error("the runtime folder of %s cannot be made: %s", name,
+		  errno == ENXIO ? "set XDG_RUNTIME_DIR to a folder of yours" : strerror(errno));
+	free(name);
+	return NULL;
 }
 
 char *template_xml(const struct template *t, const char *name, size_t *len)
 {
 	xmlDoc *doc = xmledit_open(t->xml, t->xml_len);
-	char *own = doc && !name ? free_name(doc) : NULL, *text = NULL;
+	char *text = NULL;
 	uint8_t uuid[16];
 
-	if (doc && (name || own) && getrandom(uuid, sizeof(uuid), 0) == sizeof(uuid)) {
+	if (doc && getrandom(uuid, sizeof(uuid), 0) == sizeof(uuid)) {
 		uuid[6] = (uuid[6] & 0x0f) | 0x40;	/* RFC 4122: random */
 		uuid[8] = (uuid[8] & 0x3f) | 0x80;
-		xmledit_set(doc, "name", name ? name : own);
+		xmledit_set(doc, "name", name);
 		xmledit_set_uuid(doc, uuid);
 		xmledit_drop_macs(doc);
 		text = xmledit_text(doc, len);
@@ -198,6 +212,5 @@ char *template_xml(const struct template *t, const char *name, size_t *len)
 		cli_error("out of memory");
 	if (doc)
 		xmlFreeDoc(doc);
-	free(own);
 	return text;
 }

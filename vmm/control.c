@@ -7,6 +7,7 @@
 #include "devices/virtio/balloon.h"
 #include "qmp.h"
 #include "runstate.h"
+#include "save.h"
 
 /* ------------------------------------------------------------ stop, cont */
 
@@ -39,11 +40,12 @@ QMP_COMMAND(stop_command);
 
 static void cont_now(struct machine *m, void *opaque)
 {
+	struct state_error err = { .text = "" };
 	enum run_state s = run_state(m);
 
-	if (m->template) {
+	if (machine_unshare(m, &err)) {
 		pthread_mutex_lock(&m->lock);
-		qmp_fail(opaque, "the guest is a template: its forks share its memory, so it cannot go on; fork it once more instead");
+		qmp_fail(opaque, "the guest is a template and cannot go on: %s; fork it once more instead", err.text);
 		pthread_mutex_unlock(&m->lock);
 		return;
 	}

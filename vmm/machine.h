@@ -107,11 +107,12 @@ struct machine {
 	_Atomic int event_status;	/* debug-exit value, the first one; -1 none */
 	_Atomic bool stopping, paused;
 	bool start_paused;		/* machine_run() waits for `cont` */
+	int ready_fd;			/* gets a byte when the guest begins; -1: nobody waits for that */
 	char *xml;			/* the domain as text, for saved state; the caller's */
 	size_t xml_len;
 	struct save_job *save;		/* a saving under way (vmm/save.h), else NULL */
 	const struct mem_source *ram_from; /* a fork's memory, with load; NULL: load brings it */
-	bool template;			/* forks share its memory: it stands still for ever */
+	bool template;			/* forks share its memory: it stands still until machine_unshare() */
 	struct stream_in *load;		/* saved state to begin with, behind its XML; NULL: power-on */
 	struct run_state_data *run;	/* vmm/runstate.h */
 	struct gdb *gdb;		/* vmm/gdb.h; NULL: no debugger can come */

@@ -26,7 +26,7 @@
 struct options {
 	const char *file, *name, *runtime_dir, *gdb;
 	const struct hv_ops *accel;
-	int xml_fd, restore_fd, ram_fd, verbosity;
+	int xml_fd, restore_fd, ram_fd, ready_fd, verbosity;
 	bool console, no_sandbox, paused, fork, own_dir, throwaway, agent;
 };
 
@@ -52,6 +52,7 @@ static const char usage_text[] =
 "  --fork                with --restore-fd: share the memory in that file copy-on-\n"
 "                        write, and write nothing to the disks' images\n"
 "  --ram-fd N            with --fork: the memory is in this file\n"
+"  --ready-fd N          write a byte to this file descriptor when the guest begins\n"
 "  --throwaway           drop what the guest writes to its disks, as by <transient/>\n"
 "  --agent               add the channel of qemu-guest-agent where the XML has none\n"
 "  --paused              wait for `cont` on the control socket before the guest runs\n"
@@ -75,7 +76,7 @@ static const char usage_text[] =
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
        OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
        OPT_FORK, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT,
-       OPT_ACCEL };
+       OPT_ACCEL, OPT_READY_FD };
 
 static const struct option long_options[] = {
 	{ "accel", required_argument, NULL, OPT_ACCEL },
@@ -89,6 +90,7 @@ static const struct option long_options[] = {
 	{ "commands", no_argument, NULL, OPT_COMMANDS },
 	{ "paused", no_argument, NULL, OPT_PAUSED },
 	{ "restore-fd", required_argument, NULL, OPT_RESTORE_FD },
+	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "fork", no_argument, NULL, OPT_FORK },
 	{ "ram-fd", required_argument, NULL, OPT_RAM_FD },
 	{ "gdb", required_argument, NULL, OPT_GDB },
@@ -126,7 +128,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 {
 	int c;
 
-	o->xml_fd = o->restore_fd = o->ram_fd = -1;
+	o->xml_fd = o->restore_fd = o->ram_fd = o->ready_fd = -1;
 	o->console = true;
 	o->accel = &hv_hvx;
 	while ((c = getopt_long(argc, argv, "vh", long_options, NULL)) != -1) {
@@ -178,6 +180,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case OPT_RAM_FD:
 			if (!number(optarg, &o->ram_fd)) {
 				log_error("--ram-fd %s: not a file descriptor", optarg);
+				return VMM_ERR_USAGE;
+			}
+			break;
+		case OPT_READY_FD:
+			if (!number(optarg, &o->ready_fd)) {
+				log_error("--ready-fd %s: not a file descriptor", optarg);
 				return VMM_ERR_USAGE;
 			}
 			break;
@@ -407,6 +415,9 @@ static int run_guest(const struct options *o, struct source *src)
 	m.accel = o->accel;
 	m.runtime_dir = o->runtime_dir;
 	m.start_paused = o->paused;
+	m.ready_fd = o->ready_fd;
+	if (m.ready_fd >= 0)
+		fcntl(m.ready_fd, F_SETFD, FD_CLOEXEC);
 	m.xml = src->xml;
 	m.xml_len = src->xml_len;
 	m.load = o->restore_fd >= 0 ? &src->state : NULL;

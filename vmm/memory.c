@@ -107,7 +107,7 @@ static int ram_advise(uint8_t *base, uint64_t size, const struct mem_backing *ba
 	if (!backing->no_ksm)
 		madvise(base, size, MADV_MERGEABLE);
 
-	if (backing->prealloc && madvise(base, size, MADV_POPULATE_WRITE) < 0) {
+	if (backing->prealloc && !backing->from && madvise(base, size, MADV_POPULATE_WRITE) < 0) {
 		int err = errno;
 
 		log_error("cannot allocate %llu MiB of guest memory at once: %s; give the guest less <memory> or drop <allocation mode='immediate'/>",
@@ -133,6 +133,8 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 
 	memset(mem, 0, sizeof(*mem));
 	mem->fd = -1;
+	mem->backing = *backing;
+	mem->backing.from = NULL;
 	if (!page)
 		page = ALIGN_THP;
 	if (page & (page - 1)) {
@@ -188,6 +190,41 @@ void guest_mem_fini(struct guest_mem *mem)
 		close(mem->fd);
 	memset(mem, 0, sizeof(*mem));
 	mem->fd = -1;
+}
+
+bool guest_mem_shareable(const struct guest_mem *mem)
+{
+	/* Locked memory would be copied at once; huge pages may run out when they are. */
+	return mem->fd >= 0 && !mem->backing.hugetlb && !mem->backing.locked;
+}
+
+int guest_mem_freeze(struct guest_mem *mem)
+{
+	const struct mem_source from = { .fd = mem->fd };
+	struct mem_backing how = mem->backing;
+	uint8_t *base = mem->region[0].hva, *copy;
+	int err;
+
+	/* Made beside it first: where the kernel refuses it, RAM is still there. */
+	copy = map_aligned(-1, &from, mem->ram_size, ALIGN_THP);
+	if (!copy) {
+		err = errno;
+		log_error("cannot map %llu MiB of guest memory once more: %s",
+			  (unsigned long long)(mem->ram_size >> 20), strerror(err));
+		return -err;
+	}
+	if (mremap(copy, mem->ram_size, mem->ram_size, MREMAP_MAYMOVE | MREMAP_FIXED, base) != base) {
+		err = errno;
+		log_error("the guest's memory is lost: %s", strerror(err));
+		munmap(copy, mem->ram_size);
+		guest_mem_fini(mem);
+		return -err;
+	}
+	close(mem->fd);
+	mem->fd = -1;
+	how.from = &from;
+	ram_advise(base, mem->ram_size, &how);
+	return 0;
 }
 
 static const struct guest_region *find(const struct guest_mem *mem, uint64_t gpa)

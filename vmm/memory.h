@@ -25,18 +25,6 @@ struct guest_region {
 	uint32_t slot;
 };
 
-struct guest_mem {
-	int fd;			/* the RAM memfd; -1: mapped from a struct mem_source */
-	uint64_t ram_size;	/* bytes of RAM, below and above the hole */
-	uint64_t low_size;	/* RAM at 0..low_size */
-	uint64_t high_size;	/* RAM at 4 GiB.. */
-	unsigned int nr;
-	struct guest_region region[GUEST_MEM_MAX_REGIONS];
-};
-
-#define PCI_HOLE_START	0xc0000000ULL	/* RAM below 4 GiB ends here at the latest */
-#define RAM_HIGH_START	0x100000000ULL
-
 /* Memory that exists already, of ram_size bytes: it is mapped copy-on-write, and never written to. */
 struct mem_source {
 	int fd;
@@ -49,12 +37,33 @@ struct mem_backing {
 	uint64_t hugepage_size;	/* bytes, 0 = default */
 	bool locked;		/* mlock */
 	bool no_ksm;
-	bool prealloc;
+	bool prealloc;		/* not with from: that would copy all of it */
 };
+
+struct guest_mem {
+	int fd;			/* the RAM memfd; -1: mapped from a struct mem_source, or frozen */
+	struct mem_backing backing;	/* without from */
+	uint64_t ram_size;	/* bytes of RAM, below and above the hole */
+	uint64_t low_size;	/* RAM at 0..low_size */
+	uint64_t high_size;	/* RAM at 4 GiB.. */
+	unsigned int nr;
+	struct guest_region region[GUEST_MEM_MAX_REGIONS];
+};
+
+#define PCI_HOLE_START	0xc0000000ULL	/* RAM below 4 GiB ends here at the latest */
+#define RAM_HIGH_START	0x100000000ULL
 
 /* Make RAM and its regions. 0 or -errno with a message logged. */
 int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_backing *backing);
 void guest_mem_fini(struct guest_mem *mem);
+/* Whether RAM is all in mem->fd, and can be frozen there. */
+bool guest_mem_shareable(const struct guest_mem *mem);
+/*
+ * What is in mem->fd stays as it is from now on, for others to map; RAM goes on as a private
+ * copy of it, at the same addresses, and takes memory as it is written to. Nobody may use RAM
+ * meanwhile. 0 or -errno after a message: then nothing has changed, unless mem->nr is 0.
+ */
+int guest_mem_freeze(struct guest_mem *mem);
 /* Add a region that is not RAM (firmware). */
 int guest_mem_add(struct guest_mem *mem, uint64_t gpa, uint64_t size, uint8_t *hva, bool readonly);
 

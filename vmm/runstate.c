@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #include "devices/device.h"
 #include "qmp.h"
@@ -350,6 +351,17 @@ static int load(struct machine *m)
 	return 0;
 }
 
+/* Whoever has started us learns that all went well; from here on the guest's end is its own. */
+static void say_ready(struct machine *m)
+{
+	if (m->ready_fd < 0)
+		return;
+	if (write(m->ready_fd, "", 1) != 1)
+		log_warn("nobody waits any more for the guest to begin");
+	close(m->ready_fd);
+	m->ready_fd = -1;
+}
+
 int machine_run(struct machine *m)
 {
 	int status = VMM_ERR_SETUP;
@@ -367,6 +379,7 @@ int machine_run(struct machine *m)
 		atomic_store(&m->run->state, RS_RUNNING);
 		vcpus_resume(m);
 	}
+	say_ready(m);
 	for (;;) {
 		loop_run(m->loop);
 		if (!atomic_load(&m->event))

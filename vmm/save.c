@@ -198,6 +198,28 @@ int machine_save(struct machine *m, const struct save_options *o)
 	return 0;
 }
 
+int machine_unshare(struct machine *m, struct state_error *err)
+{
+	unsigned int i;
+	int ret;
+
+	if (!m->template)
+		return 0;
+	for (i = 0; i < m->dom->nr_disks; i++)
+		if (!m->dom->disk[i].readonly)
+			return state_error(err, "its forks read its disk %s, which it would write to",
+					   m->dom->disk[i].target);
+	ret = guest_mem_freeze(&m->mem);
+	if (ret && !m->mem.nr)
+		machine_event(m, EV_FATAL, 0);
+	if (ret) {
+		state_error(err, "no memory for it beside that of its forks: %s", strerror(-ret));
+		return ret;
+	}
+	m->template = false;
+	return 0;
+}
+
 bool save_running(struct machine *m, struct save_progress *p)
 {
 	struct save_job *j = m->save;

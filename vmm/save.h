@@ -35,6 +35,11 @@ struct save_options {
  * through done.
  */
 int machine_save(struct machine *m, const struct save_options *o);
+/*
+ * In a machine_call(), the guest stopped: forks that were made of it (RAM_SHARED) use its memory as it
+ * is now. Gives it memory of its own, so that it can go on. 0, or -errno with *err: it stands still.
+ */
+int machine_unshare(struct machine *m, struct state_error *err);
 bool save_running(struct machine *m, struct save_progress *p);
 /* The machine ends: makes an end of a saving under way. vCPUs are parked or gone. */
 void save_abort(struct machine *m);

@@ -83,9 +83,9 @@ static void saved(struct machine *m, void *opaque, const struct state_error *err
 {
 	struct save_request *r = opaque;
 	struct json_object *data = json_object_new_object();
-	struct state_error failed = { .text = "" };
+	struct state_error failed = { .text = "" }, still = { .text = "" };
 
-	if (!err && r->socket >= 0) {
+	if (!err && r->o.form == RAM_SHARED) {
 		send_memory(r, &failed);
 		err = failed.text[0] ? &failed : NULL;
 		m->template |= !err;
@@ -93,7 +93,9 @@ static void saved(struct machine *m, void *opaque, const struct state_error *err
 	json_object_object_add(data, "status", json_object_new_string(err ? "failed" : "completed"));
 	if (err)
 		json_object_object_add(data, "error-desc", json_object_new_string(err->text));
-	if (r->before == RS_RUNNING && (err || r->cont))
+	if (r->before == RS_RUNNING && (err || r->cont) && machine_unshare(m, &still))
+		json_object_object_add(data, "stands-still", json_object_new_string(still.text));
+	if (r->before == RS_RUNNING && (err || r->cont) && !m->template)
 		machine_cont(m);
 	else
 		machine_stop(m, r->before == RS_RUNNING ? RS_PAUSED : r->before);
@@ -112,12 +114,9 @@ static void save_now(struct machine *m, void *opaque)
 	int ret;
 
 	pthread_mutex_lock(&m->lock);
-	if (r->socket >= 0 && m->mem.fd < 0) {
-		qmp_fail(r->req, "the guest is a fork itself; fork its template");
-		request_free(r);
-		pthread_mutex_unlock(&m->lock);
-		return;
-	}
+	/* Memory that is not whole in one file is copied into one, once for all forks. */
+	if (r->o.form == RAM_SHARED && !guest_mem_shareable(&m->mem))
+		r->o.form = RAM_PLAIN;
 	if (!can || m->save) {
 		qmp_fail(r->req, "the guest is in state %s and cannot be saved now", run_state_name(s));
 		request_free(r);
@@ -194,12 +193,12 @@ static const struct qmp_command save_command = {
 	.help = "Let the guest stand still and write its state (docs/stream.md) to a file that was sent before. Answers when it begins; X_HVX_SAVE_PROGRESS events tell how far it is, X_HVX_SAVE_COMPLETED that it ended (status: completed or failed, error-desc). A guest that could not be saved goes on. The file is complete and on stable storage only with status completed.",
 	.args = QMP_ARGS({ "fd", QMP_STR, .help = "the file, by its getfd name" },
 			 { "form", QMP_STR, .optional = true, .choices = forms,
-			   .help = "memory compressed (default); plain, to be mapped by forks: regular files only; shared: not in the file, for forks of this guest, which then stands still as their template for the rest of its life" },
+			   .help = "memory compressed (default); plain, to be mapped by forks: regular files only; shared: for forks of this guest: not in the file but behind memory-socket, and the guest goes on with a copy that grows as it writes; as plain where it is a fork itself, has gone on since it was forked, or has huge or locked pages" },
 			 { "memory-socket", QMP_STR, .optional = true,
-			   .help = "with shared: a Unix socket, by its getfd name; one message carries the descriptor of the guest's memory. Map it copy-on-write" },
+			   .help = "with shared: a Unix socket, by its getfd name; one message carries the descriptor of the guest's memory, to be mapped copy-on-write; none comes where it is in the file" },
 			 { "level", QMP_INT, .optional = true, .min = 1, .max = 19, .help = "zstd's" },
 			 { "then", QMP_STR, .optional = true, .choices = thens,
-			   .help = "stand still afterwards (default), or go on" }),
+			   .help = "stand still afterwards (default), or go on. A guest that was forked with shared can go on where it writes to no disk: its forks read them; stands-still in X_HVX_SAVE_COMPLETED says that it cannot" }),
 };
 QMP_COMMAND(save_command);
 

@@ -37,6 +37,7 @@ struct user {
 	struct net_backend b;
 	int fd;
 	pid_t pid;
+	bool starting;			/* the empty frame is still to come */
 	uint8_t *in;			/* IN_SIZE bytes */
 	size_t in_pos, in_len;
 	uint8_t *out;			/* rest of a frame that went out in part */
@@ -149,6 +150,11 @@ static ssize_t user_recv(struct net_backend *b, unsigned int q, uint8_t *buf, si
 			len = ntohl(len);
 			if (len > NET_MAX_FRAME || len + NET_HDR_LEN > size)
 				return -EPROTO;
+			if (!len && u->starting) {
+				u->starting = false;
+				u->in_pos += sizeof(len);
+				continue;
+			}
 			if (have - sizeof(len) >= len)
 				break;
 		}
@@ -285,7 +291,7 @@ static int wait_ready(struct user *u)
 	return -EIO;
 }
 
-static int start_helper(struct user *u, const struct dom_nic *cfg)
+static int start_helper(struct machine *m, struct user *u, const struct dom_nic *cfg)
 {
 	char path[PATH_MAX], *argv[MAX_ARGS + 1] = { NULL };
 	int pair[2], high, i, ret;
@@ -313,7 +319,9 @@ static int start_helper(struct user *u, const struct dom_nic *cfg)
 		log_error("user-mode network: cannot run %s: %s", path, strerror(-ret));
 		return ret;
 	}
-	ret = wait_ready(u);
+	/* A fork is to run soon; only a port that is taken cannot be found out later. */
+	u->starting = m->ram_from && !cfg->nr_fwd;
+	ret = u->starting ? 0 : wait_ready(u);
 	if (ret)
 		log_error("user-mode network: %s gave up; its message is above", HELPER);
 	return ret;
@@ -330,7 +338,7 @@ struct net_backend *net_user_open(struct machine *m, const struct dom_nic *cfg)
 	u->b.what = "user-mode network";
 	u->fd = -1;
 	u->in = malloc(IN_SIZE);
-	if (!u->in || start_helper(u, cfg)) {
+	if (!u->in || start_helper(m, u, cfg)) {
 		user_close(&u->b);
 		return NULL;
 	}

@@ -24,7 +24,7 @@ domain tmpl 256 2 "loglevel=6 hvx.run=\"$loop\"" \
 start tmpl
 wait_for tmpl 300 '^HVX-TICK 3$'
 begin=$(date +%s%N)
-names=$("$hvx" fork --count 3 tmpl) || fail "fork"
+names=$("$hvx" fork --count 3 tmpl 2> "$work/fork.err") || fail "fork"
 echo "# three forks in $((($(date +%s%N) - begin) / 1000000)) ms"
 check "three forks have names" [ "$(echo $names)" = "tmpl-1 tmpl-2 tmpl-3" ]
 at=$(tr -d '\r' < "$work/tmpl.out" | sed -n 's/^HVX-TICK //p' | tail -n 1)
@@ -53,7 +53,8 @@ for name in $names; do
 	check "$name heard that it was copied" shown "$name" 'crng reseeded due to virtual machine fork'
 	check "$name has its memory and its disk" [ "$(grep -c '^HVX-BAD' "$work/$name.out")" -eq 0 ]
 done
-"$hvx" qmp tmpl cont > /dev/null 2>&1 && fail "the template goes on"
+check "it is said that the template stands still" grep -q 'stands still from now on: its forks read its disk vda' "$work/fork.err"
+"$hvx" resume tmpl > /dev/null 2>&1 && fail "the template goes on"
 echo "ok: the template stands still"
 check "the template's disk is as it was" [ "$(md5sum < "$work/disk.img")" = "$sum" ]
 for name in $names; do end "$name"; done
@@ -73,4 +74,39 @@ check "a fork of a file goes on" [ "$(grep -c '^HVX-BAD' "$work/file.out")" -eq 
 "$hvx" qmp file quit > /dev/null
 wait "${guest_pid[file]}" 2> /dev/null
 unset "guest_pid[file]"
+
+# Without a disk that it writes to, a guest goes on; then it, and its forks, can be forked again.
+# Each of them changes memory of its own all the time, and compares what it has not changed.
+loop='sum() { md5sum < /dev/shm/$1 | cut -c1-32; }; new() { dd if=/dev/urandom of=/dev/shm/$1 bs=1M count=$2 2>/dev/null; }'
+loop+='; new a 8; a=$(sum a); n=0; while :; do n=$((n + 1)); new b 4; b=$(sum b)'
+loop+='; [ $(sum a) = $a ] || echo HVX-BAD old memory; [ $(sum b) = $b ] || echo HVX-BAD new memory'
+loop+='; echo HVX-TICK $n; sleep 0.2; done'
+domain free 192 2 "loglevel=6 hvx.run=\"$loop\""
+ticks() { tr -d '\r' < "$work/$1.out" | sed -n 's/^HVX-TICK //p' | tail -n 1; }
+more() { # NAME: it goes on, and has nothing to complain about
+	local at
+
+	at=$(ticks "$1")
+	wait_for "$1" 120 "^HVX-TICK $((${at:-0} + 3))\$"
+	check "$1 goes on" [ "$(grep -c '^HVX-BAD' "$work/$1.out")" -eq 0 ]
+}
+start free
+wait_for free 300 '^HVX-TICK 3$'
+for of in free free free-1; do
+	name=$("$hvx" fork "$of" 2> "$work/fork.err") || fail "fork of $of"
+	wait_for free 60 "^HVX-TICK $(($(ticks free) + 2))\$"
+	follow "$name"
+	wait_for "$name" 120 '^HVX-TICK'
+done
+check "the forks have names ($name)" [ "$name" = free-1-1 ]
+check "no complaints" [ ! -s "$work/fork.err" ]
+for name in free free-1 free-2 free-1-1; do more "$name"; done
+check "a guest that stands still can be forked" "$hvx" suspend free-2
+name=$("$hvx" fork free-2) || fail "fork of free-2"
+check "and stands still" [ "$("$hvx" domstate free-2)" = paused ]
+"$hvx" resume free-2 > /dev/null || fail "resume free-2"
+follow "$name"
+more "$name"
+more free-2
+for name in free-1 free-2 free-1-1 "$name" free; do end "$name"; done
 check "no VMM is left" [ "$(pgrep -c -x hvx-vmm)" -eq 0 ]

@@ -61,6 +61,58 @@ START_TEST(hostile_ranges)
 }
 END_TEST
 
+static void put(struct guest_mem *mem, uint64_t gpa, char c)
+{
+	ck_assert_int_eq(guest_write(mem, gpa, &c, 1), 0);
+}
+
+static char get(struct guest_mem *mem, uint64_t gpa)
+{
+	char c = 0;
+
+	ck_assert_int_eq(guest_read(mem, gpa, &c, 1), 0);
+	return c;
+}
+
+/* What others have mapped stays as it is, and the guest's memory where it is. */
+START_TEST(freeze)
+{
+	struct guest_mem mem, child;
+	struct mem_source from = { 0 };
+	struct mem_backing how = { .no_ksm = true, .from = &from };
+	uint8_t *base;
+
+	ck_assert_int_eq(guest_mem_init(&mem, 16 * MIB, &plain), 0);
+	ck_assert(guest_mem_shareable(&mem));
+	base = mem.region[0].hva;
+	put(&mem, 0x1000, 'a');
+	put(&mem, 0x200000, 'b');
+	from.fd = dup(mem.fd);
+	ck_assert_int_eq(guest_mem_init(&child, 16 * MIB, &how), 0);
+	ck_assert(!guest_mem_shareable(&child));
+	ck_assert_int_eq(guest_mem_freeze(&mem), 0);
+	ck_assert(!guest_mem_shareable(&mem));
+	ck_assert_ptr_eq(mem.region[0].hva, base);
+	ck_assert_int_eq(get(&mem, 0x1000), 'a');
+	put(&mem, 0x1000, 'A');
+	put(&mem, 0x300000, 'C');
+	put(&child, 0x200000, 'X');
+	ck_assert_int_eq(get(&child, 0x1000), 'a');
+	ck_assert_int_eq(get(&child, 0x300000), 0);
+	ck_assert_int_eq(get(&mem, 0x200000), 'b');
+	ck_assert_int_eq(get(&mem, 0x1000), 'A');
+	guest_mem_fini(&child);
+	guest_mem_fini(&mem);
+	/* A later fork, after both have gone, sees what the first one saw. */
+	ck_assert_int_eq(guest_mem_init(&child, 16 * MIB, &how), 0);
+	ck_assert_int_eq(get(&child, 0x1000), 'a');
+	ck_assert_int_eq(get(&child, 0x200000), 'b');
+	ck_assert_int_eq(get(&child, 0x300000), 0);
+	guest_mem_fini(&child);
+	close(from.fd);
+}
+END_TEST
+
 /* Two neighbouring regions at different host addresses. */
 START_TEST(crossing)
 {
@@ -140,6 +192,7 @@ int main(void)
 
 	tcase_add_test(t, layout);
 	tcase_add_test(t, hostile_ranges);
+	tcase_add_test(t, freeze);
 	tcase_add_test(t, crossing);
 	tcase_add_test(t, sharing);
 	tcase_add_test(t, refused);
