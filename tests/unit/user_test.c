@@ -116,6 +116,24 @@ START_TEST(pieces)
 }
 END_TEST
 
+/* A fork does not wait for its helper, and its guest gets no empty frame. */
+START_TEST(not_waited_for)
+{
+	struct mem_source from = { .fd = -1 };
+	char ch = 'x';
+
+	script("read -r -N 1 <&3; printf '\\0\\0\\0\\0\\0\\0\\0\\2yz' >&3; exec sleep 30");
+	fm.ram_from = &from;
+	b = net_user_open(&fm, &fdom.nic[0]);
+	fm.ram_from = NULL;
+	ck_assert_ptr_nonnull(b);
+	ck_assert_int_eq(b->ops->recv(b, 0, buf, sizeof(buf)), -EAGAIN);
+	ck_assert_int_eq(write(b->ops->fd(b, 0), &ch, 1), 1);
+	ck_assert_int_eq(next(), NET_HDR_LEN + 2);
+	ck_assert_mem_eq(buf + NET_HDR_LEN, "yz", 2);
+}
+END_TEST
+
 START_TEST(too_long)
 {
 	open_script("printf '\\xff\\xff\\xff\\xff' >&3; exec sleep 30");
@@ -383,6 +401,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, pieces);
+	tcase_add_test(t, not_waited_for);
 	tcase_add_test(t, too_long);
 	tcase_add_test(t, just_too_long);
 	tcase_add_test(t, longest);
