@@ -281,12 +281,32 @@ static char *read_live_xml(const struct guest *g, size_t *len)
 	return text;
 }
 
+/* What the VMM has is the guest as it is now; NULL: it does not tell. */
+static char *ask_live_xml(const struct guest *g, size_t *len)
+{
+	struct control *c = control_open(g->name);
+	struct json_object *ret = NULL, *xml = NULL;
+	char *text = NULL;
+
+	if (c && !control_call(c, "x-hvx-query-xml", NULL, &ret))
+		xml = json_object_object_get(ret, "xml");
+	if (xml && json_object_get_string_len(xml) > 0) {
+		text = strdup(json_object_get_string(xml));
+		*len = text ? strlen(text) : 0;
+	}
+	json_object_put(ret);
+	control_close(c);
+	return text;
+}
+
 char *guest_xml(const struct guest *g, bool inactive, size_t *len)
 {
 	char *text;
 
-	if (g->dir && !inactive)
-		return read_live_xml(g, len);
+	if (g->dir && !inactive) {
+		text = ask_live_xml(g, len);
+		return text ? text : read_live_xml(g, len);
+	}
 	text = store_read(g->name, len);
 	if (!text && errno == ENOENT)
 		cli_error("%s: the guest is not defined; it has only the XML that it runs with", g->name);

@@ -51,6 +51,7 @@ struct device_ops {
 	void (*resume)(struct device *dev);
 	void (*destroy)(struct device *dev);	/* stops threads, frees dev; vCPUs are gone */
 	void (*stats)(struct device *dev, struct device_stats *s);	/* s is zeroed */
+	bool pluggable;		/* may come and go while the guest runs */
 	/* What is saved of it (vmm/state.h). NULL: a machine with such a device cannot be saved. */
 	const struct state_desc *state;
 };
@@ -59,6 +60,7 @@ struct device {
 	const struct device_ops *ops;
 	struct machine *m;
 	struct device *next;
+	bool loaded;		/* by machine_load() */
 	char id[32];		/* "disk vda": for messages and in saved state, one of its kind in a machine */
 };
 
@@ -87,10 +89,21 @@ int pvpanic_create(struct machine *m);		/* legacy/pvpanic.c: port 0x505 */
 int acpi_pm_create(struct machine *m);		/* legacy/acpi_pm.c: PM1 event/control, GPE0, reset register, timer */
 void acpi_pm_power_button(struct machine *m);
 void acpi_pm_gpe(struct machine *m, unsigned int gpe);	/* a general-purpose event has happened */
+/*
+ * legacy/acpi_hotplug.c: tells the guest of PCI slots that were filled, or shall be
+ * emptied; what it lets go of goes to hotplug_ejected() (vmm/hotplug.h).
+ */
+int acpi_hotplug_create(struct machine *m);
+void acpi_hotplug_filled(struct machine *m, unsigned int slot);
+void acpi_hotplug_ask(struct machine *m, unsigned int slot);
 int fw_cfg_create(struct machine *m);		/* legacy/fw_cfg.c */
 int fw_cfg_add(struct machine *m, const char *name, const void *data, uint32_t len);	/* copies */
 int pci_host_create(struct machine *m);		/* devices/pci.c: sets m->pci */
 int virtio_blk_create(struct machine *m, const struct dom_disk *cfg);
+/* On an image that is open: it is the device's from now on. cfg stays the caller's, longer than the device. */
+struct image;
+struct net_backend;
+int virtio_blk_create_on(struct machine *m, const struct dom_disk *cfg, struct image *img);
 /*
  * Give the disk with this <target dev=> another size, and tell the guest. vCPUs
  * parked, machine lock. -ENODEV; -EPERM: read only, transient or a block device;
@@ -98,6 +111,11 @@ int virtio_blk_create(struct machine *m, const struct dom_disk *cfg);
  */
 int virtio_blk_resize(struct machine *m, const char *target, uint64_t size);
 int virtio_net_create(struct machine *m, const struct dom_nic *cfg);
+/*
+ * On a back end that is open, with a vhost descriptor (/dev/vhost-net) for each of its
+ * queues, or vhost_fd NULL. All are the device's from now on, whatever is returned.
+ */
+int virtio_net_create_on(struct machine *m, const struct dom_nic *cfg, struct net_backend *be, const int *vhost_fd);
 int virtio_console_create(struct machine *m, const struct dom_port *cfg, unsigned int nr);
 int virtio_rng_create(struct machine *m);
 int virtio_balloon_create(struct machine *m);

@@ -547,6 +547,27 @@ static int free_devfn(const struct pci_bus *bus)
 	return -ENOSPC;
 }
 
+static unsigned int functions_in(const struct pci_bus *bus, unsigned int slot)
+{
+	unsigned int fn, n = 0;
+
+	for (fn = 0; fn < 8; fn++)
+		n += !!bus->func[slot << 3 | fn];
+	return n;
+}
+
+/* Function 0 tells the guest to look for the others. */
+static void mark_functions(struct pci_bus *bus, unsigned int slot)
+{
+	struct pci_func *f = bus->func[slot << 3];
+
+	if (!f)
+		return;
+	f->config[PCI_HEADER_TYPE] &= ~HEADER_MULTI_FUNC;
+	if (functions_in(bus, slot) > 1)
+		f->config[PCI_HEADER_TYPE] |= HEADER_MULTI_FUNC;
+}
+
 int pci_add(struct machine *m, struct pci_func *f, const struct pci_ids *ids, int devfn,
 	    const struct pci_func_ops *ops, void *opaque)
 {
@@ -576,20 +597,86 @@ int pci_add(struct machine *m, struct pci_func *f, const struct pci_ids *ids, in
 	f->wmask[PCI_INTERRUPT_LINE] = 0xff;
 	f->cap_end = CAPS_START;
 	bus->func[devfn] = f;
-	/* Function 0 tells the guest to look for the others. */
-	if (devfn & 7 && bus->func[devfn & ~7])
-		bus->func[devfn & ~7]->config[PCI_HEADER_TYPE] |= HEADER_MULTI_FUNC;
+	mark_functions(bus, devfn >> 3);
+	return 0;
+}
+
+int pci_free_slot(const struct machine *m)
+{
+	unsigned int slot;
+
+	for (slot = 1; slot < PCI_NR_SLOTS; slot++)
+		if (!functions_in(m->pci, slot))
+			return (int)slot;
+	return -ENOSPC;
+}
+
+struct pci_func *pci_alone(const struct machine *m, unsigned int slot)
+{
+	return slot < PCI_NR_SLOTS && functions_in(m->pci, slot) == 1 ? m->pci->func[slot << 3] : NULL;
+}
+
+struct pci_func *pci_of_device(const struct machine *m, const struct device *dev)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_DEVFN; i++)
+		if (m->pci->func[i] && m->pci->func[i]->dev == dev)
+			return m->pci->func[i];
+	return NULL;
+}
+
+void pci_hide(struct pci_func *f)
+{
+	struct pci_bus *bus = f->m->pci;
+	unsigned int i;
+
+	for (i = 0; i < PCI_MAX_BARS; i++)
+		unmap_bar(f, i);
+	if (bus && bus->func[f->devfn] == f) {
+		bus->func[f->devfn] = NULL;
+		mark_functions(bus, f->devfn >> 3);
+	}
+}
+
+int pci_place(struct machine *m, struct pci_func *const *func, const uint8_t *devfn, unsigned int n)
+{
+	struct pci_func *place[NR_DEVFN] = { NULL };
+	struct pci_bus *bus = m->pci;
+	unsigned int i, j, had = 0, bar;
+
+	for (i = 0; i < NR_DEVFN; i++) {
+		if (bus->func[i] && bus->func[i]->dev)
+			had++;
+		else
+			place[i] = bus->func[i];
+	}
+	for (i = 0; i < n; i++) {
+		if (!func[i]->dev || place[devfn[i]])
+			return -EINVAL;
+		for (j = 0; j < i; j++)
+			if (func[j] == func[i])
+				return -EINVAL;
+		place[devfn[i]] = func[i];
+	}
+	if (n != had)
+		return -EINVAL;
+	for (i = 0; i < n; i++)
+		for (bar = 0; bar < PCI_MAX_BARS; bar++)
+			unmap_bar(func[i], bar);
+	for (i = 0; i < NR_DEVFN; i++) {
+		bus->func[i] = place[i];
+		if (place[i])
+			place[i]->devfn = i;
+	}
+	for (i = 0; i < PCI_NR_SLOTS; i++)
+		mark_functions(bus, i);
 	return 0;
 }
 
 void pci_remove(struct pci_func *f)
 {
-	unsigned int i;
-
-	for (i = 0; i < PCI_MAX_BARS; i++)
-		unmap_bar(f, i);
-	if (f->m->pci)
-		f->m->pci->func[f->devfn] = NULL;
+	pci_hide(f);
 	pthread_mutex_destroy(&f->msix_lock);
 	free(f->msix);
 	f->msix = NULL;

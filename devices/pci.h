@@ -40,6 +40,7 @@ struct pci_func {
 	struct machine *m;
 	const struct pci_func_ops *ops;
 	uint8_t devfn;
+	struct device *dev;		/* whose it is; NULL: the bridge's own */
 	uint8_t config[256];		/* extended space reads as zero */
 	uint8_t wmask[256];		/* bits that the guest can write */
 	struct bus_region bar[PCI_MAX_BARS];
@@ -83,6 +84,18 @@ struct pci_ids {
  */
 int pci_add(struct machine *m, struct pci_func *f, const struct pci_ids *ids, int devfn, const struct pci_func_ops *ops, void *opaque);
 void pci_remove(struct pci_func *f);
+/* --- plugging (devices/legacy/acpi_hotplug.c); machine lock held --- */
+#define PCI_NR_SLOTS	32
+/* A slot without functions, -ENOSPC: pci_add() would make it a further function of a device. */
+int pci_free_slot(const struct machine *m);
+/* The function that is alone in its slot; NULL: there is none, or more than one. */
+struct pci_func *pci_alone(const struct machine *m, unsigned int slot);
+/* Function of a device; NULL: it has none. */
+struct pci_func *pci_of_device(const struct machine *m, const struct device *dev);
+/* The guest finds it no more, neither by its configuration nor by its BARs. pci_remove() follows. */
+void pci_hide(struct pci_func *f);
+/* Move functions to other places: devfn[i] for func[i], all devices' functions at once. -EINVAL: not so. */
+int pci_place(struct machine *m, struct pci_func *const *func, const uint8_t *devfn, unsigned int n);
 /* size: a power of two, at least 16 (256 at most for I/O). A 64-bit BAR takes two numbers; for an I/O BAR set bar_io[bar] first. */
 int pci_add_bar(struct pci_func *f, unsigned int bar, uint64_t size, bool is_64, const char *name, const struct bus_ops *ops, void *opaque, unsigned int bus_flags);
 /* Append a capability of len bytes (id and next included); returns its offset, or -ENOSPC. */

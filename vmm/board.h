@@ -42,6 +42,13 @@
 #define BOARD_PM_TMR_LEN	4
 #define BOARD_GPE0		(BOARD_PM_BASE + 0x20)	/* status, enable: half each */
 #define BOARD_GPE0_LEN		4
+/* Plugging of PCI functions and vCPUs: 32-bit registers, devices/legacy/acpi_hotplug.c */
+#define BOARD_HOTPLUG_BASE	0x640
+#define BOARD_HOTPLUG_SIZE	0x40
+#define BOARD_PLUG_UP		0x00	/* slots that were filled, 1 bit each; write 1 to clear */
+#define BOARD_PLUG_DOWN		0x04	/* slots that the guest shall let go of; write 1 to clear */
+#define BOARD_PLUG_EJECT	0x08	/* write: the guest has let go of these */
+#define BOARD_PCIHP_GPE		1
 #define BOARD_SMI_CMD		0		/* none: ACPI mode is always on (SCI_EN reads 1) */
 #define BOARD_SLP_TYP_S5	5		/* SLP_TYPa value of \_S5 */
 #define BOARD_SLP_TYP_S3	1		/* \_S3, where <suspend-to-mem> is on */

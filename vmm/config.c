@@ -66,8 +66,9 @@ void dom_disk_free(struct dom_disk *disk)
 	free(disk->wwn);
 }
 
-static void nic_free(struct dom_nic *nic)
+void dom_nic_free(struct dom_nic *nic)
 {
+	free(nic->id);
 	free(nic->model);
 	free(nic->source);
 	free(nic->ifname);
@@ -94,7 +95,7 @@ void domain_free(struct domain *dom)
 	for (unsigned int i = 0; i < dom->nr_disks; i++)
 		dom_disk_free(&dom->disk[i]);
 	for (unsigned int i = 0; i < dom->nr_nics; i++)
-		nic_free(&dom->nic[i]);
+		dom_nic_free(&dom->nic[i]);
 	for (unsigned int i = 0; i < dom->nr_serials; i++)
 		chr_free(&dom->serial[i].chr);
 	for (unsigned int i = 0; i < dom->nr_ports; i++) {

@@ -83,6 +83,7 @@ struct dom_nic {
 	enum nic_type type;
 	uint8_t mac[6];		/* generated from the UUID when the XML has none */
 	bool mac_given;
+	char *id;		/* of the device: <alias name='hvx-ID'/>; NULL: netN, by its place */
 	char *model;		/* "virtio" */
 	char *source;		/* bridge, network or device name */
 	char *ifname;		/* <target dev=> */
@@ -177,5 +178,6 @@ struct domain {
 
 void domain_free(struct domain *dom);
 void dom_disk_free(struct dom_disk *disk);	/* what it points to */
+void dom_nic_free(struct dom_nic *nic);
 
 #endif

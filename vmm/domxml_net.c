@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "domxml_int.h"
+#include "livexml.h"
 
 #define NIC_QUEUES_MAX	64
 #define RANGES_MAX	512	/* of port forwards, of all interfaces */
@@ -255,6 +256,20 @@ static void nic_options(struct px *px, xmlNode *n, struct dom_nic *nic)
 	nic->boot_order = boot_order(px, n);
 }
 
+/* Which one it is of a running guest, where its place does not tell (vmm/livexml.h). Others' aliases have no effect. */
+static void device_id(struct px *px, xmlNode *n, struct dom_nic *nic)
+{
+	const char *name = x_attr(x_child(n, "alias"), "name");
+	size_t prefix = strlen(XML_ALIAS);
+
+	if (!name || strncmp(name, XML_ALIAS, prefix))
+		return;
+	if (!device_id_ok(name + prefix))
+		px_err(px, x_child(n, "alias"), "name", "an id behind " XML_ALIAS " has 1 to 15 letters and digits, for example " XML_ALIAS "net1");
+	else
+		nic->id = strdup(name + prefix);
+}
+
 void h_interface(struct px *px, xmlNode *n)
 {
 	struct domain *dom = px->dom;
@@ -271,6 +286,7 @@ void h_interface(struct px *px, xmlNode *n)
 	target(px, n, nic);
 	mac_address(px, n, nic);
 	nic_options(px, n, nic);
+	device_id(px, n, nic);
 	for (xmlNode *c = x_child(n, "ip"); c; c = x_next(c, "ip"))
 		ip_address(px, c, nic);
 	for (xmlNode *c = x_child(n, "portForward"); c; c = x_next(c, "portForward")) {
@@ -288,6 +304,9 @@ static void check_macs(struct px *px, unsigned int i)
 	for (unsigned int j = 0; j < i; j++) {
 		struct dom_nic *other = &px->dom->nic[j];
 
+		if (nic->id && other->id && !strcmp(nic->id, other->id))
+			px_err(px, x_child(px->nic_node[i], "alias"), "name",
+			       "the interface at line %u has this alias; take another", other->line);
 		if (memcmp(nic->mac, other->mac, 6))
 			continue;
 		if (nic->mac_given && other->mac_given)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "domxml_int.h"
+#include "livexml.h"
 
 const char *x_attr(const xmlNode *n, const char *name)
 {
@@ -288,4 +289,11 @@ void make_mac(const uint8_t uuid[16], unsigned int index, uint8_t mac[6])
 	mac[3] = (uint8_t)(h >> 16);
 	mac[4] = (uint8_t)(h >> 8);
 	mac[5] = (uint8_t)h;
+}
+
+bool device_id_ok(const char *id)
+{
+	size_t n = id ? strlen(id) : 0;
+
+	return n && n < 16 && !id[strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")];
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Event loop on epoll, with one timerfd for all timers and one eventfd for posts. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -52,6 +53,7 @@ struct loop {
 
 	/* loop_start_thread() */
 	pthread_t thread;
+	char name[16];
 	int (*enter)(void *);
 	void *enter_arg;
 	int enter_ret;			/* under list_lock, with entered */
@@ -261,7 +263,11 @@ void loop_stop(struct loop *loop)
 static void *thread_main(void *arg)
 {
 	struct loop *loop = arg;
-	int ret = loop->enter ? loop->enter(loop->enter_arg) : 0;
+	int ret;
+
+	/* By the thread itself: for others it is a file in /proc. */
+	pthread_setname_np(pthread_self(), loop->name);
+	ret = loop->enter ? loop->enter(loop->enter_arg) : 0;
 
 	pthread_mutex_lock(&loop->list_lock);
 	loop->enter_ret = ret;
@@ -281,13 +287,13 @@ int loop_start_thread(struct loop *loop, const char *name, int (*enter)(void *),
 	loop->enter = enter;
 	loop->enter_arg = arg;
 	loop->entered = false;
+	snprintf(loop->name, sizeof(loop->name), "%s", name);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, LOOP_STACK);
 	ret = pthread_create(&loop->thread, &attr, thread_main, loop);
 	pthread_attr_destroy(&attr);
 	if (ret)
 		return -ret;
-	pthread_setname_np(loop->thread, name);
 
 	pthread_mutex_lock(&loop->list_lock);
 	while (!loop->entered)

@@ -17,6 +17,7 @@
 #include "devices/device.h"
 #include "devices/pci.h"
 #include "gdb.h"
+#include "hotplug.h"
 #include "qmp.h"
 #include "runstate.h"
 #include "save.h"
@@ -35,6 +36,7 @@ static int board_chipset(struct machine *m)
 	       rtc_create(m) ?:
 	       i8042_create(m) ?:
 	       acpi_pm_create(m) ?:
+	       acpi_hotplug_create(m) ?:
 	       fw_cfg_create(m) ?:
 	       pci_host_create(m);
 }
@@ -313,6 +315,7 @@ void machine_free(struct machine *m)
 		if (dev->ops->destroy)
 			dev->ops->destroy(dev);
 	}
+	hotplug_free(m);
 	pthread_mutex_unlock(&m->lock);
 	hv_close(&m->hv);
 	guest_mem_fini(&m->mem);

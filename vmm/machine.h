@@ -27,6 +27,7 @@ struct pci_bus;
 struct reset_state;
 struct ioapic;
 struct pic;
+struct hotplug;
 struct qmp_server;
 struct run_state_data;
 struct save_job;
@@ -117,6 +118,8 @@ struct machine {
 	struct run_state_data *run;	/* vmm/runstate.h */
 	struct gdb *gdb;		/* vmm/gdb.h; NULL: no debugger can come */
 	const char *gdb_where;		/* where it can; NULL: nowhere */
+	struct hotplug *hotplug;	/* vmm/hotplug.c; NULL: nothing was plugged yet */
+	bool devices_held;		/* none may come or go now: the machine is being moved */
 	struct qmp_server *qmp;		/* vmm/qmp.h; NULL: no control socket */
 };
 

@@ -13,6 +13,7 @@
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
 #include <linux/vhost.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 #include "sandbox.h"
 
 static bool active;
+static _Atomic bool entered;	/* by the main thread: those that it starts inherit what it is */
 static struct sock_fprog filter[SANDBOX_NR];
 
 #define SC(name) SCMP_SYS(name)
@@ -56,7 +58,29 @@ static const int io_calls[] = {
 static const int main_calls[] = {
 	SC(accept4), SC(fcntl), SC(unlink), SC(unlinkat), SC(rmdir), SC(wait4), SC(waitid),
 	SC(kill), SC(getsockopt), SC(setsockopt),
+	/* an event loop for a device that is plugged in */
+	SC(epoll_create1), SC(timerfd_create),
 };
+
+/*
+ * The main thread starts the threads of devices that are plugged in later: a thread
+ * of this process, by the flags that the C library gives, and nothing that is less
+ * than that. clone3's are in memory, where a filter cannot look: it fails as on old
+ * kernels, and the C library takes clone. Such a thread has the main thread's filter
+ * already and puts its own, narrower one on top.
+ */
+#define THREAD_FLAGS	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
+			 CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+
+static int allow_threads(scmp_filter_ctx ctx)
+{
+	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SC(clone3), 0) ?:
+	       seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SC(clone), 1,
+				SCMP_A0(SCMP_CMP_EQ, THREAD_FLAGS)) ?:
+	       seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SC(seccomp), 2,
+				SCMP_A0(SCMP_CMP_EQ, SECCOMP_SET_MODE_FILTER), SCMP_A1(SCMP_CMP_EQ, 0)) ?:
+	       seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SC(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+}
 
 /* ioctls by exact number; those of the hypervisor and vhost go by their type byte. */
 static const unsigned long io_ioctls[] = {
@@ -117,7 +141,7 @@ static int add_rules(scmp_filter_ctx ctx, enum sandbox_kind kind, unsigned int i
 		  allow_ioctl_type(ctx, ioc) ?: allow_ioctl_type(ctx, VHOST_IOC);
 
 	if (!ret && kind == SANDBOX_MAIN)
-		ret = allow(ctx, LIST(main_calls)) ?: allow_ioctls(ctx, LIST(main_ioctls));
+		ret = allow(ctx, LIST(main_calls)) ?: allow_ioctls(ctx, LIST(main_ioctls)) ?: allow_threads(ctx);
 	return ret;
 }
 
@@ -187,24 +211,44 @@ static int drop_capabilities(void)
 	return ret;
 }
 
+static int install(enum sandbox_kind kind)
+{
+	int ret;
+
+	if (!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter[kind]))
+		return 0;
+	ret = -errno;
+	log_error("cannot install the system-call filter: %s; --no-sandbox runs without",
+		  strerror(errno));
+	return ret;
+}
+
 int sandbox_enter_thread(enum sandbox_kind kind)
 {
 	int ret;
 
 	if (!active)
 		return 0;
+	if (entered)	/* a late thread: no rights to give up are left, but for its filter's */
+		return install(kind);
 	ret = drop_capabilities();
 	if (ret) {
 		log_error("cannot drop capabilities: %s", strerror(-ret));
 		return ret;
 	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    (kind == SANDBOX_MAIN && prctl(PR_SET_DUMPABLE, 0) < 0) ||
-	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter[kind]) < 0) {
+	    (kind == SANDBOX_MAIN && prctl(PR_SET_DUMPABLE, 0) < 0)) {
 		ret = -errno;
-		log_error("cannot install the system-call filter: %s; --no-sandbox runs without",
-			  strerror(errno));
+		log_error("cannot give up privileges: %s", strerror(errno));
 		return ret;
 	}
-	return 0;
+	ret = install(kind);
+	if (!ret && kind == SANDBOX_MAIN)
+		entered = true;
+	return ret;
+}
+
+bool sandbox_entered(void)
+{
+	return entered;
 }

@@ -23,5 +23,7 @@ enum sandbox_kind {
 int sandbox_init(bool enabled, unsigned int ioc);
 /* The calling thread. 0 or -errno after a message. */
 int sandbox_enter_thread(enum sandbox_kind kind);
+/* Has the main thread entered it? What is made from now on is made by one that can open nothing. */
+bool sandbox_entered(void);
 
 #endif

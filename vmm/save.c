@@ -317,17 +317,30 @@ static int load_ram(struct machine *m, struct sbuf *b, struct state_error *err)
 	return ret;
 }
 
-/* Each of the machine's devices once; in the order of the machine, in which they were saved. */
+/*
+ * Each of the machine's devices once, in any order: what is plugged in comes last
+ * while it runs, and in the place that its XML gives it afterwards.
+ */
 static int load_devices(struct machine *m, struct sbuf *b, struct state_error *err)
 {
 	struct device *dev, *loaded = NULL;
+	unsigned int left = 0, lacking = 0;
 	int ret = 0;
 
-	for (dev = m->devices; dev && !ret; dev = dev->next) {
+	for (dev = m->devices; dev; dev = dev->next) {
+		dev->loaded = false;
+		left++;
+		lacking += dev->ops->state && dev->ops->state->may_lack;
+	}
+	while (left > lacking && !ret) {
 		ret = want(m->load, SEC_DEVICE, b, err) ?: state_load_device(b, m, &loaded, err);
-		if (!ret && loaded != dev)
-			ret = state_error(err, "the state of %s where that of %s should be; has the XML changed?",
-					  loaded->id, dev->id);
+		if (!ret && loaded->loaded)
+			ret = state_error(err, "the state of %s twice", loaded->id);
+		if (ret)
+			break;
+		loaded->loaded = true;
+		left--;
+		lacking -= loaded->ops->state->may_lack;
 	}
 	return ret;
 }

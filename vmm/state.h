@@ -67,6 +67,7 @@ int state_error(struct state_error *err, const char *fmt, ...) __attribute__((fo
 
 struct state_desc {
 	uint16_t version;		/* that is written; 1 and up are read */
+	bool may_lack;			/* older streams have none: it is then as after reset */
 	uint32_t size;			/* of the state struct; at most STATE_MAX_SIZE */
 	const struct state_field *fields;
 	/* Machine lock held, device paused. save finds *state zeroed. 0, or -EINVAL with *err: not now. */

@@ -48,5 +48,14 @@ struct net_backend {
 /* Before the sandbox. NULL after a message. */
 struct net_backend *net_tap_open(struct machine *m, const struct dom_nic *cfg, unsigned int queues);
 struct net_backend *net_user_open(struct machine *m, const struct dom_nic *cfg);
+/*
+ * For what is plugged in: whoever does it opens, the VMM takes what it is sent.
+ * net_user_start() runs the helper and returns its socket; the helper ends with it.
+ * The adopt functions work inside the sandbox and own the descriptors on success.
+ */
+int net_user_start(const struct dom_nic *cfg);		/* -errno after a message */
+struct net_backend *net_user_adopt(int fd);		/* NULL: no memory */
+#define NET_MAX_QUEUES 32
+struct net_backend *net_tap_adopt(const int *fd, unsigned int n);
 
 #endif

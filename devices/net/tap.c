@@ -23,7 +23,7 @@
 
 #define TUN_DEVICE	"/dev/net/tun"
 #define BRIDGE_HELPER	"/usr/lib/qemu/qemu-bridge-helper"
-#define MAX_PAIRS	32
+#define MAX_PAIRS	NET_MAX_QUEUES
 
 extern char **environ;
 
@@ -389,6 +389,22 @@ static int open_macvtap(struct tap *t, const struct dom_nic *cfg, unsigned int q
 	if (ret)
 		log_error("network: %s: %s", path, strerror(-ret));
 	return ret;
+}
+
+struct net_backend *net_tap_adopt(const int *fd, unsigned int n)
+{
+	struct tap *t = n && n <= MAX_PAIRS ? calloc(1, sizeof(*t)) : NULL;
+	unsigned int i;
+
+	if (!t)
+		return NULL;
+	t->b.ops = &tap_ops;
+	t->b.vnet_hdr = true;
+	t->b.what = "tap";
+	t->multi_queue = n > 1;
+	for (i = 0; i < n; i++)
+		add_fd(t, fd[i]);
+	return &t->b;
 }
 
 struct net_backend *net_tap_open(struct machine *m, const struct dom_nic *cfg, unsigned int queues)

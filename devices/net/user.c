@@ -320,14 +320,14 @@ static int start_helper(struct machine *m, struct user *u, const struct dom_nic 
 		return ret;
 	}
 	/* A fork is to run soon; only a port that is taken cannot be found out later. */
-	u->starting = m->ram_from && !cfg->nr_fwd;
+	u->starting = m && m->ram_from && !cfg->nr_fwd;
 	ret = u->starting ? 0 : wait_ready(u);
 	if (ret)
 		log_error("user-mode network: %s gave up; its message is above", HELPER);
 	return ret;
 }
 
-struct net_backend *net_user_open(struct machine *m, const struct dom_nic *cfg)
+static struct user *new_user(void)
 {
 	struct user *u = calloc(1, sizeof(*u));
 
@@ -338,7 +338,38 @@ struct net_backend *net_user_open(struct machine *m, const struct dom_nic *cfg)
 	u->b.what = "user-mode network";
 	u->fd = -1;
 	u->in = malloc(IN_SIZE);
-	if (!u->in || start_helper(m, u, cfg)) {
+	if (u->in)
+		return u;
+	free(u);
+	return NULL;
+}
+
+int net_user_start(const struct dom_nic *cfg)
+{
+	struct user u = { .fd = -1 };
+	int ret = start_helper(NULL, &u, cfg);
+
+	if (ret && u.fd >= 0)
+		close(u.fd);
+	return ret ? ret : u.fd;
+}
+
+struct net_backend *net_user_adopt(int fd)
+{
+	struct user *u = new_user();
+
+	if (u)
+		u->fd = fd;
+	return u ? &u->b : NULL;
+}
+
+struct net_backend *net_user_open(struct machine *m, const struct dom_nic *cfg)
+{
+	struct user *u = new_user();
+
+	if (!u)
+		return NULL;
+	if (start_helper(m, u, cfg)) {
 		user_close(&u->b);
 		return NULL;
 	}

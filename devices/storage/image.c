@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "devices/storage/image.h"
 #include "vmm/log.h"
+#include "vmm/sandbox.h"
 
 #define OVERLAY_DIR	"/var/tmp"
 
@@ -88,11 +89,17 @@ static int measure(struct image *img, const struct dom_disk *cfg, const char *xm
 	if (fstat(img->fd, &st) < 0)
 		return -errno;
 	if (S_ISBLK(st.st_mode)) {
-		if (ioctl(img->fd, BLKGETSIZE64, &img->size) < 0)
+		/* As BLKGETSIZE64 has it, for those who may not call that. */
+		off_t end = lseek(img->fd, 0, SEEK_END);
+
+		if (end < 0)
 			return -errno;
-		if (!ioctl(img->fd, BLKSSZGET, &bsz) && bsz >= 512 && bsz <= 65536)
+		img->size = (uint64_t)end;
+		if (sandbox_entered())
+			bsz = 0;
+		else if (!ioctl(img->fd, BLKSSZGET, &bsz) && bsz >= 512 && bsz <= 65536)
 			img->logical_block = bsz;
-		if (!ioctl(img->fd, BLKPBSZGET, &bsz) && bsz >= 512 && bsz <= 65536)
+		if (!sandbox_entered() && !ioctl(img->fd, BLKPBSZGET, &bsz) && bsz >= 512 && bsz <= 65536)
 			img->physical_block = bsz;
 	} else if (S_ISREG(st.st_mode)) {
 		img->size = st.st_size;
@@ -261,10 +268,8 @@ static int add_transient(struct image *img, const struct dom_disk *cfg, const ch
 	return 0;
 }
 
-int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
+static void set_options(struct image *img, const struct dom_disk *cfg)
 {
-	int ret;
-
 	memset(img, 0, sizeof(*img));
 	img->fd = img->fd_buffered = -1;
 	img->readonly = cfg->readonly;
@@ -272,6 +277,31 @@ int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
 	img->write_through = cfg->cache == CACHE_WRITETHROUGH || cfg->cache == CACHE_DIRECTSYNC;
 	img->no_flush = cfg->cache == CACHE_UNSAFE || cfg->transient;
 	img->unmap = cfg->discard_unmap;
+}
+
+int image_adopt(struct image *img, const struct dom_disk *cfg, int fd, int fd_buffered, unsigned int align)
+{
+	int ret;
+
+	set_options(img, cfg);
+	if (cfg->transient || (fd_buffered >= 0) != (align > 1) || align > 4096 || (align & (align - 1))) {
+		log_error("disk %s: what was sent for it does not fit together", cfg->target);
+		return -EINVAL;
+	}
+	img->fd = fd;
+	img->fd_buffered = fd_buffered >= 0 ? fd_buffered : fd;
+	img->align = align ? align : 1;
+	ret = measure(img, cfg, "plugged in");
+	if (ret)
+		img->fd = img->fd_buffered = -1;
+	return ret;
+}
+
+int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
+{
+	int ret;
+
+	set_options(img, cfg);
 	if (!cfg->file) {
 		log_error("%s:%u: disk %s: a virtio disk needs a <source>", xml, cfg->line, cfg->target);
 		return -EINVAL;

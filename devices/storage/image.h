@@ -28,6 +28,13 @@ struct image {
 
 /* Before the sandbox. 0 or -errno after a message that names cfg's line. */
 int image_open(struct image *img, const struct dom_disk *cfg, const char *xml_file);
+/*
+ * The same on descriptors that someone else opened and locked as image_open() does:
+ * fd, and fd_buffered where fd is O_DIRECT (else -1), with requests of multiples of
+ * align. Both are the image's on success only. cfg says the rest; <transient/> not.
+ * Works inside the sandbox. 0 or -errno after a message.
+ */
+int image_adopt(struct image *img, const struct dom_disk *cfg, int fd, int fd_buffered, unsigned int align);
 void image_close(struct image *img);
 
 /* Do writes go to a layer that stays? */

@@ -676,6 +676,7 @@ static void blk_stats(struct device *dev, struct device_stats *s)
 
 static const struct device_ops blk_ops = {
 	.name = "virtio-blk",
+	.pluggable = true,
 	.xml = "<disk device='disk'> with <target bus='virtio'>",
 	.help = "Disk on a raw file or block device: <driver cache= discard= queues=>, <readonly/>, <shareable/>, <transient/>, <serial>, <blockio>.",
 	.reset = virtio_reset,
@@ -761,7 +762,7 @@ static int start_threads(struct virtio_blk *blk, const struct dom_disk *cfg)
 	return virtio_add_kicks(&blk->v);
 }
 
-int virtio_blk_create(struct machine *m, const struct dom_disk *cfg)
+int virtio_blk_create_on(struct machine *m, const struct dom_disk *cfg, struct image *img)
 {
 	unsigned int i, nr = queue_count(m, cfg);
 	uint16_t sizes[MAX_QUEUES];
@@ -770,15 +771,13 @@ int virtio_blk_create(struct machine *m, const struct dom_disk *cfg)
 	int ret;
 
 	blk = calloc(1, sizeof(*blk) + nr * sizeof(blk->bq[0]));
-	if (!blk)
+	if (!blk) {
+		image_close(img);
 		return -ENOMEM;
+	}
 	for (i = 0; i < nr; i++)
 		sizes[i] = QUEUE_SIZE;
-	ret = image_open(&blk->img, cfg, m->dom ? m->dom->file : "");
-	if (ret) {
-		free(blk);
-		return ret;
-	}
+	blk->img = *img;
 	blk->nr_queues = nr;
 	blk->cfg = cfg;
 	if (cfg->serial)
@@ -797,6 +796,13 @@ int virtio_blk_create(struct machine *m, const struct dom_disk *cfg)
 	if (ret)
 		blk_destroy(&blk->v.dev);
 	return ret;
+}
+
+int virtio_blk_create(struct machine *m, const struct dom_disk *cfg)
+{
+	struct image img;
+
+	return image_open(&img, cfg, m->dom ? m->dom->file : "") ?: virtio_blk_create_on(m, cfg, &img);
 }
 
 /* With the queues standing still: their threads read the size. */

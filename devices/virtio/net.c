@@ -22,6 +22,7 @@
 #include "devices/net/rx_filter.h"
 #include "devices/virtio/vhost.h"
 #include "vmm/dirty.h"
+#include "vmm/sandbox.h"
 
 #define QUEUE_SIZE	256
 #define CTRL_SIZE	64
@@ -795,6 +796,7 @@ static void net_stats(struct device *dev, struct device_stats *s)
 
 static const struct device_ops net_ops = {
 	.name = "virtio-net",
+	.pluggable = true,
 	.xml = "<interface type='user|bridge|network|ethernet|direct'> with <model type='virtio'/>",
 	.help = "Network card: user mode (DHCP, DNS, <portForward>) through a helper process, or a tap, on a bridge or alone, with vhost-net where the host has it.",
 	.reset = virtio_reset,
@@ -837,12 +839,13 @@ static void fill_config(struct virtio_net *net, const struct dom_nic *cfg)
 }
 
 /* 0 with net->vhost set or, where it is not to be had and not asked for, NULL. */
-static int open_vhost(struct virtio_net *net, const struct dom_nic *cfg)
+static int open_vhost(struct virtio_net *net, const struct dom_nic *cfg, const int *vhost_fd)
 {
 	unsigned int i;
 	int ret = 0;
 
-	if (cfg->vhost == 0 || !net->be->vnet_hdr)
+	/* In the sandbox nothing is opened. */
+	if (cfg->vhost == 0 || (sandbox_entered() && !vhost_fd) || !net->be->vnet_hdr)
 		return 0;
 	net->vhost = calloc(net->nr_pairs, sizeof(*net->vhost));
 	if (!net->vhost)
@@ -850,7 +853,8 @@ static int open_vhost(struct virtio_net *net, const struct dom_nic *cfg)
 	for (i = 0; i < net->nr_pairs; i++)
 		net->vhost[i].fd = -1;
 	for (i = 0; i < net->nr_pairs && !ret; i++)
-		ret = vhost_open(&net->vhost[i], "/dev/vhost-net", &net->v, 2 * i, 2);
+		ret = vhost_fd ? vhost_adopt(&net->vhost[i], vhost_fd[i], &net->v, 2 * i, 2) :
+		      vhost_open(&net->vhost[i], "/dev/vhost-net", &net->v, 2 * i, 2);
 	if (!ret) {
 		for (i = 0; i < 2 * net->nr_pairs; i++)
 			net->v.queue[i].external = true;
@@ -901,7 +905,8 @@ static int start_pairs(struct virtio_net *net, unsigned int nic)
 	return ret;
 }
 
-static int complete(struct virtio_net *net, const struct dom_nic *cfg, unsigned int nic)
+static int complete(struct virtio_net *net, const struct dom_nic *cfg, unsigned int nic,
+		    const int *vhost_fd)
 {
 	unsigned int i;
 	int ret;
@@ -914,7 +919,7 @@ static int complete(struct virtio_net *net, const struct dom_nic *cfg, unsigned 
 	}
 	fill_config(net, cfg);
 	rx_filter_init(&net->filter, cfg->mac);
-	ret = open_vhost(net, cfg);
+	ret = open_vhost(net, cfg, vhost_fd);
 	if (!ret && !net->vhost)
 		ret = start_pairs(net, nic);
 	if (!ret)
@@ -931,28 +936,37 @@ static struct net_backend *open_backend(struct machine *m, const struct dom_nic 
 	return net_tap_open(m, cfg, queues);
 }
 
-int virtio_net_create(struct machine *m, const struct dom_nic *cfg)
+/* Its place among the guest's, for names; one that was plugged in has none. */
+static unsigned int nic_index(const struct machine *m, const struct dom_nic *cfg)
+{
+	if (!m->dom || cfg < m->dom->nic || cfg >= m->dom->nic + m->dom->nr_nics)
+		return 0;
+	return (unsigned int)(cfg - m->dom->nic);
+}
+
+int virtio_net_create_on(struct machine *m, const struct dom_nic *cfg, struct net_backend *be, const int *vhost_fd)
 {
 	uint16_t sizes[2 * MAX_PAIRS + 1];
-	unsigned int i, nic = m->dom ? (unsigned int)(cfg - m->dom->nic) : 0;
+	unsigned int i, nic = nic_index(m, cfg);
 	struct virtio_net *net = calloc(1, sizeof(*net));
-	char id[16];
+	char id[32];
 	int ret;
 
-	if (!net)
+	if (!net) {
+		be->ops->close(be);
 		return -ENOMEM;
-	net->cfg = cfg;
-	net->be = open_backend(m, cfg);
-	if (!net->be) {
-		free(net);
-		return -EIO;
 	}
+	net->cfg = cfg;
+	net->be = be;
 	net->nr_pairs = net->be->nr_queues;
 	net->pair = calloc(net->nr_pairs, sizeof(*net->pair));
 	for (i = 0; i < 2 * net->nr_pairs; i++)
 		sizes[i] = QUEUE_SIZE;
 	sizes[i] = CTRL_SIZE;
-	snprintf(id, sizeof(id), "net%u", nic % 1000);
+	if (cfg->id)
+		snprintf(id, sizeof(id), "%s", cfg->id);
+	else
+		snprintf(id, sizeof(id), "net%u", nic % 1000);
 	/* Kernel queues cannot be reset one by one, and which it will be is not known yet. */
 	net->v.no_ring_reset = net->be->vnet_hdr;
 	ret = net->pair ? virtio_init(&net->v, m, &net_ops, &net_virtio_ops, VIRTIO_ID_NET,
@@ -964,8 +978,15 @@ int virtio_net_create(struct machine *m, const struct dom_nic *cfg)
 		free(net);
 		return ret;
 	}
-	ret = complete(net, cfg, nic);
+	ret = complete(net, cfg, nic, vhost_fd);
 	if (ret)
 		net_destroy(&net->v.dev);
 	return ret;
+}
+
+int virtio_net_create(struct machine *m, const struct dom_nic *cfg)
+{
+	struct net_backend *be = open_backend(m, cfg);
+
+	return be ? virtio_net_create_on(m, cfg, be, NULL) : -EIO;
 }

@@ -24,6 +24,13 @@ static void *dirty_log;
 int vhost_open(struct vhost *vh, const char *path, struct virtio_device *v, unsigned int first,
 	       unsigned int nr)
 {
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : vhost_adopt(vh, fd, v, first, nr);
+}
+
+int vhost_adopt(struct vhost *vh, int fd, struct virtio_device *v, unsigned int first, unsigned int nr)
+{
 	unsigned int i;
 	int ret;
 
@@ -31,9 +38,7 @@ int vhost_open(struct vhost *vh, const char *path, struct virtio_device *v, unsi
 	vh->v = v;
 	vh->first = first;
 	vh->call_fd[0] = vh->call_fd[1] = -1;
-	vh->fd = open(path, O_RDWR | O_CLOEXEC);
-	if (vh->fd < 0)
-		return -errno;
+	vh->fd = fd;
 	ret = call(vh, VHOST_SET_OWNER, NULL);
 	if (!ret)
 		ret = call(vh, VHOST_GET_FEATURES, &vh->features);

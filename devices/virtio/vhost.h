@@ -24,6 +24,8 @@ struct vhost {
 /* Open path (/dev/vhost-net, ...) for nr (at most 2) queues from first. -errno, without a message. */
 int vhost_open(struct vhost *vh, const char *path, struct virtio_device *v, unsigned int first,
 	       unsigned int nr);
+/* The same on a descriptor of it; vhost_close() closes it, as does an error. */
+int vhost_adopt(struct vhost *vh, int fd, struct virtio_device *v, unsigned int first, unsigned int nr);
 void vhost_close(struct vhost *vh);
 /*
  * Give the mapped queues to the kernel, with these (accepted) feature bits. The caller

@@ -737,6 +737,7 @@ int virtio_init(struct virtio_device *v, struct machine *m, const struct device_
 	ret = pci_add(m, &v->pci, &ids, -1, &virtio_pci_ops, v);
 	if (ret)
 		goto fail_parts;
+	v->pci.dev = &v->dev;
 	ret = pci_add_bar(&v->pci, BAR_REGS, BAR_SIZE, false, "virtio", &virtio_bus_ops, v, 0);
 	if (!ret)
 		ret = add_caps(v);

@@ -1,4 +1,4 @@
-/* units: vmm/boot/acpi.c vmm/boot/aml.c vmm/memory.c vmm/log.c */
+/* units: vmm/boot/acpi*.c vmm/boot/aml.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* ACPI tables: found as an operating system finds them, sums right, AML accepted by iasl. */
 #include <check.h>

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,64 @@ static void do_memory(void)
 		_exit(9);
 }
 
+/*
+ * A thread as the C library makes one, without the sanitizers' part in it: they make
+ * calls of their own. It shares its maker's thread-local storage, who only waits.
+ */
+static void raw_thread(int (*fn)(void *), void *arg)
+{
+	static char stack[256 << 10] __attribute__((aligned(64)));
+	static volatile int tid;
+	void *tls;
+
+	__asm__("mov %%fs:0, %0" : "=r"(tls));
+	tid = 1;
+	if (clone(fn, stack + sizeof(stack), 0x3d0f00, arg, &tid, tls, &tid) < 0)
+		_exit(9);
+	while (tid)
+		sched_yield();
+}
+
+static int late_ret;
+
+static int late_thread(void *arg)
+{
+	late_ret = sandbox_enter_thread(SANDBOX_IO) ? 9 : 0;
+	if (arg)
+		do_unlink();
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+/* A thread that the main one starts when it is inside: it gets in, and is left with less. */
+static void do_thread(void)
+{
+	late_ret = 9;
+	raw_thread(late_thread, NULL);
+	if (late_ret)
+		_exit(late_ret);
+}
+
+static void do_thread_unlinks(void)
+{
+	raw_thread(late_thread, &late_ret);
+}
+
+static void do_clone_process(void)
+{
+	syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
+static void do_new_namespace(void)
+{
+	syscall(SYS_clone, 0x3d0f00 | 0x10000000 /* CLONE_NEWUSER */, 0, 0, 0, 0);
+}
+
+static void do_io_uring(void)
+{
+	syscall(SYS_io_uring_setup, 1, NULL);
+}
+
 static const struct {
 	void (*call)(void);
 	bool allowed[SANDBOX_NR];	/* main, vCPU, I/O */
@@ -114,6 +173,11 @@ static const struct {
 	{ do_hvx_ioctl, { true, true, true } },
 	{ do_unlink, { true, false, false } },
 	{ do_tcsetattr, { true, false, false } },
+	{ do_thread, { true, false, false } },
+	{ do_thread_unlinks, { false, false, false } },
+	{ do_clone_process, { false, false, false } },
+	{ do_new_namespace, { false, false, false } },
+	{ do_io_uring, { false, false, false } },
 	{ do_open, { false, false, false } },
 	{ do_exec, { false, false, false } },
 	{ do_fork, { false, false, false } },

@@ -232,6 +232,7 @@ static void dsdt_board(struct aml *a)
 	aml_crs_begin(a);
 	aml_crs_memory32(a, BOARD_ECAM_BASE, BOARD_ECAM_SIZE);
 	aml_crs_io(a, BOARD_PM_BASE, BOARD_PM_SIZE);
+	aml_crs_io(a, BOARD_HOTPLUG_BASE, BOARD_HOTPLUG_SIZE);
 	aml_crs_io(a, BOARD_PIC_ELCR, 2);
 	aml_crs_end(a);
 	aml_end(a);
@@ -369,6 +370,7 @@ static uint64_t write_dsdt(struct area *area, const struct acpi_board *ab)
 	aml_end(&a);
 	dsdt_isa(&a, ab);
 	gpe_vmgenid(&a);
+	acpi_pci_slots(&a);
 
 	if (a.failed || a.depth)
 		area->err = -ENOMEM;

@@ -19,4 +19,8 @@ struct acpi_board {
 /* Write all tables; the address of the RSDP to *rsdp. 0 or -errno after a message. */
 int acpi_write(const struct guest_mem *mem, const struct acpi_board *ab, uint64_t *rsdp);
 
+/* acpi_hotplug.c: PCI slots that can be filled and emptied; after \_SB.PCI0. */
+struct aml;
+void acpi_pci_slots(struct aml *a);
+
 #endif

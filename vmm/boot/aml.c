@@ -10,6 +10,7 @@ enum {
 	STRING_PREFIX = 0x0d, QWORD_PREFIX = 0x0e, SCOPE_OP = 0x10, BUFFER_OP = 0x11,
 	PACKAGE_OP = 0x12, METHOD_OP = 0x14, DUAL_NAME = 0x2e, MULTI_NAME = 0x2f,
 	EXT_PREFIX = 0x5b, IF_OP = 0xa0, ELSE_OP = 0xa1, DEVICE_EXT = 0x82,
+	OP_REGION_EXT = 0x80, FIELD_EXT = 0x81,
 };
 
 enum { TAIL_NONE, TAIL_RESOURCES };
@@ -193,6 +194,31 @@ void aml_package_begin(struct aml *a, unsigned int count)
 	aml_op(a, PACKAGE_OP);
 	body_begin(a, TAIL_NONE);
 	aml_op(a, (uint8_t)count);
+}
+
+void aml_io_region(struct aml *a, const char *name, uint16_t base, uint16_t len)
+{
+	aml_op(a, EXT_PREFIX);
+	aml_op(a, OP_REGION_EXT);
+	aml_path(a, name);
+	aml_op(a, 1);		/* SystemIO */
+	aml_int(a, base);
+	aml_int(a, len);
+}
+
+void aml_field_begin(struct aml *a, const char *region)
+{
+	aml_op(a, EXT_PREFIX);
+	aml_op(a, FIELD_EXT);
+	body_begin(a, TAIL_NONE);
+	aml_path(a, region);
+	aml_op(a, 0x43);	/* double words, no lock, other bits are written as zeroes */
+}
+
+void aml_field_dword(struct aml *a, const char *name)
+{
+	name_seg(a, name, strlen(name));
+	aml_op(a, 32);		/* bits, encoded as a PkgLength */
 }
 
 void aml_if_begin(struct aml *a)

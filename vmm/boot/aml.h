@@ -47,9 +47,15 @@ void aml_op(struct aml *a, uint8_t op);
 void aml_buffer(struct aml *a, const void *data, size_t len);
 void aml_if_begin(struct aml *a);			/* predicate, then body */
 void aml_else_begin(struct aml *a);
+/* OperationRegion in I/O space; Field over it, of double words one after the other, to aml_end(). */
+void aml_io_region(struct aml *a, const char *name, uint16_t base, uint16_t len);
+void aml_field_begin(struct aml *a, const char *region);
+void aml_field_dword(struct aml *a, const char *name);
 
 #define AML_ZERO	0x00
+#define AML_LOCAL(n)	((uint8_t)(0x60 + (n)))
 #define AML_ARG(n)	((uint8_t)(0x68 + (n)))
+#define AML_STORE	0x70	/* source, target */
 #define AML_AND		0x7b	/* a, b, target */
 #define AML_OR		0x7d
 #define AML_NOTIFY	0x86	/* object, value */

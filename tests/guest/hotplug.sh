@@ -1,0 +1,103 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Disks and network interfaces that come to a running guest, work, and go; what the
+# guest began with goes, too; saved and restored in between.
+# limit: 900
+
+. "$(dirname "$0")/lib.sh"
+export XDG_RUNTIME_DIR=$work/run XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config
+mkdir "$work/run"
+
+truncate -s 16M "$work/a.img" "$work/b.img" "$work/c.img"
+head -c 1M /dev/urandom | dd of="$work/b.img" conv=notrunc status=none
+sum=$(head -c 1M "$work/b.img" | md5sum | cut -c1-32)
+disk_xml() { # FILE TARGET
+	echo "<disk type='file' device='disk'><source file='$1'/><target dev='$2' bus='virtio'/></disk>"
+}
+
+domain plug 192 2 '' "$(disk_xml "$work/a.img" vda)$xml_user_net
+	<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
+start plug
+wait_for plug 240 'guest of hvx'
+
+mark=0
+# The guest's shell does it, and its status shows: ask WHAT COMMANDS.
+ask() {
+	mark=$((mark + 1))
+	send plug "$2 ; echo MARK-$mark-\$?-"
+	wait_for plug 120 "^MARK-$mark-[0-9]"
+	shown plug "^MARK-$mark-0-" || fail "in the guest: $1"
+	echo "ok: in the guest: $1"
+}
+soon='n=0; until [ $n -eq 200 ] ||'	# ... COMMAND; do $pause; done; COMMAND
+pause='sleep 0.2; n=$((n+1))'
+until_guest() { ask "$1" "$soon $2; do $pause; done; $2"; }
+names() { "$hvx" qmp plug x-hvx-query-nics | tr -d ' \n' | grep -o '"name":"[^"]*"' | tr '\n' ' '; }
+
+check "attach-disk" "$hvx" attach-disk plug "$work/b.img" vdb --serial PLUGGED
+until_guest "the disk appears" '[ -b /dev/vdb ]'
+ask "it has what the image has" "[ \$(dd if=/dev/vdb bs=1M count=1 2>/dev/null | md5sum | cut -c1-32) = $sum ]"
+ask "it has its serial number" '[ $(cat /sys/block/vdb/serial) = PLUGGED ]'
+ask "it is written to" 'echo plugged | dd of=/dev/vdb bs=512 seek=4096 conv=sync,fsync 2>/dev/null'
+check "the image has what was written" grep -q '^plugged' <(tail -c +2097153 "$work/b.img" | head -c 8)
+check "it is in the live XML" grep -q "$work/b.img" <("$hvx" dumpxml plug)
+! "$hvx" attach-disk plug "$work/b.img" vdc 2> "$work/twice.err" || fail "one image twice"
+check "one image is not plugged in twice" grep -q 'in use' "$work/twice.err"
+! "$hvx" attach-disk plug "$work/c.img" vdb 2> "$work/name.err" || fail "one name twice"
+check "nor is one name taken twice" grep -q 'of this name' "$work/name.err"
+
+echo "<interface type='user'><mac address='52:54:00:12:34:99'/><model type='virtio'/></interface>" > "$work/nic.xml"
+check "attach-device of an interface" "$hvx" attach-device plug "$work/nic.xml" --live
+until_guest "the interface appears" '[ -e /sys/class/net/eth1 ]'
+ask "it has its address" '[ $(cat /sys/class/net/eth1/address) = 52:54:00:12:34:99 ]'
+ask "it gets an address by DHCP" 'ip link set eth1 up; udhcpc -i eth1 -n -q -t 5 -s /bin/true'
+check "it is told of" grep -q '"net1"' <(names)
+
+# The first disk goes: those behind it keep their places, now and after a restore.
+check "detach-disk of what it began with" "$hvx" detach-disk plug vda
+ask "it is gone" '[ ! -e /dev/vda ]'
+file=$work/saved
+check "save" "$hvx" save plug "$file"
+finish plug 60
+rm -f "$work/plug.in"
+mkfifo "$work/plug.in"
+"$hvx" restore "$file" < "$work/plug.in" >> "$work/plug.out" 2>> "$work/plug.err" &
+guest_pid[plug]=$!
+exec {fd}> "$work/plug.in"
+guest_in[plug]=$fd
+ask "restored, its disk is there" "echo 3 > /proc/sys/vm/drop_caches; [ -b /dev/vdb ] && [ \$(dd if=/dev/vdb bs=1M count=1 2>/dev/null | md5sum | cut -c1-32) = $sum ]"
+ask "and the interface works" 'udhcpc -i eth1 -n -q -t 10 -s /bin/true'
+
+# One that cannot answer keeps what it has, until it can.
+check "suspend" "$hvx" suspend plug
+"$hvx" detach-disk plug vdb --timeout 1 2> "$work/wait.err"
+check "a guest that does not answer is told of ($?)" [ $? -eq 124 ]
+check "and how" grep -q 'has not let go of vdb' "$work/wait.err"
+check "the disk stays" grep -q vdb <("$hvx" qmp plug query-block)
+check "resume" "$hvx" resume plug
+until_guest "it lets go of it later" '[ ! -e /dev/vdb ]'
+check "detach-device of the interface" "$hvx" detach-device plug "$work/nic.xml"
+ask "it is gone" '[ ! -e /sys/class/net/eth1 ]'
+check "a slot is used again" "$hvx" attach-disk plug "$work/c.img" vdb
+# Names in the guest are its own: the first that is free.
+until_guest "the disk appears" '[ -b /dev/vda ]'
+check "detach-disk" "$hvx" detach-disk plug vdb
+! "$hvx" detach-disk plug vdb 2> "$work/none.err" || fail "a disk that is not there"
+check "what is not there cannot go" grep -q 'no disk vdb' "$work/none.err"
+check "the kernel has no complaints" no_complaints plug
+check "no helper is left" [ "$(pgrep -c hvx-net-slirp)" -eq 1 ]
+
+# Definitions.
+sed "s/<name>plug/<name>plugdef/" "$work/plug.xml" > "$work/plugdef.xml"
+check "define" "$hvx" define "$work/plugdef.xml"
+check "attach-disk --config" "$hvx" attach-disk plugdef "$work/c.img" vdc --config
+check "it is in the definition" grep -q "$work/c.img" <("$hvx" dumpxml plugdef)
+! "$hvx" attach-disk plugdef "$work/b.img" vdc --config 2> /dev/null || fail "one target twice in a definition"
+check "detach-disk --config" "$hvx" detach-disk plugdef vdc --config
+! "$hvx" dumpxml plugdef | grep -q "$work/c.img" || fail "it is in the definition still"
+! "$hvx" attach-disk plugdef "$work/c.img" vdc --live 2> /dev/null || fail "--live of one that is off"
+
+send plug 'poweroff -f'
+finish plug 60
+check "power-off ends with 0 ($status)" [ "$status" -eq 0 ]

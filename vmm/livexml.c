@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "domxml_int.h"
+#include "livexml.h"
+
+static const char *const element[] = { [XML_DISK] = "disk", [XML_NIC] = "interface" };
+
+/* Other encodings are libc's to convert, with tables that it opens files for. */
+static bool encoding_ok(const char *text, size_t len)
+{
+	char head[200];
+	const char *enc, *end;
+
+	snprintf(head, sizeof(head), "%.*s", (int)(len < sizeof(head) ? len : sizeof(head) - 1), text);
+	if ((unsigned char)head[0] >= 0xfe || strncmp(head, "<?xml", 5))
+		return (unsigned char)head[0] < 0xfe;
+	end = strstr(head, "?>");
+	enc = strstr(head, "encoding");
+	if (!enc || (end && enc > end))
+		return true;
+	enc += strcspn(enc, "'\"");
+	return *enc && (!strncasecmp(enc + 1, "utf-8", 5) || !strncasecmp(enc + 1, "us-ascii", 8));
+}
+
+static xmlDoc *parse(const char *text, size_t len, const char **why)
+{
+	unsigned int line = 0;
+	char *text_why = NULL;
+	xmlDoc *doc = NULL;
+
+	*why = "the XML is not in UTF-8; convert it with iconv -t UTF-8";
+	if (encoding_ok(text, len)) {
+		doc = doc_parse(text, len, &line, &text_why);
+		*why = "not well-formed XML";
+	}
+	free(text_why);
+	return doc;
+}
+
+static char *dump(xmlDoc *doc, size_t *len, const char **why)
+{
+	xmlChar *text = NULL;
+	char *copy;
+	int n = 0;
+
+	xmlDocDumpMemory(doc, &text, &n);
+	copy = text ? strndup((char *)text, (size_t)n) : NULL;
+	if (len)
+		*len = copy ? (size_t)n : 0;
+	xmlFree(text);
+	if (!copy)
+		*why = "out of memory";
+	return copy;
+}
+
+static bool is(const xmlNode *n, const char *name)
+{
+	return n->type == XML_ELEMENT_NODE && !strcmp((const char *)n->name, name);
+}
+
+/* The id in an interface's alias; NULL: it has none that is ours. */
+static const char *alias_of(const xmlNode *nic)
+{
+	const char *name = x_attr(x_child(nic, "alias"), "name");
+
+	return name && !strncmp(name, XML_ALIAS, strlen(XML_ALIAS)) ? name + strlen(XML_ALIAS) : NULL;
+}
+
+static int set_alias(xmlNode *nic, const char *id)
+{
+	xmlNode *alias = x_child(nic, "alias");
+	char name[64];
+
+	snprintf(name, sizeof(name), XML_ALIAS "%s", id);
+	if (!alias)
+		alias = xmlNewChild(nic, NULL, (const xmlChar *)"alias", NULL);
+	return alias && xmlSetProp(alias, (const xmlChar *)"name", (const xmlChar *)name) ? 0 : -1;
+}
+
+static void id_of(const xmlNode *nic, unsigned int index, char *id, size_t size)
+{
+	const char *alias = alias_of(nic);
+
+	if (alias)
+		snprintf(id, size, "%s", alias);
+	else
+		snprintf(id, size, "net%u", index % 1000);
+}
+
+static bool nic_matches(const xmlNode *n, unsigned int index, const struct xml_ref *ref)
+{
+	const char *mac = x_attr(x_child(n, "mac"), "address");
+	uint8_t have[6];
+	char id[64];
+
+	if (ref->mac)
+		return mac && !parse_mac(mac, have) && !memcmp(have, ref->mac, sizeof(have));
+	id_of(n, index, id, sizeof(id));
+	return !strcmp(id, ref->id);
+}
+
+static xmlNode *find(xmlNode *devices, const struct xml_ref *ref)
+{
+	const char *dev;
+	unsigned int nics = 0;
+	xmlNode *n;
+
+	for (n = devices ? devices->children : NULL; n; n = n->next) {
+		if (!is(n, element[ref->kind]))
+			continue;
+		if (ref->kind == XML_NIC && nic_matches(n, nics++, ref))
+			return n;
+		dev = ref->kind == XML_DISK ? x_attr(x_child(n, "target"), "dev") : NULL;
+		if (dev && ref->id && !strcmp(dev, ref->id))
+			return n;
+	}
+	return NULL;
+}
+
+static xmlNode *devices_of(xmlDoc *doc)
+{
+	return x_child(xmlDocGetRootElement(doc), "devices");
+}
+
+static int pin_names(xmlNode *devices)
+{
+	unsigned int nics = 0;
+	char id[64];
+	xmlNode *n;
+
+	for (n = devices->children; n; n = n->next) {
+		if (!is(n, element[XML_NIC]))
+			continue;
+		id_of(n, nics++, id, sizeof(id));
+		if (set_alias(n, id))
+			return -1;
+	}
+	return 0;
+}
+
+char *livexml_add(const char *xml, size_t len, const char *snippet, const char *id, size_t *out_len,
+		  const char **why)
+{
+	xmlDoc *doc = parse(xml, len, why), *part = doc ? parse(snippet, strlen(snippet), why) : NULL;
+	xmlNode *root = part ? xmlDocGetRootElement(part) : NULL, *copy = NULL, *devices;
+	char *text = NULL;
+
+	if (!root)
+		goto out;
+	*why = "not a <disk> or an <interface>";
+	if (!is(root, element[XML_DISK]) && !is(root, element[XML_NIC]))
+		goto out;
+	*why = "out of memory";
+	devices = devices_of(doc);
+	if (!devices)
+		devices = xmlNewChild(xmlDocGetRootElement(doc), NULL, (const xmlChar *)"devices", NULL);
+	copy = devices ? xmlDocCopyNode(root, doc, 1) : NULL;
+	if (!copy || (id && is(copy, element[XML_NIC]) && set_alias(copy, id)))
+		goto out;
+	/* As the lines around it: two columns more than </devices>. */
+	xmlAddChild(devices, xmlNewText((const xmlChar *)"  "));
+	xmlAddChild(devices, copy);
+	copy = NULL;
+	xmlAddChild(devices, xmlNewText((const xmlChar *)"\n  "));
+	text = dump(doc, out_len, why);
+out:
+	xmlFreeNode(copy);
+	xmlFreeDoc(part);
+	xmlFreeDoc(doc);
+	return text;
+}
+
+char *livexml_remove(const char *xml, size_t len, const struct xml_ref *ref, bool pin,
+		     size_t *out_len, const char **why)
+{
+	xmlDoc *doc = parse(xml, len, why);
+	xmlNode *devices = doc ? devices_of(doc) : NULL, *n, *space;
+	char *text = NULL;
+
+	if (!doc)
+		return NULL;
+	n = find(devices, ref);
+	*why = n ? "out of memory" : "there is no such device in the XML";
+	if (n && (!pin || !pin_names(devices))) {
+		space = n->prev;
+		if (space && space->type == XML_TEXT_NODE && xmlIsBlankNode(space)) {
+			xmlUnlinkNode(space);
+			xmlFreeNode(space);
+		}
+		xmlUnlinkNode(n);
+		xmlFreeNode(n);
+		text = dump(doc, out_len, why);
+	}
+	xmlFreeDoc(doc);
+	return text;
+}
+
+char *livexml_device(const char *xml, size_t len, const struct xml_ref *ref, const char **why)
+{
+	xmlDoc *doc = parse(xml, len, why);
+	xmlNode *n = doc ? find(devices_of(doc), ref) : NULL;
+	xmlBuffer *buf;
+	char *text = NULL;
+
+	if (doc && !n)
+		*why = "there is no such device in the XML";
+	buf = n ? xmlBufferCreate() : NULL;
+	if (buf && xmlNodeDump(buf, doc, n, 2, 1) > 0)
+		text = strdup((const char *)xmlBufferContent(buf));
+	if (n && !text)
+		*why = "out of memory";
+	xmlBufferFree(buf);
+	xmlFreeDoc(doc);
+	return text;
+}
+
+int livexml_kind(const char *snippet, size_t len, enum xml_dev *kind, char **target, uint8_t mac[6],
+		 bool *has_mac, const char **why)
+{
+	xmlDoc *doc = parse(snippet, len, why);
+	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
+	const char *value;
+	int ret = -1;
+
+	if (!doc)
+		return -1;
+	*target = NULL;
+	*has_mac = false;
+	if (is(root, element[XML_DISK])) {
+		*kind = XML_DISK;
+		value = x_attr(x_child(root, "target"), "dev");
+		*target = value ? strdup(value) : NULL;
+		*why = "no <target dev=>: it tells which disk";
+		ret = *target ? 0 : -1;
+	} else if (is(root, element[XML_NIC])) {
+		*kind = XML_NIC;
+		value = x_attr(x_child(root, "mac"), "address");
+		*has_mac = value && !parse_mac(value, mac);
+		ret = 0;
+	} else {
+		*why = "only <disk> and <interface> can be plugged";
+	}
+	xmlFreeDoc(doc);
+	return ret;
+}
