@@ -11,41 +11,6 @@
 
 #define OUT_MS 60000
 
-/* What is to be changed: the guest that runs, its definition. */
-struct scope {
-	bool live, config;
-};
-
-enum { O_LIVE, O_CONFIG, O_PERSISTENT, O_CURRENT, O_OWN };
-#define SCOPE_OPTS \
-	[O_LIVE] = { "live", 'l', NULL, "the guest that runs" }, \
-	[O_CONFIG] = { "config", 'c', NULL, "its definition, for the next start" }, \
-	[O_PERSISTENT] = { "persistent", 'p', NULL, "its definition, and the guest where it runs" }, \
-	[O_CURRENT] = { "current", 0, NULL, "the guest where it runs, else its definition (default)" }
-
-static int find_scope(const struct cli_cmd *cmd, const char *v[], const struct guest *g, struct scope *s)
-{
-	s->live = v[O_LIVE] || (v[O_PERSISTENT] && g->dir);
-	s->config = v[O_CONFIG] || v[O_PERSISTENT];
-	if (!s->live && !s->config) {
-		s->live = g->dir;
-		s->config = !g->dir;
-	}
-	if (v[O_CURRENT] && (v[O_LIVE] || v[O_CONFIG] || v[O_PERSISTENT])) {
-		cli_error("%s: --current goes with none of --live, --config, --persistent", cmd->name);
-		return VMM_ERR_USAGE;
-	}
-	if (s->live && !g->dir) {
-		cli_error("%s: the guest is not running; --config changes its definition", g->name);
-		return VMM_ERR_SETUP;
-	}
-	if (s->config && !g->defined) {
-		cli_error("%s: the guest is not defined; --live changes the one that runs", g->name);
-		return VMM_ERR_SETUP;
-	}
-	return VMM_OK;
-}
-
 static int attach(const struct cli_cmd *cmd, const char *v[], const char *guest, const char *file, const char *text, size_t len)
 {
 	struct control *c = NULL;
@@ -62,7 +27,7 @@ static int attach(const struct cli_cmd *cmd, const char *v[], const char *guest,
 		plug_free(&p);
 		return VMM_ERR_SETUP;
 	}
-	status = find_scope(cmd, v, &g, &s);
+	status = scope_find(cmd, v, &g, &s);
 	if (!status && s.config) {
 		/* Checked before anything is done, kept when the guest has it. */
 		lock = store_lock();
@@ -100,7 +65,7 @@ static int detach(const struct cli_cmd *cmd, const char *v[], const char *guest,
 
 	if (guest_find(guest, &g))
 		return VMM_ERR_SETUP;
-	status = find_scope(cmd, v, &g, &s);
+	status = scope_find(cmd, v, &g, &s);
 	if (!status && s.live) {
 		c = control_open_or_say(g.name);
 		id = c ? plug_find(c, g.name, kind, target, mac) : NULL;
@@ -153,9 +118,6 @@ static int cmd_attach_device(const struct cli_cmd *cmd, int argc, char **argv)
 	return status;
 }
 
-#define HELP_SCOPE \
-"Without an option, the guest that runs is changed, and where it does not run, its\n" \
-"definition.\n"
 #define HELP_OUT \
 "A guest gives a device up in its own time: this waits until it has, or says that it\n" \
 "keeps it (exit status 124). Unmount file systems first.\n"

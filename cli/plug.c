@@ -16,6 +16,29 @@
 #include "vmm/domxml_int.h"
 #include "xmledit.h"
 
+int scope_find(const struct cli_cmd *cmd, const char *v[], const struct guest *g, struct scope *s)
+{
+	s->live = v[O_LIVE] || (v[O_PERSISTENT] && g->dir);
+	s->config = v[O_CONFIG] || v[O_PERSISTENT];
+	if (!s->live && !s->config) {
+		s->live = g->dir;
+		s->config = !g->dir;
+	}
+	if (v[O_CURRENT] && (v[O_LIVE] || v[O_CONFIG] || v[O_PERSISTENT])) {
+		cli_error("%s: --current goes with none of --live, --config, --persistent", cmd->name);
+		return VMM_ERR_USAGE;
+	}
+	if (s->live && !g->dir) {
+		cli_error("%s: the guest is not running; --config changes its definition", g->name);
+		return VMM_ERR_SETUP;
+	}
+	if (s->config && !g->defined) {
+		cli_error("%s: the guest is not defined; --live changes the one that runs", g->name);
+		return VMM_ERR_SETUP;
+	}
+	return VMM_OK;
+}
+
 /* -------------------------------------------------------------- its XML */
 
 /* All on the first line, so that the lines of messages are those of the device's text. */

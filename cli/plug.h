@@ -10,6 +10,23 @@
 #include "vmm/config.h"
 #include "vmm/livexml.h"
 
+/* What is to be changed: the guest that runs, its definition. virsh's options, the first of a verb's. */
+struct scope {
+	bool live, config;
+};
+
+enum { O_LIVE, O_CONFIG, O_PERSISTENT, O_CURRENT, O_OWN };
+#define SCOPE_OPTS \
+	[O_LIVE] = { "live", 'l', NULL, "the guest that runs" }, \
+	[O_CONFIG] = { "config", 'c', NULL, "its definition, for the next start" }, \
+	[O_PERSISTENT] = { "persistent", 'p', NULL, "its definition, and the guest where it runs" }, \
+	[O_CURRENT] = { "current", 0, NULL, "the guest where it runs, else its definition (default)" }
+#define HELP_SCOPE \
+"Without an option, the guest that runs is changed, and where it does not run, its\n" \
+"definition.\n"
+/* VMM_OK, or an exit status after a message. */
+int scope_find(const struct cli_cmd *cmd, const char *v[], const struct guest *g, struct scope *s);
+
 /* A device's XML that was read and found good. plug_free() it. */
 struct plug {
 	struct domain *dom;		/* with this device only */

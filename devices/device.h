@@ -91,11 +91,13 @@ void acpi_pm_power_button(struct machine *m);
 void acpi_pm_gpe(struct machine *m, unsigned int gpe);	/* a general-purpose event has happened */
 /*
  * legacy/acpi_hotplug.c: tells the guest of PCI slots that were filled, or shall be
- * emptied; what it lets go of goes to hotplug_ejected() (vmm/hotplug.h).
+ * emptied, and of vCPUs; what it lets go of goes to hotplug_ejected() and
+ * hotplug_cpu_ejected() (vmm/hotplug.h).
  */
 int acpi_hotplug_create(struct machine *m);
 void acpi_hotplug_filled(struct machine *m, unsigned int slot);
 void acpi_hotplug_ask(struct machine *m, unsigned int slot);
+void acpi_hotplug_cpus(struct machine *m, uint64_t up, uint64_t down);	/* that came; that shall go */
 int fw_cfg_create(struct machine *m);		/* legacy/fw_cfg.c */
 int fw_cfg_add(struct machine *m, const char *name, const void *data, uint32_t len);	/* copies */
 int pci_host_create(struct machine *m);		/* devices/pci.c: sets m->pci */

@@ -48,7 +48,13 @@
 #define BOARD_PLUG_UP		0x00	/* slots that were filled, 1 bit each; write 1 to clear */
 #define BOARD_PLUG_DOWN		0x04	/* slots that the guest shall let go of; write 1 to clear */
 #define BOARD_PLUG_EJECT	0x08	/* write: the guest has let go of these */
+#define BOARD_PLUG_CPUS		0x10	/* vCPUs, 2 words each: bit 0 of the first is vCPU 0 */
+#define BOARD_CPU_PRESENT	0x10	/* that are there */
+#define BOARD_CPU_UP		0x18	/* that came; write 1 to clear */
+#define BOARD_CPU_DOWN		0x20	/* that the guest shall let go of; write 1 to clear */
+#define BOARD_CPU_EJECT		0x28	/* write: the guest has let go of these */
 #define BOARD_PCIHP_GPE		1
+#define BOARD_CPUHP_GPE		2
 #define BOARD_SMI_CMD		0		/* none: ACPI mode is always on (SCI_EN reads 1) */
 #define BOARD_SLP_TYP_S5	5		/* SLP_TYPa value of \_S5 */
 #define BOARD_SLP_TYP_S3	1		/* \_S3, where <suspend-to-mem> is on */

@@ -126,7 +126,8 @@ static void run_nmi(struct machine *m, struct qmp_req *req, struct json_object *
 
 	(void)args;
 	for (i = 0; i < m->nr_vcpus; i++)
-		hv_nmi(&m->vcpu[i].hv);
+		if (!m->vcpu[i].absent)
+			hv_nmi(&m->vcpu[i].hv);
 	qmp_reply(req, NULL);
 }
 

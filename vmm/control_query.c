@@ -156,8 +156,11 @@ static void run_cpus(struct machine *m, struct qmp_req *req, struct json_object 
 
 	(void)args;
 	for (i = 0; i < m->nr_vcpus; i++) {
-		struct json_object *o = json_object_new_object();
+		struct json_object *o;
 
+		if (m->vcpu[i].absent)
+			continue;
+		o = json_object_new_object();
 		snprintf(path, sizeof(path), "/machine/cpu[%u]", i);
 		add_u64(o, "cpu-index", i);
 		add_str(o, "qom-path", path);

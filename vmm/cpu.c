@@ -59,7 +59,7 @@ int cpu_topology_init(struct cpu_topology *t, const struct domain *dom)
 		log_error("<vcpu>: %u; 1 to %u are possible", dom->vcpus, HVX_MAX_VCPUS);
 		return -1;
 	}
-	last = cpu_apic_id(t, dom->vcpus - 1);
+	last = cpu_apic_id(t, max - 1);
 	if (last >= HVX_MAX_VCPUS) {
 		log_error("<topology>: the last vCPU would get APIC id %u, above %u; make cores and threads powers of two",
 			  last, HVX_MAX_VCPUS - 1);

@@ -94,9 +94,6 @@ void h_vcpu(struct px *px, xmlNode *n)
 	x_num(px, n, "current", 1, max, &now);
 	px->dom->max_vcpus = (unsigned int)max;
 	px->dom->vcpus = (unsigned int)now;
-	if (now < max && px_first(px, "vcpu current"))
-		px_warn(px, n, "current", "the guest keeps %u vCPUs: none are plugged in later",
-			(unsigned int)now);
 }
 
 static void hugepage_size(struct px *px, xmlNode *page)

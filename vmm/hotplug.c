@@ -311,6 +311,16 @@ static void set_xml(struct machine *m, char *text, size_t len)
 	m->xml_len = len;
 }
 
+int hotplug_set_xml(struct machine *m, char *text, size_t len)
+{
+	if (!state(m)) {
+		free(text);
+		return -ENOMEM;
+	}
+	set_xml(m, text, len);
+	return 0;
+}
+
 static void plugged_free(struct plugged *p)
 {
 	dom_disk_free(&p->disk);
@@ -318,8 +328,7 @@ static void plugged_free(struct plugged *p)
 	free(p);
 }
 
-/* NULL: now. Else why not. */
-static const char *not_now(struct machine *m)
+const char *hotplug_not_now(struct machine *m)
 {
 	enum run_state s = run_state(m);
 
@@ -437,7 +446,7 @@ static struct node *check_add(struct machine *m, struct json_object *args, bool 
 	const char *id = qmp_str(args, "id"), *name = qmp_str(args, is_net ? "netdev" : "drive");
 	struct node *n = name ? find_node(m, name, is_net) : NULL;
 
-	*why = not_now(m);
+	*why = hotplug_not_now(m);
 	if (*why)
 		return NULL;
 	if (!device_id_ok(id))
@@ -518,7 +527,7 @@ QMP_COMMAND(device_add_command);
 
 static void run_device_del(struct machine *m, struct qmp_req *req, struct json_object *args)
 {
-	const char *id = qmp_str(args, "id"), *why = not_now(m);
+	const char *id = qmp_str(args, "id"), *why = hotplug_not_now(m);
 	struct device *dev = find_device(m, id);
 	struct pci_func *f = dev ? pci_of_device(m, dev) : NULL;
 

@@ -15,9 +15,14 @@
 
 /* The guest has let go of what is in this slot. Machine lock held, any thread. */
 void hotplug_ejected(struct machine *m, unsigned int slot);
+void hotplug_cpu_ejected(struct machine *m, unsigned int cpu);	/* the same of a vCPU */
 /* 0; -EINVAL with *err: what is plugged in is not in the guest's XML. */
 int hotplug_can_save(struct machine *m, struct state_error *err);
 /* What hotplug.c keeps. Devices are gone already. */
 void hotplug_free(struct machine *m);
+/* Why devices cannot come and go now; NULL: they can. Machine lock held. */
+const char *hotplug_not_now(struct machine *m);
+/* The guest's XML was changed to text, which is taken. */
+int hotplug_set_xml(struct machine *m, char *text, size_t len);
 
 #endif

@@ -217,6 +217,35 @@ char *livexml_device(const char *xml, size_t len, const struct xml_ref *ref, con
 	return text;
 }
 
+char *livexml_vcpus(const char *xml, size_t len, unsigned int now, unsigned int max, size_t *out_len, const char **why)
+{
+	xmlDoc *doc = parse(xml, len, why);
+	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL, *n = x_child(root, "vcpu");
+	char text[16], *out = NULL;
+	xmlChar *old;
+
+	if (!doc)
+		return NULL;
+	*why = "out of memory";
+	if (!n)
+		n = xmlNewChild(root, NULL, (const xmlChar *)"vcpu", (const xmlChar *)"1");
+	if (n && max) {
+		snprintf(text, sizeof(text), "%u", max);
+		xmlNodeSetContent(n, (const xmlChar *)text);
+	}
+	old = n ? xmlNodeGetContent(n) : NULL;
+	snprintf(text, sizeof(text), "%u", now);
+	if (old && strtoul((const char *)old, NULL, 10) == now)
+		xmlUnsetProp(n, (const xmlChar *)"current");
+	else if (old)
+		xmlSetProp(n, (const xmlChar *)"current", (const xmlChar *)text);
+	if (old)
+		out = dump(doc, out_len, why);
+	xmlFree(old);
+	xmlFreeDoc(doc);
+	return out;
+}
+
 int livexml_kind(const char *snippet, size_t len, enum xml_dev *kind, char **target, uint8_t mac[6],
 		 bool *has_mac, const char **why)
 {

@@ -43,6 +43,8 @@ char *livexml_remove(const char *xml, size_t len, const struct xml_ref *ref, boo
 		     size_t *out_len, const char **why);
 /* The device's own text: as livexml_add() takes it. */
 char *livexml_device(const char *xml, size_t len, const struct xml_ref *ref, const char **why);
+/* <vcpu current='now'>max</vcpu>; max 0: as it is. */
+char *livexml_vcpus(const char *xml, size_t len, unsigned int now, unsigned int max, size_t *out_len, const char **why);
 /* What a snippet is: its kind and, for a disk, its target (free() it), for an interface its MAC where it has one. */
 int livexml_kind(const char *snippet, size_t len, enum xml_dev *kind, char **target, uint8_t mac[6],
 		 bool *has_mac, const char **why);

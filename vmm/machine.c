@@ -82,6 +82,7 @@ static int board_tables(struct machine *m, uint64_t *rsdp)
 	uint32_t apic_id[HVX_MAX_VCPUS];
 	struct acpi_board ab = {
 		.nr_cpus = m->nr_vcpus,
+		.present = m->cpus_present,
 		.apic_id = apic_id,
 		.ram_top = m->mem.high_size ? RAM_HIGH_START + m->mem.high_size : m->mem.low_size,
 		.phys_bits = m->cpu->phys_bits,

@@ -65,6 +65,7 @@ struct vcpu {
 	_Atomic int tid;		/* of the thread, 0 before it runs */
 	unsigned int work_seen;		/* vcpus_work() */
 	bool started;
+	_Atomic bool absent;		/* not plugged in: parked, whatever the guest sends it */
 	_Atomic bool held;		/* parked when others run: a debugger wants it so */
 	struct hvx_exit_debug debug;	/* the last one, under machine->lock */
 };
@@ -78,7 +79,8 @@ struct machine {
 	struct loop *loop;		/* main */
 	int signal_fd;
 	struct vcpu vcpu[HVX_MAX_VCPUS];
-	unsigned int nr_vcpus;
+	unsigned int nr_vcpus;		/* that can be */
+	uint64_t cpus_present;		/* that the guest has: bits by number; machine lock */
 
 	/* board parts */
 	struct pci_bus *pci;
@@ -153,6 +155,8 @@ void vcpus_work_wait(struct machine *m);
 /* Power-on state for all, then regs and sregs for the boot processor. Paused. */
 int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx_sregs *sregs);
 void vcpus_reset_sregs(struct machine *m, struct hvx_sregs *sregs);	/* what vCPU 0 powers on with */
+/* Let a vCPU come, at its power-on state, or go. vCPUs parked, not the first one. 0 or -errno. */
+int vcpu_set_present(struct machine *m, unsigned int i, bool present);
 void vcpus_destroy(struct machine *m);		/* ends the threads, closes the vCPUs */
 
 /* --- machine.c --- */

@@ -300,7 +300,7 @@ static void park(struct vcpu *v)
 	pthread_mutex_lock(&m->park_lock);
 	m->parked++;
 	pthread_cond_signal(&m->parked_cond);
-	while ((must_park(m) || v->held) && !m->stopping) {
+	while ((must_park(m) || v->held || v->absent) && !m->stopping) {
 		if (v->work_seen != m->work_round)
 			work(v);
 		else
@@ -547,6 +547,22 @@ static int reset_one(struct machine *m, unsigned int i)
 	       hv_set_state(hv, HVX_STATE_EVENTS, &p->events, sizeof(p->events));
 }
 
+int vcpu_set_present(struct machine *m, unsigned int i, bool present)
+{
+	struct vcpu *v = &m->vcpu[i];
+	int ret = 0;
+
+	if (present && v->absent) {
+		v->hv.run->dirty = 0;
+		v->hv.run->extint_valid = 0;
+		msr_power_on(&v->msrs);
+		ret = reset_one(m, i);
+	}
+	if (!ret)
+		v->absent = !present;
+	return ret;
+}
+
 int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx_sregs *sregs)
 {
 	unsigned int i;
@@ -571,10 +587,14 @@ int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx
 int vcpus_create(struct machine *m)
 {
 	struct hvx_cpuid_entry table[HVX_MAX_CPUID];
+	/* All that may come later are made now: the sandbox makes none. They cost memory only. */
+	unsigned int possible = m->dom->features.acpi ? m->dom->max_vcpus : m->dom->vcpus;
 	unsigned int i, n;
 	int ret = 0;
 
-	for (i = 0; i < m->dom->vcpus && !ret; i++) {
+	if (possible < m->dom->vcpus)
+		possible = m->dom->vcpus;
+	for (i = 0; i < possible && !ret; i++) {
 		struct vcpu *v = &m->vcpu[i];
 
 		v->m = m;
@@ -586,6 +606,9 @@ int vcpus_create(struct machine *m)
 			return ret;
 		}
 		m->nr_vcpus = i + 1;
+		v->absent = i >= m->dom->vcpus;
+		if (!v->absent)
+			m->cpus_present |= 1ULL << i;
 		n = cpu_policy_table(m->cpu, v->id, table);
 		ret = hv_set_cpuid(&v->hv, table, n);
 		if (ret)

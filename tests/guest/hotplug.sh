@@ -18,6 +18,7 @@ disk_xml() { # FILE TARGET
 
 domain plug 192 2 '' "$(disk_xml "$work/a.img" vda)$xml_user_net
 	<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
+sed -i "s,<vcpu>2</vcpu>,<vcpu current='2'>4</vcpu>," "$work/plug.xml"
 start plug
 wait_for plug 240 'guest of hvx'
 
@@ -54,6 +55,16 @@ ask "it has its address" '[ $(cat /sys/class/net/eth1/address) = 52:54:00:12:34:
 ask "it gets an address by DHCP" 'ip link set eth1 up; udhcpc -i eth1 -n -q -t 5 -s /bin/true'
 check "it is told of" grep -q '"net1"' <(names)
 
+ask "it began with two vCPUs" '[ $(nproc) -eq 2 ]'
+check "setvcpus" "$hvx" setvcpus plug 4
+until_guest "two more appear" '[ -e /sys/devices/system/cpu/cpu3/online ]'
+ask "they run" 'echo 1 > /sys/devices/system/cpu/cpu2/online; echo 1 > /sys/devices/system/cpu/cpu3/online; [ $(nproc) -eq 4 ]'
+check "one goes" "$hvx" setvcpus plug 3
+ask "it is gone" '[ $(nproc) -eq 3 ] && [ ! -e /sys/devices/system/cpu/cpu3/online ]'
+! "$hvx" setvcpus plug 5 2> "$work/five.err" || fail "more vCPUs than can be"
+check "no more than can be" grep -q '4 vCPUs are the most' "$work/five.err"
+check "the XML has three" grep -q "current=.3.>4</vcpu>" <("$hvx" dumpxml plug)
+
 # The first disk goes: those behind it keep their places, now and after a restore.
 check "detach-disk of what it began with" "$hvx" detach-disk plug vda
 ask "it is gone" '[ ! -e /dev/vda ]'
@@ -67,6 +78,11 @@ guest_pid[plug]=$!
 exec {fd}> "$work/plug.in"
 guest_in[plug]=$fd
 ask "restored, its disk is there" "echo 3 > /proc/sys/vm/drop_caches; [ -b /dev/vdb ] && [ \$(dd if=/dev/vdb bs=1M count=1 2>/dev/null | md5sum | cut -c1-32) = $sum ]"
+ask "it has its vCPUs" '[ $(nproc) -eq 3 ]'
+check "one goes" "$hvx" setvcpus plug 2
+check "and comes again" "$hvx" setvcpus plug 3
+until_guest "it appears" '[ -e /sys/devices/system/cpu/cpu2/online ]'
+ask "it runs" 'echo 1 > /sys/devices/system/cpu/cpu2/online; [ $(nproc) -eq 3 ]'
 ask "and the interface works" 'udhcpc -i eth1 -n -q -t 10 -s /bin/true'
 
 # One that cannot answer keeps what it has, until it can.
@@ -89,6 +105,11 @@ check "the kernel has no complaints" no_complaints plug
 check "no helper is left" [ "$(pgrep -c hvx-net-slirp)" -eq 1 ]
 
 # Definitions.
+sed "s/<name>plug/<name>vcpudef/" "$work/plug.xml" > "$work/vcpudef.xml"
+check "define" "$hvx" define "$work/vcpudef.xml"
+check "setvcpus --config --maximum" "$hvx" setvcpus vcpudef 6 --config --maximum
+check "setvcpus --config" "$hvx" setvcpus vcpudef 5 --config
+check "the definition has them" grep -q "current=.5.>6</vcpu>" <("$hvx" dumpxml vcpudef)
 sed "s/<name>plug/<name>plugdef/" "$work/plug.xml" > "$work/plugdef.xml"
 check "define" "$hvx" define "$work/plugdef.xml"
 check "attach-disk --config" "$hvx" attach-disk plugdef "$work/c.img" vdc --config

@@ -62,7 +62,7 @@ static void build(unsigned int cpus, uint64_t *rsdp)
 	static uint32_t id[64];
 	struct mem_backing backing = { .no_ksm = true };
 	struct acpi_board ab = {
-		.nr_cpus = cpus, .apic_id = id, .ram_top = 64 << 20, .phys_bits = 40,
+		.nr_cpus = cpus, .present = ~0ULL, .apic_id = id, .ram_top = 64 << 20, .phys_bits = 40,
 		.serial_mask = 3, .pvpanic = true,
 	};
 	unsigned int i;

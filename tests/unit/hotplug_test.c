@@ -20,6 +20,14 @@ void hotplug_ejected(struct machine *m, unsigned int slot)
 	ejected |= 1U << slot;
 }
 
+static uint64_t cpus_ejected;
+
+void hotplug_cpu_ejected(struct machine *m, unsigned int cpu)
+{
+	ck_assert_uint_lt(cpu, 64);
+	cpus_ejected |= 1ULL << cpu;
+}
+
 int hotplug_can_save(struct machine *m, struct state_error *err)
 {
 	return 0;
@@ -52,6 +60,7 @@ static void add_thing(unsigned int i)
 static void setup(void)
 {
 	fake_machine(0);
+	fm.cpus_present = 1;
 	ejected = 0;
 	ck_assert_int_eq(acpi_pm_create(&fm), 0);
 	ck_assert_int_eq(acpi_hotplug_create(&fm), 0);
@@ -84,6 +93,37 @@ START_TEST(registers)
 	ck_assert_uint_eq(inl(EJECT), 0);
 	outl(EJECT, ~0U);
 	ck_assert_uint_eq(ejected, ~0U);
+	fake_free();
+}
+END_TEST
+
+START_TEST(cpu_registers)
+{
+	const uint16_t base = BOARD_HOTPLUG_BASE;
+
+	setup();
+	cpus_ejected = 0;
+	fm.nr_vcpus = 40;
+	fm.cpus_present = 3ULL << 32 | 5;
+	outw(BOARD_GPE0 + 2, 1 << BOARD_CPUHP_GPE);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_PRESENT), 5);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_PRESENT + 4), 3);
+	outl(base + BOARD_CPU_PRESENT, 0);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_PRESENT), 5);
+	acpi_hotplug_cpus(&fm, 1ULL << 35, 0);
+	ck_assert(fake.line[BOARD_SCI_IRQ]);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_UP), 0);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_UP + 4), 8);
+	outl(base + BOARD_CPU_UP + 4, 8);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_UP + 4), 0);
+	acpi_hotplug_cpus(&fm, 0, 1ULL << 32 | 4);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_DOWN), 4);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_DOWN + 4), 1);
+	outl(base + BOARD_CPU_EJECT + 4, 1);
+	ck_assert_uint_eq(cpus_ejected, 1ULL << 32);
+	ck_assert_uint_eq(inl(base + BOARD_CPU_DOWN + 4), 0);
+	outl(base + BOARD_CPU_EJECT, ~0U);
+	ck_assert_uint_eq(cpus_ejected, 1ULL << 32 | 0xffffffffULL);
 	fake_free();
 }
 END_TEST
@@ -283,6 +323,7 @@ int main(void)
 	TCase *t = tcase_create("hotplug");
 
 	tcase_add_test(t, registers);
+	tcase_add_test(t, cpu_registers);
 	tcase_add_test(t, hostile_accesses);
 	tcase_add_test(t, slots);
 	tcase_add_test(t, places_are_saved);

@@ -333,20 +333,6 @@ static void dsdt_isa(struct aml *a, const struct acpi_board *ab)
 	aml_end(a);
 }
 
-static void dsdt_cpus(struct aml *a, unsigned int n)
-{
-	char name[8];
-	unsigned int i;
-
-	for (i = 0; i < n; i++) {
-		snprintf(name, sizeof(name), "C%03X", i & 0xfff);
-		aml_device_begin(a, name);
-		aml_name_string(a, "_HID", "ACPI0007");
-		aml_name_int(a, "_UID", i);
-		aml_end(a);
-	}
-}
-
 static uint64_t write_dsdt(struct area *area, const struct acpi_board *ab)
 {
 	static const struct header empty;
@@ -363,7 +349,7 @@ static uint64_t write_dsdt(struct area *area, const struct acpi_board *ab)
 	aml_int(&a, 0);
 	aml_end(&a);
 	aml_scope_begin(&a, "\\_SB");
-	dsdt_cpus(&a, ab->nr_cpus);
+	acpi_cpus(&a, ab);
 	dsdt_pci(&a, ab);
 	dsdt_board(&a);
 	dsdt_vmgenid(&a);
@@ -371,6 +357,7 @@ static uint64_t write_dsdt(struct area *area, const struct acpi_board *ab)
 	dsdt_isa(&a, ab);
 	gpe_vmgenid(&a);
 	acpi_pci_slots(&a);
+	acpi_cpus_gpe(&a, ab);
 
 	if (a.failed || a.depth)
 		area->err = -ENOMEM;
@@ -426,11 +413,6 @@ struct __attribute__((packed)) madt {
 	uint32_t lapic, flags;
 };
 
-struct __attribute__((packed)) madt_lapic {
-	uint8_t type, length, uid, apic_id;
-	uint32_t flags;
-};
-
 struct __attribute__((packed)) madt_ioapic {
 	uint8_t type, length, id, reserved;
 	uint32_t address, gsi_base;
@@ -473,7 +455,8 @@ static void write_madt(struct area *a, const struct acpi_board *ab)
 	for (i = 0; i < n; i++)
 		t.cpu[i] = (struct madt_lapic){
 			.type = 0, .length = sizeof(t.cpu[0]), .uid = (uint8_t)i,
-			.apic_id = (uint8_t)ab->apic_id[i], .flags = 1,
+			.apic_id = (uint8_t)ab->apic_id[i],
+			.flags = ab->present >> i & 1 ? MADT_LAPIC_ENABLED : MADT_LAPIC_CAN_COME,
 		};
 	list_table(a, &t, sizeof(t) - (MADT_MAX_CPUS - n) * sizeof(t.cpu[0]), "APIC", 5);
 }
