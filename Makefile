@@ -193,12 +193,14 @@ check-nested check-bochs: vmm $(uapi_bin)
 	$(MAKE) --no-print-directory module KVER=$$kver && \
 	tests/nested --bench $(bench) --build $(B) --module $(B)/module-$$kver/hvx.ko $(TESTS)
 
-# A host suspends, to memory and in the kernel's test modes, while a guest runs.
+# A host suspends, to memory and in the kernel's test modes, while a guest runs;
+# and CPUs go and come, kexec, reboot, a crash.
 .PHONY: check-power
 check-power: vmm $(uapi_bin)
 	+kver=$$(scripts/l1 --print-release) && \
 	$(MAKE) --no-print-directory module KVER=$$kver && \
-	tests/suspend --build $(B) --module $(B)/module-$$kver/hvx.ko
+	tests/suspend --build $(B) --module $(B)/module-$$kver/hvx.ko && \
+	tests/power --build $(B) --module $(B)/module-$$kver/hvx.ko
 
 # A kernel that looks for bugs: scripts/debug-kernel. HVX_FUZZ_CALLS is for the fuzzer.
 .PHONY: check-debug
@@ -306,7 +308,7 @@ help:
 	@echo 'make check-bochs     the same under Bochs: BENCH=bochs-intel (VT-x) or bochs-amd (AMD-V)'
 	@echo 'make check-kernels   tests on kernels of other releases; KERNELS="6.12 7.3" picks some'
 	@echo 'make check-debug     tests on a kernel with KASAN, UBSAN, lockdep, kmemleak; TESTS="NAME..."'
-	@echo 'make check-power     suspend of a host while a guest runs'
+	@echo 'make check-power     suspend, kexec, reboot, crash of a host while a guest runs'
 	@echo 'make check-install   make install, DKMS and module signing, in a root of their own'
 	@echo 'make fuzz            fuzzers (libFuzzer, clang) into $(B)/fuzz/'
 	@echo 'make bench           instruction counts against KVM, into docs/performance.md'

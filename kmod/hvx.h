@@ -78,6 +78,7 @@ struct hvx_memslot {
 /* Slots by rising address; replaced as a whole. */
 struct hvx_memslots {
 	unsigned int count;
+	unsigned int last;	/* where the last search ended */
 	struct hvx_memslot slot[];
 };
 

@@ -618,7 +618,7 @@ int hvx_mmu_init(struct hvx_vm *vm)
 	ret = init_srcu_struct(&vm->srcu);
 	if (ret)
 		return ret;
-	slots = kzalloc(sizeof(*slots), GFP_KERNEL_ACCOUNT);
+	slots = kzalloc(struct_size(slots, slot, 1), GFP_KERNEL_ACCOUNT);
 	RCU_INIT_POINTER(vm->slots, slots);
 	vm->mmu.root = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	ret = -ENOMEM;

@@ -18,8 +18,15 @@ static inline struct hvx_memslots *hvx_slots(struct hvx_vm *vm)
 				     rcu_read_lock_sched_held());
 }
 
-/* The slot that gfn lies in, or NULL. */
-struct hvx_memslot *hvx_slot_find(struct hvx_memslots *slots, u64 gfn);
+/* The slot that gfn lies in, or NULL; mostly that of the last search. */
+struct hvx_memslot *hvx_slot_search(struct hvx_memslots *slots, u64 gfn);
+
+static inline struct hvx_memslot *hvx_slot_find(struct hvx_memslots *slots, u64 gfn)
+{
+	struct hvx_memslot *slot = &slots->slot[READ_ONCE(slots->last)];
+
+	return likely(gfn - slot->base_gfn < slot->npages) ? slot : hvx_slot_search(slots, gfn);
+}
 
 /* Host address of a gfn of the slot, safe against speculation with a gfn beyond it. */
 static inline unsigned long hvx_slot_hva(const struct hvx_memslot *slot, u64 gfn)

@@ -5,19 +5,21 @@
 /* Words of a dirty bitmap that are handled at a time: one page of them, 128 MiB of guest memory. */
 #define CHUNK_WORDS	(PAGE_SIZE / sizeof(unsigned long))
 
-struct hvx_memslot *hvx_slot_find(struct hvx_memslots *slots, u64 gfn)
+struct hvx_memslot *hvx_slot_search(struct hvx_memslots *slots, u64 gfn)
 {
 	unsigned int lo = 0, hi = slots->count;
 
 	while (lo < hi) {
 		unsigned int mid = (lo + hi) / 2;
 
-		if (gfn < slots->slot[mid].base_gfn)
+		if (gfn < slots->slot[mid].base_gfn) {
 			hi = mid;
-		else if (gfn - slots->slot[mid].base_gfn < slots->slot[mid].npages)
-			return &slots->slot[mid];
-		else
+		} else if (gfn - slots->slot[mid].base_gfn >= slots->slot[mid].npages) {
 			lo = mid + 1;
+		} else {
+			WRITE_ONCE(slots->last, mid);
+			return &slots->slot[mid];
+		}
 	}
 	return NULL;
 }

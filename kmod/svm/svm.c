@@ -3,9 +3,9 @@
  * AMD-V (APM vol. 2 chapter 15): CPUs and vCPUs, guest state in the VMCB, the run loop's steps.
  *
  * Beside another hypervisor each entry is a window with interrupts off, after
- * which the MSRs are as that left them: it may turn SVM on and off in between. As
- * it uses the same ASIDs, ours is flushed before a vCPU's first entry, and again
- * as it leaves the CPU.
+ * which EFER is as that left it: it may turn SVM on and off in between. As it uses
+ * the same ASIDs, ours is flushed before a vCPU's first entry, and again as it
+ * leaves the CPU.
  */
 #include "svm/svm.h"
 
@@ -114,7 +114,8 @@ static int svm_alloc_cpus(void)
 			svm_free_cpus();
 			return -ENOMEM;
 		}
-		sc->host_pa = __sme_set(page_to_phys(sc->pages) + PAGE_SIZE);
+		sc->save_pa = __sme_set(page_to_phys(sc->pages));
+		sc->host_pa = sc->save_pa + PAGE_SIZE;
 		sc->flusher = page_address(sc->pages + 2);
 		sc->flusher->np_control = 1;
 		sc->flusher->ncr3 = __sme_set(page_to_phys(sc->pages + 3));
@@ -177,7 +178,7 @@ static int svm_enable_cpu(void)
 	if (READ_ONCE(hvx_beside) || efer & EFER_SVME)
 		return 0;	/* each window finds its way */
 	wrmsrq(MSR_EFER, efer | EFER_SVME);
-	wrmsrq(MSR_AMD_HSAVE_PA, __sme_set(page_to_phys(sc->pages)));
+	wrmsrq(MSR_AMD_HSAVE_PA, sc->save_pa);
 	sc->owned = true;
 	sc->tsc_ratio = 0;
 	set_tsc_ratio(sc, TSC_RATIO_ONE);
@@ -187,36 +188,49 @@ static int svm_enable_cpu(void)
 static void svm_disable_cpu(void)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
-	u64 efer;
+	u64 area, efer;
 
+	rdmsrq(MSR_AMD_HSAVE_PA, area);
+	if (area == sc->save_pa)	/* a window's, too */
+		wrmsrq(MSR_AMD_HSAVE_PA, 0);
 	if (!sc->owned)
-		return;		/* outside windows nothing is left behind */
+		return;
 	sc->owned = false;
 	set_tsc_ratio(sc, TSC_RATIO_ONE);
-	wrmsrq(MSR_AMD_HSAVE_PA, 0);
 	rdmsrq(MSR_EFER, efer);
 	wrmsrq(MSR_EFER, efer & ~(u64)EFER_SVME);
 }
 
-/* Interrupts off, as until window_end(). */
-static void window_begin(struct svm_cpu *sc, u64 ratio)
+/* What VMRUN does not save: FS, GS, TR, LDTR and the MSRs of system calls. SVM on. */
+static void save_host(struct svm_cpu *sc)
 {
-	rdmsrq(MSR_EFER, sc->prev_efer);
-	if (!(sc->prev_efer & EFER_SVME))
-		wrmsrq(MSR_EFER, sc->prev_efer | EFER_SVME);
-	rdmsrq(MSR_AMD_HSAVE_PA, sc->prev_hsave);
-	wrmsrq(MSR_AMD_HSAVE_PA, __sme_set(page_to_phys(sc->pages)));
-	if (svm_features & SVM_FEAT_TSC_RATE)
-		rdmsrq(MSR_AMD_TSC_RATIO, sc->tsc_ratio);
-	sc->prev_ratio = sc->tsc_ratio;
-	set_tsc_ratio(sc, ratio);
 	asm volatile("vmsave %%rax" : : "a" (sc->host_pa) : "memory");
+	sc->host_saved = true;
+}
+
+/*
+ * Interrupts off, as until window_end(). VMRUN's save area holds nothing between
+ * an exit and the next entry (APM vol. 2 15.5.1): the other's, as long as it has
+ * SVM on, will do.
+ */
+static void window_begin(struct svm_cpu *sc)
+{
+	bool on;
+	u64 area;
+
+	rdmsrq(MSR_EFER, sc->prev_efer);
+	on = sc->prev_efer & EFER_SVME;
+	if (!on)
+		wrmsrq(MSR_EFER, sc->prev_efer | EFER_SVME);
+	rdmsrq(MSR_AMD_HSAVE_PA, area);
+	if (unlikely(!area || (!on && area != sc->save_pa)))
+		wrmsrq(MSR_AMD_HSAVE_PA, sc->save_pa);
+	if (unlikely(!sc->host_saved))
+		save_host(sc);
 }
 
 static void window_end(struct svm_cpu *sc)
 {
-	set_tsc_ratio(sc, sc->prev_ratio);
-	wrmsrq(MSR_AMD_HSAVE_PA, sc->prev_hsave);
 	if (!(sc->prev_efer & EFER_SVME))
 		wrmsrq(MSR_EFER, sc->prev_efer);
 }
@@ -467,17 +481,22 @@ void svm_forget_entry(struct svm_vcpu *svm)
 /*
  * Another hypervisor's guest may come to the CPU, and have the same ASID: it is
  * not to find our guest's translations. VMRUN alone flushes them, so the flusher
- * runs, up to the nested page fault of its first fetch.
+ * runs, up to the nested page fault of its first fetch. Where SVM is off, who turns
+ * it on begins with a flush of all ASIDs anyway: the TLB may hold anybody's.
  */
 static void flush_behind(struct svm_cpu *sc, struct svm_vcpu *svm)
 {
-	u64 regs[16] = {};
+	u64 efer, regs[16] = {};
 
+	rdmsrq(MSR_EFER, efer);
+	if (!(efer & EFER_SVME))
+		return;
 	memcpy(sc->flusher->icpt, svm->vmcb->icpt, sizeof(svm->vmcb->icpt));
 	sc->flusher->asid = svm->vmcb->asid;
 	sc->flusher->tlb_control = tlbctl_flush;
+	sc->host_saved = false;	/* the LDT may have changed since svm_load() */
 	local_irq_disable();
-	window_begin(sc, TSC_RATIO_ONE);
+	window_begin(sc);
 	svm_vmrun(__sme_set(__pa(sc->flusher)), regs, sc->host_pa);
 	window_end(sc);
 	if (unlikely(hw_breakpoint_active()))
@@ -525,10 +544,14 @@ static void svm_load(struct hvx_vcpu *vcpu)
 
 	local_irq_disable();
 	if (likely(sc->owned)) {
-		asm volatile("vmsave %%rax" : : "a" (sc->host_pa) : "memory");
+		save_host(sc);
 		set_tsc_ratio(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
 	} else {
 		vcpu->flush_tlb = true;
+		sc->host_saved = false;
+		/* The other has its own, or may set it to one: see enter_window(). */
+		if (svm_features & SVM_FEAT_TSC_RATE)
+			rdmsrq(MSR_AMD_TSC_RATIO, sc->tsc_ratio);
 	}
 	local_irq_enable();
 	/* NMIs were masked by HVX_SET_STATE: IRET has to be seen. */
@@ -592,6 +615,24 @@ static void svm_set_tpr_threshold(struct hvx_vcpu *vcpu, int vector)
 	}
 }
 
+/* Only a vCPU that comes to the CPU changes the TSC ratio, but who turns SVM on sets it to one. */
+static void enter_window(struct hvx_vcpu *vcpu, struct svm_cpu *sc)
+{
+	u64 ratio = vcpu->tsc_ratio ?: TSC_RATIO_ONE, prev = ratio;
+	bool scaled = svm_features & SVM_FEAT_TSC_RATE &&
+		      (ratio != TSC_RATIO_ONE || sc->tsc_ratio != TSC_RATIO_ONE);
+
+	window_begin(sc);
+	if (unlikely(scaled)) {
+		rdmsrq(MSR_AMD_TSC_RATIO, prev);
+		wrmsrq(MSR_AMD_TSC_RATIO, ratio);
+	}
+	svm_vmrun(to_svm(vcpu)->vmcb_pa, vcpu->regs, sc->host_pa);
+	if (unlikely(scaled))
+		wrmsrq(MSR_AMD_TSC_RATIO, prev);
+	window_end(sc);
+}
+
 static void svm_enter(struct hvx_vcpu *vcpu)
 {
 	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
@@ -613,11 +654,10 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 	if (unlikely(step))
 		v->rflags |= X86_EFLAGS_TF | X86_EFLAGS_RF;
 
-	if (unlikely(!sc->owned))
-		window_begin(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
-	svm_vmrun(svm->vmcb_pa, vcpu->regs, sc->host_pa);
-	if (unlikely(!sc->owned))
-		window_end(sc);
+	if (likely(sc->owned))
+		svm_vmrun(svm->vmcb_pa, vcpu->regs, sc->host_pa);
+	else
+		enter_window(vcpu, sc);
 
 	vcpu->regs[0] = v->rax;
 	vcpu->regs[4] = v->rsp;

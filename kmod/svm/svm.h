@@ -33,13 +33,14 @@ struct svm_vcpu {
 /* Per CPU. */
 struct svm_cpu {
 	struct page *pages;	/* VMRUN's save area, VMSAVE of the rest, flusher, its nested table */
-	u64 host_pa;		/* of the second */
+	u64 save_pa, host_pa;	/* of the first two */
 	struct vmcb *flusher;	/* a guest of no instruction, to flush an ASID by */
 	u64 gen;		/* ASID generation */
 	u32 next_asid;
 	bool owned;		/* EFER.SVME is ours, and stays */
-	u64 tsc_ratio;		/* value now in the MSR, while owned or in a window */
-	u64 prev_efer, prev_hsave, prev_ratio;	/* in a window: another's */
+	u64 tsc_ratio;		/* value now in the MSR; not owned: as a vCPU came to the CPU */
+	bool host_saved;	/* at host_pa, since the vCPU came to the CPU */
+	u64 prev_efer;		/* in a window: what it was before */
 };
 
 extern u32 svm_features;

@@ -30,6 +30,7 @@ l1_write_job() {
 		printf 'l1_cwd=%q\n' "$PWD"
 		printf 'l1_release=%q\n' "$release"
 		printf 'l1_moddir=%q\n' "$moddir"
+		printf 'l1_kernel=%q\nl1_initrd=%q\n' "$kernel" "${initramfs:-}"
 		printf 'l1_shell=%q\n' "${shell:-}"
 		printf 'l1_cpus=%q\n' "${l1_cpus:-}"
 		printf 'l1_term=%q\n' "${TERM:-dumb}"

@@ -4,7 +4,8 @@
  * and under /dev/kvm. Meant for a nested host under -icount, where the TSC
  * counts executed instructions; elsewhere the numbers are TSC ticks.
  *
- * Usage: exits hvx|kvm [NAME...]; prints "NAME COST" lines, COST an operation
+ * Usage: exits hvx|kvm|beside [NAME...] ("beside": hvx while there is a VM of KVM's,
+ * so that SVM is on, and KVM's); prints "NAME COST" lines, COST an operation
  * (of faults: a 4 KiB page). "native_fault" is what a process of the host
  * pays for touching such memory itself, clearing of the page included.
  */
@@ -536,10 +537,12 @@ int main(int argc, char **argv)
 	uint64_t ticks;
 	unsigned int i;
 
-	if (argc < 2 || (strcmp(argv[1], "hvx") && strcmp(argv[1], "kvm"))) {
-		fprintf(stderr, "usage: exits hvx|kvm [NAME...]\n");
+	if (argc < 2 || (strcmp(argv[1], "hvx") && strcmp(argv[1], "kvm") && strcmp(argv[1], "beside"))) {
+		fprintf(stderr, "usage: exits hvx|kvm|beside [NAME...]\n");
 		return 2;
 	}
+	if (!strcmp(argv[1], "beside"))
+		check(ioctl(check(open("/dev/kvm", O_RDWR), "/dev/kvm"), KVM_CREATE_VM, 0), "KVM_CREATE_VM");
 	h = strcmp(argv[1], "kvm") ? &hvx : &kvm;
 	if (wanted("native_fault", argv + 2)) {
 		printf("native_fault %llu\n", (unsigned long long)touch(false));
