@@ -248,7 +248,7 @@ static char *read_xml(struct run *r, size_t *len)
 static char *fork_xml(struct run *r, struct template *t, size_t *len)
 {
 	if (!r->name)
-		r->name = r->own_name = template_claim(t, &r->dir);
+		r->name = r->own_name = r->detach ? template_claim(t, &r->dir) : template_name(t);
 	if (!r->name)
 		return NULL;
 	r->fork = true;

@@ -126,7 +126,7 @@ static enum outcome wait_for(const char *name, const char *const v[], int64_t de
 		return wait_running(name, deadline);
 	if (v[W_TEXT])
 		return wait_text(name, v[W_TEXT], deadline);
-	return (enum outcome)agent_wait(name, deadline);	/* 0, 1, 2 */
+	return (enum outcome)agent_wait(name, deadline, -1);	/* 0, 1, 2 */
 }
 
 static int cmd_wait(const struct cli_cmd *cmd, int argc, char **argv)

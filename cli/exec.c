@@ -467,6 +467,11 @@ int exec_signals(void)
 
 /* --- finding the guest --- */
 
+static const char *other_ways(const char *verb)
+{
+	return strcmp(verb, "exec") ? "" : "; or, without it, --over console or --over ssh";
+}
+
 int exec_find(const char *verb, const char *vm, char **sock)
 {
 	char *dir = rundir_find(vm);
@@ -482,7 +487,7 @@ int exec_find(const char *verb, const char *vm, char **sock)
 		err = -1;
 	} else if (access(*sock, F_OK)) {
 		cli_error("%s: %s has no agent channel; add to its <devices>: <channel type='unix'>"
-			  "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>", verb, vm);
+			  "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>%s", verb, vm, other_ways(verb));
 		free(*sock);
 		*sock = NULL;
 		err = -1;
@@ -499,7 +504,7 @@ struct agent *exec_agent(const char *verb, const char *vm, const char *sock, int
 		return a;
 	if (a && a->error == AGENT_SILENT)
 		cli_error("%s: no agent answers in %s; install the package qemu-guest-agent in the guest and start it "
-			  "(systemctl enable --now qemu-guest-agent), or give it time: hvx wait --agent %s", verb, vm, vm);
+			  "(systemctl enable --now qemu-guest-agent), or give it time: hvx wait --agent %s%s", verb, vm, vm, other_ways(verb));
 	else
 		cli_error("%s: %s: %s", verb, vm, a ? a->text : "out of memory");
 	agent_close(a);

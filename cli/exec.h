@@ -34,6 +34,19 @@ struct exec_req {
 /* The command's exit status, or EXEC_FAILED after a message. */
 int exec_run(struct agent *a, const struct exec_req *req);
 
+/* --- a guest without an agent: exec_console.c --- */
+struct guest;
+/*
+ * The same, typed to the shell that waits on the guest's console (device NULL: its first one).
+ * Output and errors come together, with whatever else the console shows meanwhile; there is no
+ * input; a signal is a key: Ctrl-C, Ctrl-\ for SIGQUIT.
+ */
+int exec_console(const struct guest *g, const char *device, const struct exec_req *req);
+/* The same, by ssh(1) to port 22 of the guest's vsock, as user (NULL: root). Returns only where that fails. */
+int exec_ssh(const struct guest *g, uint32_t cid, const char *user, const struct exec_req *req);
+/* A line for a POSIX shell that does what req says. *bad: it does not fit, or has control characters. */
+void exec_quote(const struct exec_req *req, char *text, size_t size, bool *bad);
+
 /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2: blocked, and read from this descriptor; -1. */
 int exec_signals(void);
 
@@ -46,9 +59,10 @@ int exec_find(const char *verb, const char *vm, char **sock);
 struct agent *exec_agent(const char *verb, const char *vm, const char *sock, int wait_ms, int signals);
 /*
  * Until the agent of a guest, which need not have been started, answers; deadline
- * as of CLOCK_MONOTONIC in ms, 0: none. 0, 1: time is up, 2: the guest has ended.
+ * as of CLOCK_MONOTONIC in ms, 0: none; stop_fd: as struct agent's. 0, 1: time is up or
+ * stopped, 2: the guest has ended.
  */
-int agent_wait(const char *vm, int64_t deadline);
+int agent_wait(const char *vm, int64_t deadline, int stop_fd);
 
 /* --- what verbs that take commands share (cmd_exec.c) --- */
 bool seconds_parse(const char *s, unsigned int *out);

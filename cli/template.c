@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,29 +170,56 @@ static xmlNode *child(xmlDoc *doc, const char *name)
 	return n;
 }
 
-char *template_claim(struct template *t, struct rundir *dir)
+/* The template's name. NULL: no memory, or no XML. */
+static char *base_name(const struct template *t)
 {
 	xmlDoc *doc = xmledit_open(t->xml, t->xml_len);
 	xmlNode *n = doc ? child(doc, "name") : NULL;
 	xmlChar *text = n ? xmlNodeGetContent(n) : NULL;
-	char *name = NULL;
+	char *name = doc ? strdup(text ? (char *)text : "fork") : NULL;
 
-	do {
-		free(name);
-		if (asprintf(&name, "%.50s-%u", text ? (char *)text : "fork", ++t->last) < 0) {
-			name = NULL;
-			break;
-		}
-	} while (rundir_open(dir, name) && errno == EWOULDBLOCK && t->last < 100000);
 	xmlFree(text);
 	if (doc)
 		xmlFreeDoc(doc);
+	return name;
+}
+
+static bool is_taken(const char *name)
+{
+	char *dir = rundir_find(name);
+
+	free(dir);
+	return dir;
+}
+
+char *template_claim(struct template *t, struct rundir *dir)
+{
+	char *base = base_name(t), *name = NULL;
+
+	do {
+		free(name);
+		if (!base || asprintf(&name, "%.50s-%u", base, ++t->last) < 0)
+			name = NULL;
+		/* Another hvx may take it in between. */
+	} while (name && t->last < 100000 &&
+		 (is_taken(name) || (rundir_open(dir, name) && errno == EWOULDBLOCK)));
+	free(base);
 	if (!name || dir->path)
 		return name;
 	cli_error("the runtime folder of %s cannot be made: %s", name,
 		  errno == ENXIO ? "set XDG_RUNTIME_DIR to a folder of yours" : strerror(errno));
 	free(name);
 	return NULL;
+}
+
+char *template_name(const struct template *t)
+{
+	char *base = base_name(t), *name = NULL;
+
+	if (!base || asprintf(&name, "%.50s.%d", base, (int)getpid()) < 0)
+		name = NULL;
+	free(base);
+	return name;
 }
 
 char *template_xml(const struct template *t, const char *name, size_t *len)

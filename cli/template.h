@@ -25,6 +25,8 @@ void template_close(struct template *t);
  * folder of that name. free() it; NULL after a message.
  */
 char *template_claim(struct template *t, struct rundir *dir);
+/* The template's name and our process's number. free() it; NULL: no memory. */
+char *template_name(const struct template *t);
 /*
  * The XML of a fork called name: with an UUID of its own, and so with MAC addresses of its
  * own. free() it; NULL after a message.

@@ -170,14 +170,15 @@ static int signal_came(struct run *r)
 static int wait_agent(struct run *r)
 {
 	unsigned int limit = r->t->boot_timeout_s ? r->t->boot_timeout_s : BOOT_TIMEOUT_S;
-	int64_t end = now_ms() + (int64_t)limit * 1000;
+	int64_t end = now_ms() + (int64_t)limit * 1000, ms = 500;
 
-	for (;;) {
-		int64_t slice = now_ms() + 500;
+	/* A guest that cannot be started at all is found out soon, one that boots is left alone. */
+	for (;; ms = ms < 16000 ? ms * 2 : ms) {
+		int64_t slice = now_ms() + ms;
 		int sig;
 
 		read_console(r);
-		if (!agent_wait(r->name, slice < end ? slice : end))
+		if (!agent_wait(r->name, slice < end ? slice : end, r->signals))
 			return 0;
 		if (has_ended(r))
 			return ended_early(r);

@@ -21,7 +21,9 @@ same() { # a, b: files or folders
 	diff -r "$1" "$2" > /dev/null
 }
 
-domain debian 512 2 'hvx.root=/dev/vda' "$(xml_disk "$(realpath /dev/l1/debian)" '<transient/>')$agent"
+# A disk that it does not write to: it can be forked and go on.
+domain debian 512 2 'hvx.root=/dev/vda hvx.overlay' \
+	"$(xml_disk "$(realpath /dev/l1/debian)" '<readonly/>')$agent$xml_user_net"
 "$hvx" exec debian -- true 2> "$work/exec.err"
 check "no guest is told apart (status $?)" grep -q 'no guest called debian is running' "$work/exec.err"
 start debian
@@ -106,6 +108,45 @@ done
 
 run sh -c 'ls -d /tmp/.hvx-* /run/.hvx-* 2>/dev/null | wc -l'
 check "nothing is left in the guest but what runs now ($out)" [ "$out" -eq 1 ]
+# Without the agent: by the shell on the console.
+"$hvx" exec --over console debian -- true 2> "$work/exec.err"
+check "a console that asks for a login is told apart ($?)" grep -q 'asks for a login' "$work/exec.err"
+send debian root
+wait_for debian 120 'root@debian'
+out=$("$hvx" exec --over console -w /usr/lib -e "A=it's  b" debian -- sh -c 'echo "$A $PWD"; echo errors >&2; printf "%s" end; exit 42')
+status=$?
+check "a command by the console ($status: $out)" [ "$status $out" = $'42 it\'s  b /usr/lib\nerrors\nend' ]
+"$hvx" exec --over console debian -- seq 2000 > "$work/numbers.back"
+seq 2000 > "$work/numbers"
+check "its output" same "$work/numbers" "$work/numbers.back"
+"$hvx" exec --over console --timeout 2 debian -- sleep 1000
+check "time is up there, too" [ $? -eq 124 ]
+"$hvx" exec --over console debian -- nothing-of-this-name > /dev/null
+check "127 for a command that is not there, too" [ $? -eq 127 ]
+"$hvx" exec --over ssh debian -- true 2> "$work/exec.err"
+check "no vsock is told apart" grep -q 'has no vsock' "$work/exec.err"
+
+# Forks of it: for a command, and with a name and addresses of their own.
+begin=$(date +%s%N)
+"$hvx" run --from debian --env A=b -- sh -c 'echo "$A"; cat; echo here > /root/only; exit 33' < "$work/tree/deep/er/x" \
+	> "$work/exec.out" 2> "$work/exec.err"
+status=$?
+echo "# a command in a fork: $((($(date +%s%N) - begin) / 1000000)) ms"
+check "a fork runs a command ($status)" [ "$status $(cat "$work/exec.out")" = $'33 b\nscript' ]
+name=$("$hvx" fork --hostname --json debian | tr -d ' \n[]"') || fail "fork --hostname"
+check "a fork's name ($name)" [ "$name" = debian-1 ]
+identity='hostname; cat /etc/hostname; for i in /sys/class/net/*; do [ ! -e $i/device ] || cat $i/address; done; ls /root/only 2>&1'
+run sh -c "$identity"
+theirs=$out
+"$hvx" exec debian-1 -n -- sh -c "$identity" > "$work/fork.id"
+check "it knows it" [ "$(sed -n 1,2p "$work/fork.id")" = $'debian-1\ndebian-1' ]
+mac=$("$hvx" domiflist debian-1 | grep -o '52:54:00:[0-9a-f:]*')
+check "and its address ($mac)" [ "$(sed -n 3p "$work/fork.id")" = "$mac" ]
+check "which its template does not have, nor its name" [ "$(grep -cE "$mac|debian-1" <<< "$theirs")" -eq 0 ]
+check "nor what another fork wrote" grep -q 'cannot access' <<< "$theirs"
+"$hvx" destroy debian-1 > /dev/null || fail "destroy"
+check "no fork is left" [ "$(pgrep -c -x hvx-vmm)" -eq 1 ]
+
 "$hvx" exec debian -n -- systemctl poweroff > /dev/null 2>&1
 finish debian 300
 check "it powered off ($status)" [ "$status" -eq 0 ]

@@ -3,14 +3,15 @@
 #
 # Guests for one command, with a folder as the root of a kernel: at once, and killed
 # at any time: nothing is left. With THROWAWAY_ROW=100 THROWAWAY_ONCE=20 in the
-# environment: so many in a row and at once, and one with an XML and an agent, too.
+# environment: one with an XML and an agent, too, and so many forks of such a guest in
+# a row and at once.
 # limit: 7200
 
 . "$(dirname "$0")/lib.sh"
 
 export XDG_RUNTIME_DIR=$work/run TMPDIR=$work/tmp
 mkdir -m 700 "$XDG_RUNTIME_DIR" "$TMPDIR"
-row=${THROWAWAY_ROW:-0} once=${THROWAWAY_ONCE:-2}
+row=${THROWAWAY_ROW:-0} once=${THROWAWAY_ONCE:-20}
 root=$work/root
 mkdir -p "$root/bin" "$root/data"
 busybox=$(command -v busybox)
@@ -61,7 +62,7 @@ pids=()
 "$hvx" run --kernel "$kernel" --root "$root" --append 'cryptomgr.notests quiet' -- /bin/nothing \
 	> /dev/null 2>> "$work/once.err" < /dev/null &
 none=$!
-for i in $(seq "$once"); do
+for i in 1 2; do
 	"$hvx" run --kernel "$kernel" --root "$root" --append 'cryptomgr.notests quiet' -- sh -c "exit $((30 + i))" \
 		> /dev/null 2>> "$work/once.err" < /dev/null &
 	pids+=($!)
@@ -77,11 +78,6 @@ wait "$none"
 status=$?
 check "no such command ($status)" [ "$status" -eq 127 ]
 check "nothing is left of them" nothing_left
-for i in $(seq "$row"); do
-	kernel_run -- sh -c 'exit 5'
-	[ "$status" -eq 5 ] || fail "guest $i in a row: status $status"
-	[ $((i % 10)) -ne 0 ] || check "nothing is left of $i in a row" nothing_left
-done
 
 # Killed at any time, the first of its processes or all.
 pauses='0.1 1'
@@ -126,3 +122,51 @@ check "TAP passes byte for byte" cmp "$work/k.out" "$work/wanted"
 check "files have come out" [ "$(cat "$work/out/a.xml" "$work/out/b.xml")" = $'<testsuite/>\n<testsuite/>' ]
 check "a folder, too" [ "$(cat "$work/out/tree/file")" = deep ]
 check "nothing is left of it" nothing_left
+
+# Forks of a guest that has booted.
+domain warm 512 2 'hvx.root=/dev/vda hvx.overlay' "$(xml_disk "$(realpath /dev/l1/debian)" '<readonly/>')$xml_user_net
+	<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+start warm
+"$hvx" wait --agent --timeout 900 warm || fail "warm"
+"$hvx" suspend warm
+memory() { # KiB that the nested host has given out, without what it could take back
+	awk '/^(MemTotal|MemAvailable):/ { v[$1] = $2 } END { print v["MemTotal:"] - v["MemAvailable:"] }' /proc/meminfo
+}
+left_beside_warm() {
+	local i
+
+	for i in $(seq 100); do
+		[ "$(pgrep -c -x 'hvx(-.*)?')" -gt 3 ] || break
+		sleep 0.1
+	done
+	"$hvx" exec nobody -- true 2> /dev/null
+	[ "$(ls "$XDG_RUNTIME_DIR/hvx")" = warm ] && [ "$(pgrep -x 'hvx(-.*)?' | wc -l)" -le 3 ] &&
+		[ "$(links)" = "$links" ] && [ -z "$(find "$TMPDIR" -mindepth 1)" ] &&
+		[ "$(find /sys/fs/cgroup -name '*hvx*' 2> /dev/null | wc -l)" -eq 0 ]
+}
+for i in $(seq "$row"); do
+	"$hvx" run --from warm -- sh -c 'echo $$; exit 5' > "$work/k.out" 2> "$work/k.err" < /dev/null
+	status=$?
+	[ "$status" -eq 5 ] && [ -s "$work/k.out" ] || fail "fork $i in a row: status $status"
+	[ $i -ne 5 ] || before=$(memory)
+	[ $((i % 20)) -ne 0 ] || check "nothing is left of $i in a row" left_beside_warm
+done
+after=$(memory)
+echo "# memory given out: $before KiB after the fifth, $after KiB after the last"
+check "no memory is left with them" [ $((after - before)) -lt 32768 ]
+pids=()
+for i in $(seq "$once"); do
+	"$hvx" run --from warm -- sh -c "sleep 5; exit $((30 + i))" > /dev/null 2>> "$work/once.err" < /dev/null &
+	pids+=($!)
+done
+i=0
+for pid in "${pids[@]}"; do
+	i=$((i + 1))
+	wait "$pid"
+	status=$?
+	[ $status -eq $((30 + i)) ] || fail "fork $i of $once at once: status $status"
+done
+check "nothing is left of $once at once" left_beside_warm
+"$hvx" destroy warm
+finish warm 60
+check "nothing is left of all" nothing_left
