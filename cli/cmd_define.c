@@ -129,12 +129,10 @@ static int cmd_undefine(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *value[8];
 	struct guest g;
-	int status = cli_parse(cmd, argc, argv, value, 1, 1);
+	int status = cli_guest(cmd, argc, argv, value, 1, 1, &g);
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	status = VMM_ERR_SETUP;
 	if (!g.defined)
 		cli_error("%s: the guest is not defined; `hvx destroy %s` ends it", g.name, g.name);
@@ -166,14 +164,12 @@ static int cmd_dumpxml(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *value[2];
 	struct guest g;
-	int status = cli_parse(cmd, argc, argv, value, 1, 1);
+	int status = cli_guest(cmd, argc, argv, value, 1, 1, &g);
 	char *text;
 	size_t len;
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	text = guest_xml(&g, value[0], &len);
 	guest_free(&g);
 	if (!text)
@@ -278,13 +274,11 @@ static int cmd_edit(const struct cli_cmd *cmd, int argc, char **argv)
 	char file[] = "/tmp/hvx-edit-XXXXXX.xml", *before;
 	const char *value[1];
 	struct guest g;
-	int status = cli_parse(cmd, argc, argv, value, 1, 1), fd;
+	int status = cli_guest(cmd, argc, argv, value, 1, 1, &g), fd;
 	size_t len;
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	before = guest_xml(&g, true, &len);
 	fd = before ? mkostemps(file, 4, O_CLOEXEC) : -1;
 	status = VMM_ERR_SETUP;

@@ -112,12 +112,10 @@ static int lists(const struct cli_cmd *cmd, int argc, char **argv, void (*print)
 	const char *v[O_NR + 1];
 	struct domain *dom;
 	struct guest g;
-	int status = cli_parse(cmd, argc, argv, v, 1, 1);
+	int status = cli_guest(cmd, argc, argv, v, 1, 1, &g);
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	dom = guest_domain(&g, v[O_INACTIVE]);
 	if (dom)
 		print(dom, v[O_JSON]);
@@ -172,14 +170,11 @@ static int one_of(const struct cli_cmd *cmd, int argc, char **argv, const char *
 	struct json_object *list = NULL, *o;
 	struct guest g;
 	struct control *c;
-	int status = cli_parse(cmd, argc, argv, v, 1, 2);
+	int status = cli_control(cmd, argc, argv, v, 1, 2, &g, &c);
 
 	if (status >= 0)
 		return status;
 	wanted = argc - optind > 1 ? argv[optind + 1] : NULL;
-	c = guest_control(argv[optind], &g);
-	if (!c)
-		return VMM_ERR_SETUP;
 	status = VMM_ERR_SETUP;
 	if (!control_do(c, query, NULL, &list)) {
 		o = pick(list, key, key2, wanted);
@@ -355,12 +350,10 @@ static int cmd_domifaddr(const struct cli_cmd *cmd, int argc, char **argv)
 	const char *v[2];
 	struct domain *dom;
 	struct guest g;
-	int status = cli_parse(cmd, argc, argv, v, 1, 1);
+	int status = cli_guest(cmd, argc, argv, v, 1, 1, &g);
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	dom = g.dir ? guest_domain(&g, false) : NULL;
 	if (!g.dir)
 		cli_error("%s: the guest is not running", g.name);
@@ -486,13 +479,10 @@ static int cmd_dommemstat(const struct cli_cmd *cmd, int argc, char **argv)
 	const char *v[2];
 	struct guest g;
 	struct control *c;
-	int status = cli_parse(cmd, argc, argv, v, 1, 1);
+	int status = cli_control(cmd, argc, argv, v, 1, 1, &g, &c);
 
 	if (status >= 0)
 		return status;
-	c = guest_control(argv[optind], &g);
-	if (!c)
-		return VMM_ERR_SETUP;
 	status = control_do(c, "query-balloon", NULL, &ret) ? VMM_ERR_SETUP : VMM_OK;
 	if (!status && v[0]) {
 		print_json(json_object_get(ret));

@@ -269,8 +269,13 @@ static void print_prometheus(struct json_object *list)
 }
 
 /* What was counted in a second, for each counter of the VM that moved. */
-static void print_rates(struct json_object *before, struct json_object *now, double seconds)
+static void print_rates(const char *guest, struct json_object *before, struct json_object *now, double seconds, bool json)
 {
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "name", json_object_new_string(guest));
+	if (!json)
+		printf("%s:\n", guest);
 	json_object_object_foreach(now, key, value) {
 		struct json_object *old = NULL;
 		double rate;
@@ -278,13 +283,18 @@ static void print_rates(struct json_object *before, struct json_object *now, dou
 		if (strncmp(key, "vm.", 3) || !json_object_object_get_ex(before, key, &old))
 			continue;
 		rate = (double)(json_object_get_int64(value) - json_object_get_int64(old)) / seconds;
-		if (rate > 0)
+		if (rate > 0 && json)
+			json_object_object_add(o, key + 3, json_object_new_double(rate));
+		else if (rate > 0)
 			printf("  %-20s %14.0f/s\n", key + 3, rate);
 	}
+	if (json)
+		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	json_object_put(o);
 	fflush(stdout);
 }
 
-static int watch(const char *what, long ms, long count)
+static int watch(const char *what, long ms, long count, bool json)
 {
 	struct json_object *before = NULL, *now;
 	struct guest g;
@@ -299,10 +309,8 @@ static int watch(const char *what, long ms, long count)
 			return VMM_ERR_SETUP;
 		}
 		now = guest_stats(&g);
-		if (before) {
-			printf("%s:\n", g.name);
-			print_rates(before, now, (double)ms / 1000);
-		}
+		if (before)
+			print_rates(g.name, before, now, (double)ms / 1000, json);
 		guest_free(&g);
 		json_object_put(before);
 		before = now;
@@ -313,7 +321,7 @@ static int watch(const char *what, long ms, long count)
 	return VMM_OK;
 }
 
-enum { S_COUNT, S_INTERVAL, S_PROMETHEUS, S_NR };
+enum { S_COUNT, S_INTERVAL, S_JSON, S_PROMETHEUS, S_NR };
 
 static int cmd_stat(const struct cli_cmd *cmd, int argc, char **argv)
 {
@@ -345,7 +353,7 @@ static int cmd_stat(const struct cli_cmd *cmd, int argc, char **argv)
 		cli_error("stat: --count %s: not a number of times", v[S_COUNT]);
 		return VMM_ERR_USAGE;
 	}
-	return watch(argv[optind], ms, count);
+	return watch(argv[optind], ms, count, v[S_JSON]);
 }
 
 static const struct cli_cmd stat_verb = {
@@ -359,6 +367,7 @@ static const struct cli_cmd stat_verb = {
 	.opts = OPTS(
 		[S_COUNT] = { "count", 'c', "N", "stop after N times" },
 		[S_INTERVAL] = { "interval", 'i', "SECONDS", "between them, instead of 1" },
+		[S_JSON] = { "json", 'j', NULL, "print an object a line: the guest's name, and rates per second" },
 		[S_PROMETHEUS] = { "prometheus", 'p', NULL, "print metrics of the guests named, or all that run" }),
 };
 CLI_VERB(stat_verb);

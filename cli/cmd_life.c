@@ -44,13 +44,11 @@ static int cmd_start(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *value[4];
 	struct guest g;
-	int status = cli_parse(cmd, argc, argv, value, 1, 1);
+	int status = cli_guest(cmd, argc, argv, value, 1, 1, &g);
 	char *state;
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	if (g.dir) {
 		cli_error("%s: the guest is %s already", g.name, guest_state_name(g.state));
 		guest_free(&g);
@@ -325,12 +323,10 @@ static int cmd_destroy(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *value[2];
 	struct guest g;
-	int status = cli_parse(cmd, argc, argv, value, 1, 1);
+	int status = cli_guest(cmd, argc, argv, value, 1, 1, &g);
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	if (!g.dir) {
 		cli_error("%s: the guest is not running", g.name);
 		return VMM_ERR_SETUP;

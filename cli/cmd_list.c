@@ -196,12 +196,10 @@ static int cmd_dominfo(const struct cli_cmd *cmd, int argc, char **argv)
 	struct guest g;
 	struct domain *dom;
 	struct info info;
-	int status = cli_parse(cmd, argc, argv, v, 1, 1);
+	int status = cli_guest(cmd, argc, argv, v, 1, 1, &g);
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	dom = guest_domain(&g, false);
 	if (dom) {
 		info.text = !v[0];
@@ -231,12 +229,10 @@ static int one(const struct cli_cmd *cmd, int argc, char **argv, void (*print)(c
 {
 	const char *v[2];
 	struct guest g;
-	int status = cli_parse(cmd, argc, argv, v, 1, 1);
+	int status = cli_guest(cmd, argc, argv, v, 1, 1, &g);
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
 	if (v[0])
 		print_json(as_json(&g));
 	else

@@ -106,6 +106,35 @@ static const char *rate(char buf[16], uint64_t now, uint64_t before, double seco
 	return buf;
 }
 
+static void print_json_line(struct json_object *o)
+{
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	json_object_put(o);
+	fflush(stdout);
+}
+
+static void add_rate(struct json_object *o, const char *key, uint64_t now, uint64_t before, double seconds)
+{
+	json_object_object_add(o, key, json_object_new_double(now > before && seconds > 0 ? (double)(now - before) / seconds : 0));
+}
+
+static struct json_object *as_json(const struct sample *s, const struct sample *old)
+{
+	struct json_object *o = json_object_new_object();
+	double seconds = old ? (double)(s->ns - old->ns) / 1e9 : 0;
+
+	json_object_object_add(o, "name", json_object_new_string(s->name));
+	json_object_object_add(o, "state", json_object_new_string(s->state));
+	json_object_object_add(o, "vcpus", json_object_new_int((int)s->vcpus));
+	add_rate(o, "cpu-percent", s->cpu_ns / 100000, old ? old->cpu_ns / 100000 : 0, seconds * 100);
+	json_object_object_add(o, "memory", json_object_new_int64((int64_t)s->rss));
+	add_rate(o, "exits", s->exits, old ? old->exits : 0, seconds);
+	add_rate(o, "interrupts", s->irqs, old ? old->irqs : 0, seconds);
+	add_rate(o, "disk-bytes", s->disk, old ? old->disk : 0, seconds);
+	add_rate(o, "net-bytes", s->net, old ? old->net : 0, seconds);
+	return o;
+}
+
 static void print_one(const struct sample *s, const struct sample *old)
 {
 	static const struct sample none;
@@ -128,8 +157,16 @@ static int by_cpu(const void *a, const void *b)
 	return x->cpu_ns < y->cpu_ns ? 1 : x->cpu_ns > y->cpu_ns ? -1 : strcmp(x->name, y->name);
 }
 
-static void print_all(struct samples *now, const struct samples *before, bool clear)
+static void print_all(struct samples *now, const struct samples *before, bool clear, bool json)
 {
+	if (json) {
+		struct json_object *list = json_object_new_array();
+
+		for (size_t i = 0; i < now->n; i++)
+			json_object_array_add(list, as_json(&now->s[i], same(before, &now->s[i])));
+		print_json_line(list);
+		return;
+	}
 	if (clear)
 		fputs("\033[H\033[J", stdout);
 	printf("%-20s %-10s %5s %6s %9s %9s %9s %9s %9s\n", "NAME", "STATE", "VCPUS", "CPU%", "MEMORY", "EXITS/s",
@@ -143,7 +180,7 @@ static void print_all(struct samples *now, const struct samples *before, bool cl
 	fflush(stdout);
 }
 
-enum { T_BATCH, T_COUNT, T_INTERVAL, T_NR };
+enum { T_BATCH, T_COUNT, T_INTERVAL, T_JSON, T_NR };
 
 static int cmd_top(const struct cli_cmd *cmd, int argc, char **argv)
 {
@@ -163,14 +200,14 @@ static int cmd_top(const struct cli_cmd *cmd, int argc, char **argv)
 	}
 	if (ms < 100)
 		ms = 100;
-	clear = !v[T_BATCH] && isatty(STDOUT_FILENO);
+	clear = !v[T_BATCH] && !v[T_JSON] && isatty(STDOUT_FILENO);
 	before = take_all();
 	if (clear)
-		print_all(&before, &(struct samples){ 0 }, clear);
+		print_all(&before, &(struct samples){ 0 }, clear, false);
 	while (count < 0 || count-- > 0) {
 		poll(NULL, 0, (int)ms);
 		now = take_all();
-		print_all(&now, &before, clear);
+		print_all(&now, &before, clear, v[T_JSON]);
 		free(before.s);
 		before = now;
 		if (ferror(stdout))
@@ -190,6 +227,7 @@ static const struct cli_cmd top_verb = {
 	.opts = OPTS(
 		[T_BATCH] = { "batch", 'b', NULL, "page after page, without clearing the screen" },
 		[T_COUNT] = { "count", 'c', "N", "stop after N times" },
-		[T_INTERVAL] = { "interval", 'i', "SECONDS", "between them, instead of 2" }),
+		[T_INTERVAL] = { "interval", 'i', "SECONDS", "between them, instead of 2" },
+		[T_JSON] = { "json", 'j', NULL, "print an array a line: rates per second, memory in bytes" }),
 };
 CLI_VERB(top_verb);

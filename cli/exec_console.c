@@ -259,17 +259,38 @@ static int follow(struct session *s)
 
 /* --- the whole --- */
 
+/* After Enter: a prompt is a line that does not end. NULL: there is none. */
+static const char *prompt(struct session *s)
+{
+	int64_t end = now_ms() + ANSWER_MS;
+	char *nl;
+
+	if (type(s, "\r", 1))
+		return NULL;
+	for (;;) {
+		nl = strrchr(s->buf, '\n');
+		if (nl && nl[1 + strspn(nl + 1, "\r")])
+			return nl + 1;
+		if (now_ms() >= end || listen_for(s, (int)(end - now_ms())) < 0)
+			return NULL;
+	}
+}
+
 static int find_shell(struct session *s, const char *guest)
 {
+	const char *p = prompt(s);
 	char text[160], mark[32];
 
+	if (p && (strstr(p, "ogin:") || strstr(p, "assword:"))) {
+		cli_error("exec: the console of %s asks for a login; log in with `hvx console %s`, leave it, and try again",
+			  guest, guest);
+		return -1;
+	}
 	snprintf(mark, sizeof(mark), "hvx-%s", s->tag);
 	/* What is typed comes back as an echo: the mark is written in two parts. */
-	snprintf(text, sizeof(text), "\r hvx_s=$(stty -g 2>/dev/null); stty -echo -opost 2>/dev/null; echo hvx'-%s'\r", s->tag);
-	if (type(s, text, strlen(text)) || !heard(s, mark, ANSWER_MS)) {
-		cli_error(strstr(s->buf, "ogin:") || strstr(s->buf, "assword") ?
-			  "exec: the console of %s asks for a login; log in with `hvx console %s`, leave it, and try again" :
-			  "exec: no shell answers on the console of %s; see `hvx console %s`", guest, guest);
+	snprintf(text, sizeof(text), " hvx_s=$(stty -g 2>/dev/null); stty -echo -opost 2>/dev/null; echo hvx'-%s'\r", s->tag);
+	if (!p || type(s, text, strlen(text)) || !heard(s, mark, ANSWER_MS)) {
+		cli_error("exec: no shell answers on the console of %s; see `hvx console %s`", guest, guest);
 		return -1;
 	}
 	return 0;

@@ -218,6 +218,23 @@ struct control *guest_control(const char *what, struct guest *g)
 	return c;
 }
 
+int cli_guest(const struct cli_cmd *cmd, int argc, char **argv, const char *value[], int min, int max,
+	      struct guest *g)
+{
+	int status = cli_parse(cmd, argc, argv, value, min, max);
+
+	return status >= 0 || !guest_find(argv[optind], g) ? status : VMM_ERR_SETUP;
+}
+
+int cli_control(const struct cli_cmd *cmd, int argc, char **argv, const char *value[], int min, int max,
+		struct guest *g, struct control **c)
+{
+	int status = cli_parse(cmd, argc, argv, value, min, max);
+
+	*c = status >= 0 ? NULL : guest_control(argv[optind], g);
+	return status >= 0 || *c ? status : VMM_ERR_SETUP;
+}
+
 static int64_t now_ms(void)
 {
 	struct timespec ts;

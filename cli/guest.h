@@ -44,6 +44,15 @@ const char *guest_state_name(enum guest_state s);	/* virsh's: "shut off" */
 struct guest *guests_list(bool defined, size_t *n);
 void guests_free(struct guest *g, size_t n);
 
+/*
+ * The head of a verb whose first operand is a guest: as cli_parse(), then guest_find(), or
+ * guest_control() into *c. -1: go on, *g (and *c) are the caller's; else the exit status, after a message.
+ */
+int cli_guest(const struct cli_cmd *cmd, int argc, char **argv, const char *value[], int min, int max,
+	      struct guest *g);
+int cli_control(const struct cli_cmd *cmd, int argc, char **argv, const char *value[], int min, int max,
+		struct guest *g, struct control **c);
+
 /* Its XML: of the running one, unless inactive; else the definition. NULL after a message. */
 char *guest_xml(const struct guest *g, bool inactive, size_t *len);
 struct domain *guest_domain(const struct guest *g, bool inactive);	/* the same, parsed */

@@ -75,6 +75,8 @@ check "domifaddr" grep -q '10\.0\.2\.15/24' <("$hvx" domifaddr tick)
 check "the module counted exits" [ "$(counter tick exits)" -gt 1000 ]
 check "metrics for Prometheus" grep -q '^hvx_vm_exits{guest="tick"} [0-9]' <("$hvx" stat --prometheus)
 check "rates" grep -q 'exits .*/s' <("$hvx" stat --count 1 tick)
+check "as JSON, too" grep -Eq '^\{"name":"tick",.*"exits":[0-9.]+' <("$hvx" stat --json --count 1 tick)
+check "top as JSON" grep -Eq '^\[\{"name":"tick","state":"running","vcpus":2,"cpu-percent":' <("$hvx" top --json --count 1 --interval 0.2)
 for tid in $("$hvx" qmp tick query-cpus-fast | sed -n 's/.*"thread-id": *\([0-9]*\).*/\1/p'); do
 	check "thread $tid is a vCPU's" grep -q '^vcpu' "/proc/$vmm/task/$tid/comm"
 done
