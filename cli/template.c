@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,7 +87,8 @@ static int receive_memory(int sock, int *ram)
 	return *ram < 0 ? -1 : 0;
 }
 
-static int wait_saved(struct control *c, const char *guest)
+/* Others may have it saved, too: number is ours. */
+static int wait_saved(struct control *c, const char *guest, int number)
 {
 	struct json_object *o, *data;
 	const char *event, *status, *why, *still;
@@ -98,7 +100,8 @@ static int wait_saved(struct control *c, const char *guest)
 		status = json_object_get_string(json_object_object_get(data, "status"));
 		why = json_object_get_string(json_object_object_get(data, "error-desc"));
 		still = json_object_get_string(json_object_object_get(data, "stands-still"));
-		if (event && !strcmp(event, "X_HVX_SAVE_COMPLETED"))
+		if (event && !strcmp(event, "X_HVX_SAVE_COMPLETED") &&
+		    json_object_get_int(json_object_object_get(data, "save")) == number)
 			ret = status && !strcmp(status, "completed") ? 0 : -1;
 		if (!ret && still)
 			cli_error("%s: it stands still from now on: %s", guest, still);
@@ -111,25 +114,43 @@ static int wait_saved(struct control *c, const char *guest)
 	return ret ? -1 : 0;
 }
 
+/* Ask for the state, and for the memory to be sent to sock. 0: it comes, with *number; or -1 after a message. */
+static int request(struct template *t, struct control *c, int sock, const char *guest, int *number)
+{
+	struct json_object *args, *ret = NULL;
+	bool again;
+
+	do {
+		if (control_send_fd(c, t->state, "state") || control_send_fd(c, sock, "memory"))
+			break;
+		args = json_object_new_object();
+		json_object_object_add(args, "fd", json_object_new_string("state"));
+		json_object_object_add(args, "form", json_object_new_string("shared"));
+		json_object_object_add(args, "memory-socket", json_object_new_string("memory"));
+		json_object_object_add(args, "then", json_object_new_string("cont"));
+		if (!control_call(c, "x-hvx-save", args, &ret)) {
+			*number = json_object_get_int(json_object_object_get(ret, "save"));
+			json_object_put(ret);
+			return 0;
+		}
+		/* Another fork of it is under way: that takes its time. */
+		again = strstr(control_error(c), "state save-vm");
+		if (again)
+			poll(NULL, 0, 20);
+	} while (again);
+	cli_error("%s: %s", guest, control_error(c));
+	return -1;
+}
+
 static int fork_running(struct template *t, struct control *c, const char *guest)
 {
-	struct json_object *args = json_object_new_object();
-	int pair[2] = { -1, -1 }, ret = -1;
+	int pair[2] = { -1, -1 }, ret = -1, number = 0;
 
-	json_object_object_add(args, "fd", json_object_new_string("state"));
-	json_object_object_add(args, "form", json_object_new_string("shared"));
-	json_object_object_add(args, "memory-socket", json_object_new_string("memory"));
-	json_object_object_add(args, "then", json_object_new_string("cont"));
 	t->state = memfd_create("state", MFD_CLOEXEC);
-	if (t->state < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+	if (t->state < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		cli_error("%s: %s", guest, strerror(errno));
-		json_object_put(args);
-	} else if (control_send_fd(c, t->state, "state") || control_send_fd(c, pair[1], "memory")) {
-		cli_error("%s: %s", guest, control_error(c));
-		json_object_put(args);
-	} else {
-		ret = control_do(c, "x-hvx-save", args, NULL) ?: wait_saved(c, guest);
-	}
+	else
+		ret = request(t, c, pair[1], guest, &number) ?: wait_saved(c, guest, number);
 	if (pair[1] >= 0)
 		close(pair[1]);
 	if (!ret && receive_memory(pair[0], &t->ram)) {

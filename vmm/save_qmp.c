@@ -16,6 +16,7 @@ struct save_request {
 	struct machine *m;
 	struct qmp_req *req;		/* NULL: answered */
 	struct save_options o;
+	unsigned int number;		/* which saving of this VMM: for its event */
 	bool cont;			/* afterwards */
 	int socket;			/* fork: where the memory goes, -1 none */
 	enum run_state before;
@@ -91,6 +92,7 @@ static void saved(struct machine *m, void *opaque, const struct state_error *err
 		m->template |= !err;
 	}
 	json_object_object_add(data, "status", json_object_new_string(err ? "failed" : "completed"));
+	json_object_object_add(data, "save", json_object_new_int((int)r->number));
 	if (err)
 		json_object_object_add(data, "error-desc", json_object_new_string(err->text));
 	if (r->before == RS_RUNNING && (err || r->cont) && machine_unshare(m, &still))
@@ -108,7 +110,9 @@ static void saved(struct machine *m, void *opaque, const struct state_error *err
 
 static void save_now(struct machine *m, void *opaque)
 {
+	static unsigned int number;
 	struct save_request *r = opaque;
+	struct json_object *ret_object;
 	enum run_state s = run_state(m);
 	bool can = s == RS_RUNNING || s == RS_PAUSED || s == RS_PRELAUNCH;
 	int ret;
@@ -123,7 +127,10 @@ static void save_now(struct machine *m, void *opaque)
 		pthread_mutex_unlock(&m->lock);
 		return;
 	}
-	qmp_reply(r->req, NULL);
+	r->number = ++number;
+	ret_object = json_object_new_object();
+	json_object_object_add(ret_object, "save", json_object_new_int((int)number));
+	qmp_reply(r->req, ret_object);
 	r->req = NULL;
 	pthread_mutex_unlock(&m->lock);
 	r->before = s;
@@ -190,6 +197,7 @@ static const char *const thens[] = { "stop", "cont", NULL };
 
 static const struct qmp_command save_command = {
 	.name = "x-hvx-save", .run = run_save,
+	.returns = "save: a number, which X_HVX_SAVE_COMPLETED of this saving has, too",
 	.help = "Let the guest stand still and write its state (docs/stream.md) to a file that was sent before. Answers when it begins; X_HVX_SAVE_PROGRESS events tell how far it is, X_HVX_SAVE_COMPLETED that it ended (status: completed or failed, error-desc). A guest that could not be saved goes on. The file is complete and on stable storage only with status completed.",
 	.args = QMP_ARGS({ "fd", QMP_STR, .help = "the file, by its getfd name" },
 			 { "form", QMP_STR, .optional = true, .choices = forms,
