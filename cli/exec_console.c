@@ -214,20 +214,34 @@ static bool pass_output(struct session *s, const char *mark)
 	return at;
 }
 
+/*
+ * A shell that is interrupted forgets the rest of its line, and the terminal what was typed
+ * ahead: ask once more for the end.
+ */
+static void press(struct session *s, const char *key)
+{
+	char text[80];
+	int n = snprintf(text, sizeof(text), " printf '\\nhvx'-%s'-end %%d\\n' $?\r", s->tag);
+
+	type(s, key, 1);
+	poll(NULL, 0, 200);
+	type(s, text, (size_t)n);
+}
+
 /* True: go on no more. */
 static bool interrupt(struct session *s)
 {
 	struct signalfd_siginfo si;
 
 	while (s->req->signals >= 0 && read(s->req->signals, &si, sizeof(si)) == sizeof(si)) {
-		type(s, si.ssi_signo == SIGQUIT ? "\034" : "\003", 1);
+		press(s, si.ssi_signo == SIGQUIT ? "\034" : "\003");
 		if (++s->signals >= 3)
 			return true;
 	}
 	if (s->deadline && now_ms() >= s->deadline) {
 		if (s->timed_out)
 			return true;
-		type(s, "\003", 1);
+		press(s, "\003");
 		s->timed_out = true;
 		s->deadline = now_ms() + GIVE_UP_MS;
 	}

@@ -121,6 +121,15 @@ seq 2000 > "$work/numbers"
 check "its output" same "$work/numbers" "$work/numbers.back"
 "$hvx" exec --over console --timeout 2 debian -- sleep 1000
 check "time is up there, too" [ $? -eq 124 ]
+"$hvx" exec --over console debian -- sh -c 'echo ready; sleep 1000' > "$work/talk" &
+pid=$!
+for _ in $(seq 300); do
+	grep -q ready "$work/talk" && break
+	sleep 0.1
+done
+kill -INT $pid
+wait $pid
+check "SIGINT is Ctrl-C there" [ $? -eq 130 ]
 "$hvx" exec --over console debian -- nothing-of-this-name > /dev/null
 check "127 for a command that is not there, too" [ $? -eq 127 ]
 "$hvx" exec --over ssh debian -- true 2> "$work/exec.err"
