@@ -264,6 +264,7 @@ int machine_build(struct machine *m, const struct domain *dom)
 	int ret;
 
 	m->dom = dom;
+	m->mem.source = m->mem.pagemap = -1;
 	m->mem.fd = m->signal_fd = m->hv.dev_fd = m->hv.vm_fd = -1;
 	m->event_status = -1;
 	pthread_mutex_init(&m->lock, NULL);

@@ -132,7 +132,8 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 	int ret;
 
 	memset(mem, 0, sizeof(*mem));
-	mem->fd = -1;
+	mem->fd = mem->source = -1;
+	mem->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	mem->backing = *backing;
 	mem->backing.from = NULL;
 	if (!page)
@@ -151,6 +152,10 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 
 	if (!backing->from)
 		mem->fd = ram_fd(ram_size, backing, page);
+	else
+		mem->source = fcntl(backing->from->fd, F_DUPFD_CLOEXEC, 3);
+	if (backing->from)
+		mem->source_offset = backing->from->offset;
 	if (!backing->from && mem->fd < 0) {
 		ret = mem->fd;
 		log_error("cannot create guest memory: %s%s", strerror(-ret),
@@ -188,8 +193,12 @@ void guest_mem_fini(struct guest_mem *mem)
 		munmap(mem->region[0].hva, mem->ram_size);
 	if (mem->fd >= 0)
 		close(mem->fd);
+	if (mem->source >= 0)
+		close(mem->source);
+	if (mem->pagemap >= 0)
+		close(mem->pagemap);
 	memset(mem, 0, sizeof(*mem));
-	mem->fd = -1;
+	mem->fd = mem->source = mem->pagemap = -1;
 }
 
 bool guest_mem_shareable(const struct guest_mem *mem)
@@ -220,7 +229,8 @@ int guest_mem_freeze(struct guest_mem *mem)
 		guest_mem_fini(mem);
 		return -err;
 	}
-	close(mem->fd);
+	mem->source = mem->fd;
+	mem->source_offset = 0;
 	mem->fd = -1;
 	how.from = &from;
 	ram_advise(base, mem->ram_size, &how);

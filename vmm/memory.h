@@ -43,6 +43,10 @@ struct mem_backing {
 struct guest_mem {
 	int fd;			/* the RAM memfd; -1: mapped from a struct mem_source, or frozen */
 	struct mem_backing backing;	/* without from */
+	/* Where fd is -1: what RAM is a private copy of, to know which pages it has. -1: not known. */
+	int source;
+	uint64_t source_offset;
+	int pagemap;			/* /proc/self/pagemap; -1: not to be had */
 	uint64_t ram_size;	/* bytes of RAM, below and above the hole */
 	uint64_t low_size;	/* RAM at 0..low_size */
 	uint64_t high_size;	/* RAM at 4 GiB.. */

@@ -176,6 +176,9 @@ int machine_save(struct machine *m, const struct save_options *o)
 	j->o = *o;
 	j->started_ns = clock_now_ns();
 	ret = ram_job_init(&j->ram, m->mem.region[0].hva, m->mem.ram_size, m->mem.fd);
+	j->ram.source = m->mem.source;
+	j->ram.source_offset = m->mem.source_offset;
+	j->ram.pagemap = m->mem.pagemap;
 	if (o->level)
 		j->ram.level = o->level;
 	ret = ret ?: can_save(m, &err) ?: save_head(j, &err) ?:

@@ -30,6 +30,7 @@ int ram_job_init(struct ram_job *j, uint8_t *base, uint64_t size, int fd)
 	j->base = base;
 	j->size = size;
 	j->fd = fd;
+	j->source = j->pagemap = -1;
 	j->level = LEVEL;
 	j->nr_chunks = (size + RAM_CHUNK - 1) / RAM_CHUNK;
 	j->sums = calloc(j->nr_chunks, sizeof(*j->sums));
@@ -101,16 +102,16 @@ static bool is_zero(const uint8_t *page)
 }
 
 /*
- * Where the memfd has data from *at on: *at moves there, and the end of it is
+ * Where a file has data from *at on: *at moves there, and the end of it is
  * returned. Holes are zeroes, and a look at them through the mapping would fill them.
  */
-static uint64_t next_data(const struct ram_job *j, uint64_t *at, uint64_t end)
+static uint64_t next_data(int fd, uint64_t *at, uint64_t end)
 {
 	off_t data, hole;
 
-	if (j->fd < 0)
+	if (fd < 0)
 		return end;
-	data = lseek(j->fd, (off_t)*at, SEEK_DATA);
+	data = lseek(fd, (off_t)*at, SEEK_DATA);
 	if (data < 0 && errno != ENXIO)
 		return end;	/* hugetlbfs does not tell */
 	if (data < 0 || (uint64_t)data >= end) {
@@ -118,8 +119,41 @@ static uint64_t next_data(const struct ram_job *j, uint64_t *at, uint64_t end)
 		return end;
 	}
 	*at = (uint64_t)data & ~(uint64_t)(RAM_PAGE - 1);
-	hole = lseek(j->fd, data, SEEK_HOLE);
+	hole = lseek(fd, data, SEEK_HOLE);
 	return hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
+}
+
+#define PM_OWN	(3ULL << 62)	/* present, or swapped: Documentation/admin-guide/mm/pagemap.rst */
+
+/* What is known of a chunk before its pages are looked at. */
+struct look {
+	uint64_t own[RAM_CHUNK_PAGES];	/* of a private copy */
+	bool has_own;
+	uint64_t data, stop;		/* the file's data around here, or next; offsets in RAM */
+};
+
+static void look_at(const struct ram_job *j, uint64_t at, uint64_t end, struct look *l)
+{
+	size_t size = (size_t)((end - at) / RAM_PAGE) * sizeof(l->own[0]);
+	off_t where = (off_t)((uintptr_t)(j->base + at) / RAM_PAGE * sizeof(l->own[0]));
+
+	l->data = l->stop = at;
+	l->has_own = j->source >= 0 && j->pagemap >= 0 && pread(j->pagemap, l->own, size, where) == (ssize_t)size;
+}
+
+/* Whether the page at `at`, the nth of its chunk, may hold anything but zeroes. */
+static bool may_hold(const struct ram_job *j, uint64_t at, unsigned int n, uint64_t end, struct look *l)
+{
+	uint64_t shift = l->has_own ? j->source_offset : 0;
+
+	if (l->has_own && l->own[n] & PM_OWN)
+		return true;
+	if (at >= l->stop) {
+		l->data = at + shift;
+		l->stop = next_data(l->has_own ? j->source : j->fd, &l->data, end + shift) - shift;
+		l->data -= shift;
+	}
+	return at >= l->data && at < l->stop;
 }
 
 /*
@@ -130,22 +164,16 @@ static unsigned int each_page(const struct ram_job *j, uint64_t chunk, uint8_t *
 			      void (*take)(void *opaque, unsigned int page, const uint8_t *data),
 			      void *opaque)
 {
-	uint64_t at = chunk * RAM_CHUNK, end = at + chunk_len(j, chunk), stop = at;
-	unsigned int n = 0;
+	uint64_t at = chunk * RAM_CHUNK, end = at + chunk_len(j, chunk);
+	unsigned int page, n = 0;
+	struct look l;
 
 	memset(map, 0, MAP_BYTES);
-	while (at < end) {
-		const uint8_t *data;
-		unsigned int page;
+	look_at(j, at, end, &l);
+	for (page = 0; at < end; page++, at += RAM_PAGE) {
+		const uint8_t *data = j->base + at;
 
-		if (at >= stop) {
-			stop = next_data(j, &at, end);
-			continue;
-		}
-		data = j->base + at;
-		page = (unsigned int)(at % RAM_CHUNK / RAM_PAGE);
-		at += RAM_PAGE;
-		if (is_zero(data))
+		if (!may_hold(j, at, page, end, &l) || is_zero(data))
 			continue;
 		map[page / 8] |= (uint8_t)(1 << page % 8);
 		take(opaque, page, data);

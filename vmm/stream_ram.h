@@ -25,7 +25,10 @@ enum ram_form { RAM_ZSTD, RAM_PLAIN, RAM_SHARED, RAM_NR };
 struct ram_job {
 	uint8_t *base;
 	uint64_t size;
-	int fd;				/* its memfd, to pass over holes; -1: none */
+	int fd;				/* its memfd, to pass over holes; -1: none, or see pagemap */
+	/* Memory that is a private copy: of this file from this offset on, and what it has of its own. -1: not known. */
+	int source, pagemap;
+	uint64_t source_offset;
 	enum ram_form form;
 	int level;			/* zstd's */
 	struct stream_out *out;

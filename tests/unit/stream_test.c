@@ -146,6 +146,9 @@ struct ram {
 	int fd;
 	uint8_t *base;
 	uint64_t size;
+	/* with fd -1: what it is a private copy of */
+	int source, pagemap;
+	uint64_t offset;
 };
 
 static struct ram ram_new(uint64_t size)
@@ -200,6 +203,11 @@ static int save_ram(struct ram *r, int fd, enum ram_form form, struct state_erro
 	int ret;
 
 	ck_assert_int_eq(ram_job_init(&j, r->base, r->size, r->fd), 0);
+	if (r->fd < 0) {
+		j.source = r->source;
+		j.source_offset = r->offset;
+		j.pagemap = r->pagemap;
+	}
 	ret = stream_begin(&o, fd, 0, err) ?: ram_save_begin(&j, &o, form, err);
 	if (!ret) {
 		run_threads(ram_save_work, &j);
@@ -267,6 +275,40 @@ START_TEST(memory)
 	ck_assert_uint_eq(blocks(out.fd), 2 * 256 + 256 + 3);
 	ck_assert_int_eq(memcmp(in.base, out.base, in.size), 0);
 	ram_free(&in);
+	ram_free(&out);
+	close(fd);
+}
+END_TEST
+
+/* A private copy of a part of a file, with pages of its own: they are saved, and the file's holes stay. */
+START_TEST(private_memory)
+{
+	struct ram from = example(), in = { .fd = -1 }, out;
+	struct state_error err = { .text = "" };
+	uint64_t before;
+	int fd = file();
+
+	in.offset = MIB;
+	in.size = from.size - in.offset;
+	in.source = from.fd;
+	in.base = mmap(NULL, in.size, PROT_READ | PROT_WRITE, MAP_PRIVATE, from.fd, (off_t)in.offset);
+	ck_assert_ptr_ne(in.base, MAP_FAILED);
+	in.pagemap = _i & 1 ? open("/proc/self/pagemap", O_RDONLY) : -1;
+	in.base[0] = 'X';			/* over the file's data */
+	in.base[6 * MIB + 5] = 'Y';		/* over a hole */
+	memset(in.base + 2 * MIB + 4096, 0, 4096);	/* zeroes over data */
+	before = blocks(from.fd);
+	ck_assert_msg(!save_ram(&in, fd, (enum ram_form)(_i >> 1), &err), "%s", err.text);
+	if (in.pagemap >= 0)
+		ck_assert_msg(blocks(from.fd) == before, "saving made pages of holes");
+	out = ram_new(in.size);
+	ck_assert_msg(!load_ram(&out, fd, &err), "%s", err.text);
+	ck_assert_uint_eq(blocks(out.fd), 256 + 255 + 3 + 1);
+	ck_assert_int_eq(memcmp(in.base, out.base, in.size), 0);
+	munmap(in.base, in.size);
+	if (in.pagemap >= 0)
+		close(in.pagemap);
+	ram_free(&from);
 	ram_free(&out);
 	close(fd);
 }
@@ -416,6 +458,7 @@ int main(void)
 	tcase_add_test(tc, cut_off_anywhere);
 	tcase_add_test(tc, any_bit_of_it);
 	tcase_add_loop_test(tc, memory, RAM_ZSTD, RAM_SHARED);
+	tcase_add_loop_test(tc, private_memory, 0, 4);
 	tcase_add_test(tc, plain_memory_can_be_mapped);
 	tcase_add_loop_test(tc, damaged_memory, RAM_ZSTD, RAM_SHARED);
 	tcase_add_test(tc, lies_about_memory);
