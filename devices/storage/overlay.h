@@ -72,7 +72,7 @@ static inline uint64_t overlay_blocks(uint64_t size)
 int overlay_format(int fd, const uint8_t id[OVERLAY_ID], uint64_t size);
 /*
  * The layer in fd, which becomes its own (also where that fails), with nothing below:
- * the caller sets base_fd or below. NULL with *why, a static text.
+ * the caller sets base_fd or below. NULL with *why, a static text (else that is NULL).
  */
 struct overlay *overlay_load(int fd, const char **why);
 /*

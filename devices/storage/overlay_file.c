@@ -139,10 +139,12 @@ struct overlay *overlay_load(int fd, const char **why)
 	o->data = data_at(o->size);
 	memcpy(o->id, h.id, sizeof(o->id));
 	o->dirty = calloc(1, map_pages(o->size));
-	if (o->dirty && load_map(o))
-		*why = "it cannot be read";
-	else if (o->dirty)
+	if (o->dirty && !load_map(o)) {
+		*why = NULL;
 		return o;
+	}
+	if (o->dirty)
+		*why = "it cannot be read";
 	overlay_free(o);
 	return NULL;
 }
