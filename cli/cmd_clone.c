@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "guest.h"
 #include "rundir.h"
+#include "snapguest.h"
 #include "store.h"
 #include "vmm/config.h"
 #include "xmledit.h"
@@ -85,6 +86,24 @@ static int copy_disk(const char *from, const char *to)
 static bool own(const struct dom_disk *d)
 {
 	return d->file && !d->readonly && !d->shareable && !d->cdrom && !d->transient;
+}
+
+/* Where the guest writes to layers, its disks' own files hold what once was. */
+static bool layered(const struct guest *g)
+{
+	struct snap_guest s;
+	bool is = false;
+
+	if (!snap_exists(g->name))
+		return false;
+	if (snap_begin(&s, g->name, false))
+		return true;
+	for (size_t i = 0; i < s.t->nr_disks; i++)
+		is |= !snap_layer(&s.t->disk[i], s.t->disk[i].active)->home;
+	snap_end(&s);
+	if (is)
+		cli_error("%s: it has snapshots, and its disks are in several files; delete the snapshots first", g->name);
+	return is;
 }
 
 /* How many of the copies in paths[] were made. */
@@ -181,7 +200,7 @@ static int cmd_clone(const struct cli_cmd *cmd, int argc, char **argv)
 		cli_error("%s: the guest is running; stop it first, so that its disks are whole", g.name);
 	else if (lock >= 0 && store_has(to))
 		cli_error("%s: a guest of this name is defined already", to);
-	else if (lock >= 0 && !clone_guest(&g, to))
+	else if (lock >= 0 && !layered(&g) && !clone_guest(&g, to))
 		status = VMM_OK;
 	if (status == VMM_OK)
 		printf("%s cloned to %s\n", g.name, to);

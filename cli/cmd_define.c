@@ -10,6 +10,7 @@
 #include "guest.h"
 #include "rundir.h"
 #include "savefile.h"
+#include "snapguest.h"
 #include "store.h"
 #include "vmm/domxml_int.h"
 #include "xmledit.h"
@@ -125,6 +126,34 @@ static bool state_may_go(const struct guest *g, bool remove)
 	return ok;
 }
 
+/* Its snapshots: not there, or to go too; the disks stay, in one file each. */
+static bool snapshots_may_go(const struct guest *g, bool remove)
+{
+	struct snap_guest s;
+	size_t n;
+	bool ok;
+
+	if (!snap_exists(g->name))
+		return true;
+	if (g->dir && remove) {
+		cli_error("%s: the guest is running, and its snapshots cannot be removed; stop it first", g->name);
+		return false;
+	}
+	if (snap_begin(&s, g->name, true))
+		return false;
+	n = s.t->nr_snaps;
+	ok = !n || remove;
+	if (!ok)
+		cli_error("%s: it has %zu snapshot%s; `hvx undefine --snapshots-metadata %s` drops them, too", g->name, n,
+			  n == 1 ? "" : "s", g->name);
+	else if (s.t->exists && snap_flatten(s.t))
+		ok = false;
+	else if (s.t->exists)
+		ok = false, cli_error("%s: its disks could not be merged into one file each; see above", g->name);
+	snap_end(&s);
+	return ok;
+}
+
 static int cmd_undefine(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *value[8];
@@ -138,7 +167,7 @@ static int cmd_undefine(const struct cli_cmd *cmd, int argc, char **argv)
 		cli_error("%s: the guest is not defined; `hvx destroy %s` ends it", g.name, g.name);
 	else if (value[0] && g.dir)
 		cli_error("%s: the guest is running, and its disks cannot be removed; stop it first", g.name);
-	else if (state_may_go(&g, value[1]))
+	else if (snapshots_may_go(&g, value[2]) && state_may_go(&g, value[1]))
 		status = undefine(&g, value[0]);
 	if (status == VMM_OK)
 		printf("%s undefined%s\n", g.name, g.dir ? "; it runs on until it ends" : "");
@@ -150,11 +179,12 @@ static const struct cli_cmd undefine_verb = {
 	.name = "undefine", .group = CLI_DEFINE, .args = "NAME", .run = cmd_undefine,
 	.summary = "forget a guest's definition",
 	.help =
-"A guest that runs goes on until it ends. One that managedsave has saved is refused,\n"
-"unless its state may go, too.\n",
+"A guest that runs goes on until it ends. One that managedsave has saved, or that has\n"
+"snapshots, is refused, unless they may go, too. Its disks stay as they are now.\n",
 	.opts = OPTS(
 		{ "remove-all-storage", 's', NULL, "remove the files of its disks, but those read only or shared" },
-		{ "managed-save", 'm', NULL, "remove what managedsave kept" }),
+		{ "managed-save", 'm', NULL, "remove what managedsave kept" },
+		{ "snapshots-metadata", 'S', NULL, "remove its snapshots; it must be off" }),
 };
 CLI_VERB(undefine_verb);
 
@@ -355,6 +385,8 @@ static int cmd_rename(const struct cli_cmd *cmd, int argc, char **argv)
 		cli_error("%s: the guest is running; stop it first", g.name);
 	else if (store_has(to))
 		cli_error("%s: a guest of this name is defined already", to);
+	else if (snap_exists(g.name))
+		cli_error("%s: it has snapshots, which are kept under its name; delete them first", g.name);
 	else if (state_may_go(&g, false) && !rename_to(&g, to))
 		status = VMM_OK;
 	if (status == VMM_OK)

@@ -15,6 +15,7 @@
 #include "exec.h"
 #include "guest.h"
 #include "rundir.h"
+#include "snapguest.h"
 #include "store.h"
 #include "template.h"
 #include "terminal.h"
@@ -32,6 +33,8 @@ struct run {
 	bool detach, name_given, quiet, paused;
 	const char *from;		/* the template, NULL: none */
 	bool fork;
+	bool reverted;			/* the state is a snapshot's */
+	struct snap_tree *snaps;	/* of the guest, until its runtime folder keeps others away */
 	int state, ram;			/* restore: the saved state; a fork's memory; -1: none */
 	int verbosity, escape;
 	struct throwaway t;		/* one command, then the end */
@@ -273,25 +276,35 @@ static char *read_template(struct run *r, size_t *len)
 	return xml;
 }
 
-/* Takes buf. */
-static int load_text(struct run *r, char *buf, size_t len)
+/* The VMM gives the warnings: with it they reach the log of a detached guest too. */
+static int parse_text(struct run *r, const char *text, size_t len)
 {
-	size_t done = 0;
-	ssize_t n = 0;
-
-	r->xml = memfd_create("domain.xml", MFD_CLOEXEC);
-	while (r->xml >= 0 && done < len && (n = write(r->xml, buf + done, len - done)) > 0)
-		done += (size_t)n;
-	free(buf);
-	if (r->xml < 0 || done < len) {
+	r->xml = text_fd(text, len);
+	if (r->xml < 0) {
 		cli_error("%s: %s", r->file, strerror(errno));
 		return VMM_ERR_SETUP;
 	}
-	/* The VMM gives the warnings: with it they reach the log of a detached guest too. */
 	r->dom = domxml_parse(r->file, r->xml, stderr, false, "", NULL);
-	if (!r->dom)
-		return VMM_ERR_USAGE;
 	lseek(r->xml, 0, SEEK_SET);
+	return r->dom ? 0 : VMM_ERR_USAGE;
+}
+
+/* Takes buf. A guest with snapshots has its disks where they have left them. */
+static int load_text(struct run *r, char *buf, size_t len)
+{
+	int status = parse_text(r, buf, len);
+
+	if (!status && !r->fork && snap_exists(r->dom->name)) {
+		buf = snap_for_run(r->dom->name, buf, &len, &r->snaps);
+		close(r->xml);
+		domain_free(r->dom);
+		r->dom = NULL;
+		r->xml = -1;
+		status = buf ? parse_text(r, buf, len) : VMM_ERR_SETUP;
+	}
+	free(buf);
+	if (status)
+		return status;
 	if (!r->name)
 		r->name = r->dom->name;
 	return 0;
@@ -473,6 +486,8 @@ static pid_t start(struct run *r, const struct ends *e, int ready)
 	}
 	if (r->fork)
 		argv[n++] = "--fork";
+	if (r->reverted)
+		argv[n++] = "--reverted";
 	if (r->ram >= 0) {
 		snprintf(ram, sizeof(ram), "%d", r->ram);
 		argv[n++] = "--ram-fd";
@@ -618,12 +633,17 @@ static int run_background(struct run *r)
 
 static int prepare(struct run *r)
 {
+	int status;
+
 	r->vmm = find_program("hvx-vmm");
 	if (!r->vmm) {
 		cli_error("hvx-vmm is neither beside this program nor in " HVX_LIBEXECDIR "; install hvx again");
 		return VMM_ERR_SETUP;
 	}
-	return make_rundir(r);
+	status = make_rundir(r);
+	snap_close(r->snaps);
+	r->snaps = NULL;
+	return status;
 }
 
 static int go(struct run *r)
@@ -673,6 +693,7 @@ static void run_free(struct run *r, int status)
 	if (r->ready >= 0)
 		close(r->ready);
 	free(r->own_name);
+	snap_close(r->snaps);
 	kernel_close(&r->k);
 	domain_free(r->dom);
 	free(r->vmm);
@@ -705,17 +726,14 @@ static int run(const struct cli_cmd *cmd, int argc, char **argv, bool restore)
 int run_detached(const char *file, const char *text, size_t len, bool paused)
 {
 	struct run r = RUN_NONE;
-	int status = VMM_ERR_USAGE;
+	char *copy = strndup(text, len);
+	int status = VMM_ERR_SETUP;
 
 	r.file = file;
 	r.detach = r.quiet = true;
 	r.paused = paused;
-	r.xml = text_fd(text, len);
-	r.dom = r.xml >= 0 ? store_parse(file, text, len, false) : NULL;
-	if (r.dom) {
-		r.name = r.dom->name;
-		status = go(&r);
-	}
+	if (copy)
+		status = load_text(&r, copy, len) ?: go(&r);
 	run_free(&r, status);
 	return status;
 }
@@ -727,6 +745,19 @@ int run_saved(const char *file, bool paused)
 
 	r.file = file;
 	r.detach = r.quiet = true;
+	r.paused = paused;
+	status = load(&r, true) ?: go(&r);
+	run_free(&r, status);
+	return status;
+}
+
+int run_reverted(const char *file, bool paused)
+{
+	struct run r = RUN_NONE;
+	int status;
+
+	r.file = file;
+	r.detach = r.quiet = r.reverted = true;
 	r.paused = paused;
 	status = load(&r, true) ?: go(&r);
 	run_free(&r, status);

@@ -70,6 +70,7 @@ struct json_object *guest_stats(const struct guest *g);
 /* cmd_run.c: start in the background what text says; messages about `file`. An exit status. */
 int run_detached(const char *file, const char *text, size_t len, bool paused);
 int run_saved(const char *file, bool paused);	/* the same, from a saved state */
+int run_reverted(const char *file, bool paused);	/* of a snapshot: the guest is told that it went back */
 
 /*
  * logs.c: where a guest in the background writes: /var/log/hvx/NAME.log for root,

@@ -26,6 +26,8 @@ struct device_stats {
 			uint64_t size, rd_ops, rd_bytes, rd_ns, wr_ops, wr_bytes, wr_ns;
 			uint64_t flush_ops, flush_ns, failed;
 			bool readonly;
+			bool layered;		/* writes go to a layer, of this id */
+			uint8_t layer[16];
 		} disk;
 		struct {
 			uint8_t mac[6];
@@ -112,6 +114,12 @@ int virtio_blk_create_on(struct machine *m, const struct dom_disk *cfg, struct i
  * -EINVAL: no multiple of its block size; or what ftruncate() says.
  */
 int virtio_blk_resize(struct machine *m, const char *target, uint64_t size);
+struct overlay;
+/*
+ * Put a new layer over the disk with this <target dev=>, which becomes the disk's, as
+ * does file. The guest stands still, machine lock. NULL, or why not; check: only ask.
+ */
+const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check);
 int virtio_net_create(struct machine *m, const struct dom_nic *cfg);
 /*
  * On a back end that is open, with a vhost descriptor (/dev/vhost-net) for each of its

@@ -76,16 +76,22 @@ static struct json_object *block(const struct device *dev, const struct device_s
 {
 	struct json_object *o = json_object_new_object(), *in = json_object_new_object();
 	struct json_object *image = json_object_new_object();
+	char id[33];
 
 	add_str(o, "device", s->name);
 	add_str(o, "qdev", dev->id);
 	json_object_object_add(o, "removable", json_object_new_boolean(false));
 	add_str(in, "file", s->disk.file);
-	add_str(in, "drv", "raw");
+	add_str(in, "drv", s->disk.layered ? "hvx-layer" : "raw");
+	if (s->disk.layered) {
+		for (int i = 0; i < 16; i++)
+			snprintf(id + 2 * i, 3, "%02x", s->disk.layer[i]);
+		add_str(in, "x-hvx-layer", id);
+	}
 	json_object_object_add(in, "ro", json_object_new_boolean(s->disk.readonly));
 	add_u64(image, "virtual-size", s->disk.size);
 	add_str(image, "filename", s->disk.file);
-	add_str(image, "format", "raw");
+	add_str(image, "format", s->disk.layered ? "hvx-layer" : "raw");
 	json_object_object_add(in, "image", image);
 	json_object_object_add(o, "inserted", in);
 	return o;
@@ -100,7 +106,7 @@ static void run_block(struct machine *m, struct qmp_req *req, struct json_object
 static const struct qmp_command block_command = {
 	.name = "query-block", .run = run_block,
 	.help = "The disks.",
-	.returns = "a list of {`device`, `inserted`: {`file`, `drv`, `ro`, `image`: {`virtual-size`, `filename`, `format`}}}",
+	.returns = "a list of {`device`, `inserted`: {`file`, `drv`, `ro`, `x-hvx-layer` (the layer's id, docs/snapshots.md), `image`: {`virtual-size`, `filename`, `format`}}}",
 };
 QMP_COMMAND(block_command);
 

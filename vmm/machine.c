@@ -301,6 +301,8 @@ void machine_free(struct machine *m)
 	struct device *dev, *next, *reversed = NULL;
 
 	save_abort(m);
+	free(m->new_xml);
+	m->new_xml = NULL;
 	vcpus_destroy(m);
 	pthread_mutex_lock(&m->lock);
 	gdb_free(m);

@@ -113,8 +113,10 @@ struct machine {
 	int ready_fd;			/* gets a byte when the guest begins; -1: nobody waits for that */
 	char *xml;			/* the domain as text, for saved state; the caller's */
 	size_t xml_len;
+	char *new_xml;			/* what xml points to since a snapshot; the machine's own */
 	struct save_job *save;		/* a saving under way (vmm/save.h), else NULL */
 	const struct mem_source *ram_from; /* a fork's memory, with load; NULL: load brings it */
+	bool reverted;			/* with load: others go on from there, too; the guest is told */
 	bool template;			/* forks share its memory: it stands still until machine_unshare() */
 	struct stream_in *load;		/* saved state to begin with, behind its XML; NULL: power-on */
 	struct run_state_data *run;	/* vmm/runstate.h */

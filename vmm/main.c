@@ -27,7 +27,7 @@ struct options {
 	const char *file, *name, *runtime_dir, *gdb;
 	const struct hv_ops *accel;
 	int xml_fd, restore_fd, ram_fd, ready_fd, verbosity;
-	bool console, no_sandbox, paused, fork, own_dir, throwaway, agent;
+	bool console, no_sandbox, paused, fork, reverted, own_dir, throwaway, agent;
 };
 
 static const char usage_text[] =
@@ -51,6 +51,8 @@ static const char usage_text[] =
 "                        in it unless one is given\n"
 "  --fork                with --restore-fd: share the memory in that file copy-on-\n"
 "                        write, and write nothing to the disks' images\n"
+"  --reverted            with --restore-fd: the guest goes back to it, and is told by\n"
+"                        a new generation ID; --fork does that, too\n"
 "  --ram-fd N            with --fork: the memory is in this file\n"
 "  --ready-fd N          write a byte to this file descriptor when the guest begins\n"
 "  --throwaway           drop what the guest writes to its disks, as by <transient/>\n"
@@ -75,7 +77,7 @@ static const char usage_text[] =
 
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
        OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
-       OPT_FORK, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT,
+       OPT_FORK, OPT_REVERTED, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT,
        OPT_ACCEL, OPT_READY_FD };
 
 static const struct option long_options[] = {
@@ -92,6 +94,7 @@ static const struct option long_options[] = {
 	{ "restore-fd", required_argument, NULL, OPT_RESTORE_FD },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "fork", no_argument, NULL, OPT_FORK },
+	{ "reverted", no_argument, NULL, OPT_REVERTED },
 	{ "ram-fd", required_argument, NULL, OPT_RAM_FD },
 	{ "gdb", required_argument, NULL, OPT_GDB },
 	{ "throwaway", no_argument, NULL, OPT_THROWAWAY },
@@ -191,6 +194,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case OPT_FORK:
 			o->fork = true;
+			break;
+		case OPT_REVERTED:
+			o->reverted = true;
 			break;
 		case OPT_PAUSED:
 			o->paused = true;
@@ -422,6 +428,7 @@ static int run_guest(const struct options *o, struct source *src)
 	m.xml_len = src->xml_len;
 	m.load = o->restore_fd >= 0 ? &src->state : NULL;
 	m.ram_from = o->fork ? &src->ram : NULL;
+	m.reverted = o->fork || o->reverted;
 	m.gdb_where = o->gdb;
 	status = machine_build(&m, src->dom);
 	if (!status && o->runtime_dir) {

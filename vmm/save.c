@@ -360,7 +360,7 @@ static int load_tail(struct machine *m, struct sbuf *b, uint64_t *clock_ns, stru
 	if (!ret)
 		ret = guest_read(&m->mem, BOARD_VMGENID, m->vmgenid, sizeof(m->vmgenid));
 	/* Its interrupt goes to a local APIC that is loaded. */
-	if (!ret && m->ram_from)
+	if (!ret && m->reverted)
 		ret = machine_new_generation(m);
 	pthread_mutex_unlock(&m->lock);
 	ret = ret ?: want(m->load, SEC_CLOCK, b, err);

@@ -81,6 +81,7 @@ struct virtio_blk {
 	struct image img;
 	char serial[VIRTIO_BLK_ID_BYTES];
 	const struct dom_disk *cfg;
+	char *file;			/* another than cfg's since a snapshot, NULL: cfg's */
 	unsigned int nr_queues;
 	struct blk_queue bq[];
 };
@@ -620,6 +621,7 @@ static void blk_destroy(struct device *dev)
 	}
 	virtio_fini(&blk->v);
 	image_close(&blk->img);
+	free(blk->file);
 	free(blk);
 }
 
@@ -656,7 +658,10 @@ static void blk_stats(struct device *dev, struct device_stats *s)
 
 	s->kind = DEV_DISK;
 	s->name = blk->cfg->target ? blk->cfg->target : "";
-	s->disk.file = blk->cfg->file ? blk->cfg->file : "";
+	s->disk.file = blk->file ? blk->file : blk->cfg->file ? blk->cfg->file : "";
+	s->disk.layered = image_layered(&blk->img);
+	if (s->disk.layered)
+		memcpy(s->disk.layer, blk->img.overlay->id, sizeof(s->disk.layer));
 	s->disk.size = blk->img.size;
 	s->disk.readonly = blk->img.readonly;
 	for (unsigned int i = 0; i < blk->nr_queues; i++) {
@@ -816,7 +821,7 @@ static int resize(struct virtio_blk *blk, uint64_t size)
 	if (ftruncate(blk->img.fd_buffered, (off_t)size) < 0)
 		ret = -errno;
 	if (!ret) {
-		blk->img.size = size;
+		blk->img.size = blk->img.raw_size = size;
 		pthread_mutex_lock(&blk->v.config_lock);
 		blk_fill_config(blk);
 		pthread_mutex_unlock(&blk->v.config_lock);
@@ -844,4 +849,30 @@ int virtio_blk_resize(struct machine *m, const char *target, uint64_t size)
 		return resize(blk, size);
 	}
 	return -ENODEV;
+}
+
+const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check)
+{
+	struct virtio_blk *blk = NULL;
+	struct device *d;
+
+	for (d = m->devices; d && !blk; d = d->next)
+		if (d->ops == &blk_ops && ((struct virtio_blk *)d)->cfg->target &&
+		    !strcmp(((struct virtio_blk *)d)->cfg->target, target))
+			blk = (struct virtio_blk *)d;
+	if (!blk)
+		return "no such disk";
+	if (blk->img.readonly || blk->cfg->transient || blk->cfg->shareable || blk->cfg->block)
+		return "read only, transient, shareable or a block device: no layer can be put on it";
+	if (o->size != blk->img.raw_size)
+		return "the layer was made for a disk of another size";
+	if (check)
+		return NULL;
+	/* The queues' threads have drained and stand still; O_DIRECT's descriptor reads, from now on. */
+	o->below = blk->img.overlay;
+	o->base_fd = blk->img.overlay ? -1 : blk->img.fd_buffered;
+	blk->img.overlay = o;
+	free(blk->file);
+	blk->file = file;
+	return NULL;
 }

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Snapshots of a guest that runs. The tree says first that one is pending, then the
+ * guest stands still while its state is written and its VMM takes the new layers.
+ * Whoever finds it pending asks the VMM whether it has them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "devices/storage/image.h"
+#include "savefile.h"
+#include "snapguest.h"
+#include "store.h"
+#include "vmm/config.h"
+#include "xmledit.h"
+
+/* ---------------------------------------------------------------- the VMM's view */
+
+/* The layer that the VMM writes to, of the disk with this target; "" raw. False: no such disk. */
+static bool vmm_layer(struct json_object *disks, const char *target, char id[SNAP_ID])
+{
+	for (size_t i = 0; disks && i < json_object_array_length(disks); i++) {
+		struct json_object *o = json_object_array_get_idx(disks, i);
+		struct json_object *in = json_object_object_get(o, "inserted");
+		const char *name = json_object_get_string(json_object_object_get(o, "device"));
+		const char *layer = json_object_get_string(json_object_object_get(in, "x-hvx-layer"));
+
+		if (!name || strcmp(name, target))
+			continue;
+		snprintf(id, SNAP_ID, "%.16s", layer ? layer : "");
+		return true;
+	}
+	return false;
+}
+
+static int vmm_has(struct snap_guest *s, struct control *c, const struct snapshot *snap, bool *has)
+{
+	struct json_object *disks = NULL;
+	char id[SNAP_ID];
+
+	*has = false;
+	if (control_do(c, "query-block", NULL, &disks))
+		return -1;
+	for (size_t i = 0; i < snap->nr_refs; i++) {
+		struct snap_disk *d = snap_disk(s->t, snap->ref[i].file);
+
+		if (vmm_layer(disks, snap->ref[i].target, id) && *id && !strcmp(id, d->active))
+			*has = true;
+	}
+	json_object_put(disks);
+	return 0;
+}
+
+/* By what the snapshot left the guest in. */
+static void go_on(struct control *c, const char *guest)
+{
+	struct json_object *ret = NULL;
+	const char *status;
+
+	if (!control_call(c, "query-status", NULL, &ret)) {
+		status = json_object_get_string(json_object_object_get(ret, "status"));
+		if (status && !strcmp(status, "paused") && !control_call(c, "cont", NULL, NULL))
+			cli_error("%s: it stood still for a snapshot whose command was killed, and goes on", guest);
+	}
+	json_object_put(ret);
+}
+
+static int settle(struct snap_guest *s, struct control *c, struct snapshot *snap)
+{
+	bool has, resume = snap->resume;
+
+	if (!strcmp(s->g.status, "save-vm")) {
+		cli_error("%s: its state is being written; try again later", s->g.name);
+		return -1;
+	}
+	if (vmm_has(s, c, snap, &has))
+		return -1;
+	if (!has)
+		cli_error("%s: snapshot %s was not finished when hvx was killed; it is dropped, and nothing else is lost", s->g.name, snap->name);
+	if (snap_finish(s->t, snap, has))
+		return -1;
+	if (resume)
+		go_on(c, s->g.name);
+	return 0;
+}
+
+int snap_recover_live(struct snap_guest *s)
+{
+	struct control *c;
+	int ret = 0;
+
+	for (size_t i = s->t->nr_snaps; i-- && !ret;) {
+		if (!s->t->snap[i].pending)
+			continue;
+		c = control_open_or_say(s->g.name);
+		ret = c ? settle(s, c, &s->t->snap[i]) : -1;
+		control_close(c);
+	}
+	return ret ?: snap_recover(s->t, true);
+}
+
+/* ------------------------------------------------------------------- new layers */
+
+/* The XML of the running guest, with its disks as the tree has them now. */
+static char *live_xml(struct snap_guest *s, size_t *len)
+{
+	char *text = guest_xml(&s->g, false, len);
+
+	return text ? snap_map_text(s->t, text, len) : NULL;
+}
+
+static int send_layer(struct control *c, struct snap_disk *d, const char *target, struct json_object *list)
+{
+	struct json_object *o = json_object_new_object();
+	char *path = layer_path(d, snap_layer(d, d->active)), name[32];
+	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1, ret;
+
+	snprintf(name, sizeof(name), "layer-%s", target);
+	json_object_object_add(o, "device", json_object_new_string(target));
+	json_object_object_add(o, "fd", json_object_new_string(name));
+	json_object_object_add(o, "file", json_object_new_string(path ? path : ""));
+	json_object_array_add(list, o);
+	/* The lock goes with the descriptor. */
+	ret = fd < 0 || image_lock(fd, true, false) ? -1 : control_send_fd(c, fd, name);
+	if (ret)
+		cli_error("%s: it cannot be given to the VMM: %s", path ? path : d->file, fd < 0 ? strerror(errno) : control_error(c));
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return ret;
+}
+
+static int send_xml(struct control *c, const char *xml, size_t len)
+{
+	int fd = text_fd(xml, len), ret = fd < 0 ? -1 : control_send_fd(c, fd, "xml");
+
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* All at once, or none. */
+static int switch_layers(struct snap_guest *s, struct control *c, const struct snapshot *snap)
+{
+	struct json_object *args = json_object_new_object(), *list = json_object_new_array();
+	char *xml = NULL;
+	size_t len = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < snap->nr_refs && !ret; i++) {
+		struct snap_disk *d = snap_disk(s->t, snap->ref[i].file);
+
+		if (snap_layer(d, d->active)->layer)
+			ret = send_layer(c, d, snap->ref[i].target, list);
+	}
+	json_object_object_add(args, "disks", list);
+	json_object_object_add(args, "xml", json_object_new_string("xml"));
+	if (ret || !json_object_array_length(list)) {
+		json_object_put(args);
+		return ret;
+	}
+	xml = live_xml(s, &len);
+	ret = !xml || send_xml(c, xml, len) ? -1 : 0;
+	if (ret)
+		json_object_put(args);
+	else
+		ret = snap_step("switch") ? -1 : control_do(c, "x-hvx-snapshot-disks", args, NULL);
+	free(xml);
+	return ret;
+}
+
+/* For the verbs that look at the running guest. */
+static void keep_live_xml(struct snap_guest *s)
+{
+	char *path = NULL, *xml;
+	struct savefile f;
+	size_t len = 0;
+
+	xml = live_xml(s, &len);
+	if (xml && asprintf(&path, "%s/domain.xml", s->g.dir) > 0 && !savefile_begin(&f, path)) {
+		if (write(f.fd, xml, len) == (ssize_t)len)
+			savefile_commit(&f);
+		savefile_abort(&f);
+	}
+	free(path);
+	free(xml);
+}
+
+/* --------------------------------------------------------------------- the whole */
+
+static int stand_still(struct snap_guest *s, struct control *c, const struct snapshot *snap, const struct snap_request *r)
+{
+	struct save_request save = { .quiet = r->quiet };
+	char *path;
+	int ret;
+
+	if (r->disks_only)
+		return control_do(c, "stop", NULL, NULL);
+	path = snap_path(s->t, snap->id, "state");
+	ret = path ? save_guest(c, s->g.name, path, &save) : -1;
+	free(path);
+	return ret;
+}
+
+static int frozen(struct snap_guest *s, struct control *c, const struct snapshot *snap)
+{
+	return snap_step("frozen") || snap_copy_again(s->t, snap) || snap_step("copied") ? -1 : switch_layers(s, c, snap);
+}
+
+int snap_take_live(struct snap_guest *s, const struct domain *dom, const char *xml, size_t len, const struct snap_request *r)
+{
+	struct control *c = control_open_or_say(s->g.name);
+	bool running = s->g.state == GUEST_RUNNING, has = false;
+	struct snapshot *snap;
+	char id[SNAP_ID];
+	int ret = -1;
+
+	if (!c)
+		return -1;
+	if (!running && s->g.state != GUEST_PAUSED) {
+		cli_error("%s: it is %s; start it or stop it first", s->g.name, s->g.status);
+		goto out;
+	}
+	snap = snap_prepare(s->t, dom, r->name, r->description, xml, len);
+	if (snap) {
+		snap->pending = true;
+		snap->resume = running && !r->halt;
+		snap->state = r->disks_only ? SNAP_DISKS : running ? SNAP_RUNNING : SNAP_PAUSED;
+	}
+	if (!snap || snap_commit(s->t)) {
+		if (!snap_reload(s->t))
+			snap_recover(s->t, true);
+		goto out;
+	}
+	memcpy(id, snap->id, SNAP_ID);
+	ret = stand_still(s, c, snap, r) || frozen(s, c, snap) ? -1 : 0;
+	/* A VMM that has hung up leaves it to the next command to see what it did. */
+	if (ret && vmm_has(s, c, snap, &has))
+		goto out;
+	snap_step(ret ? "failed" : "switched");
+	if (snap_finish(s->t, snap, !ret || has)) {
+		ret = -1;	/* pending still; the VMM and the tree agree on the layers */
+	} else {
+		keep_live_xml(s);
+		snap_recover(s->t, true);
+	}
+	if (running && (ret || !r->halt))
+		control_call(c, "cont", NULL, NULL);
+	else if (!ret && r->halt)
+		ret = save_quit(c, s->g.name);
+out:
+	control_close(c);
+	return ret;
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The control socket's part of a snapshot: new layers over the disks of a guest that stands still. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "devices/device.h"
+#include "devices/storage/overlay.h"
+#include "qmp.h"
+#include "runstate.h"
+
+#define MAX_DISKS	32
+#define MAX_XML		(4U << 20)
+
+struct new_layers {
+	struct qmp_req *req;
+	unsigned int n;
+	struct new_layer {
+		char *device, *file;
+		struct overlay *o;
+	} disk[MAX_DISKS];
+	char *xml;
+	size_t xml_len;
+};
+
+static void layers_free(struct new_layers *l)
+{
+	for (unsigned int i = 0; i < l->n; i++) {
+		free(l->disk[i].device);
+		free(l->disk[i].file);
+		overlay_free(l->disk[i].o);
+	}
+	free(l->xml);
+	free(l);
+}
+
+/* What a later saving of the guest says of it. */
+static bool take_xml(struct new_layers *l, const char *name)
+{
+	int fd = qmp_take_fd(l->req, name);
+	struct stat st;
+	bool ok = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= MAX_XML;
+
+	if (ok) {
+		l->xml = malloc((size_t)st.st_size);
+		l->xml_len = (size_t)st.st_size;
+		ok = l->xml && pread(fd, l->xml, l->xml_len, 0) == (ssize_t)l->xml_len;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (!ok)
+		qmp_fail(l->req, "xml: no file of this name was sent, or none of 1 byte to 4 MiB; see getfd");
+	return ok;
+}
+
+static bool take_layer(struct new_layers *l, struct json_object *o)
+{
+	const char *device = qmp_str(o, "device"), *file = qmp_str(o, "file"), *why = NULL;
+	struct new_layer *d = &l->disk[l->n];
+	int fd = qmp_str(o, "fd") ? qmp_take_fd(l->req, qmp_str(o, "fd")) : -1;
+
+	if (!device || !file || fd < 0) {
+		qmp_fail(l->req, "disks: a device, a file and the name of an fd that was sent are wanted for each");
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	*d = (struct new_layer){ strdup(device), strdup(file), overlay_load(fd, &why) };
+	l->n++;
+	if (!d->device || !d->file || !d->o) {
+		qmp_fail(l->req, "%s: %s", device, why ? why : "out of memory");
+		return false;
+	}
+	return true;
+}
+
+static bool still(enum run_state s)
+{
+	return s == RS_PAUSED || s == RS_PRELAUNCH;
+}
+
+/* On the main thread: first all that can fail. */
+static void put_on(struct machine *m, void *opaque)
+{
+	struct new_layers *l = opaque;
+	const char *why = NULL;
+	unsigned int i = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (!still(run_state(m)) || m->save)
+		why = "the guest must stand still; send stop";
+	for (i = 0; i < l->n && !why; i++) {
+		why = virtio_blk_layer(m, l->disk[i].device, l->disk[i].o, NULL, true);
+		for (unsigned int k = 0; k < i && !why; k++)
+			if (!strcmp(l->disk[k].device, l->disk[i].device))
+				why = "is named twice";
+	}
+	if (why) {
+		qmp_fail(l->req, "%s%s%s", i ? l->disk[i - 1].device : "", i ? ": " : "", why);
+	} else {
+		for (i = 0; i < l->n; i++) {
+			virtio_blk_layer(m, l->disk[i].device, l->disk[i].o, l->disk[i].file, false);
+			l->disk[i].o = NULL;
+			l->disk[i].file = NULL;
+		}
+		free(m->new_xml);
+		m->xml = m->new_xml = l->xml;
+		m->xml_len = l->xml_len;
+		l->xml = NULL;
+		qmp_reply(l->req, NULL);
+	}
+	pthread_mutex_unlock(&m->lock);
+	layers_free(l);
+}
+
+static void run_snapshot_disks(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	struct json_object *list = json_object_object_get(args, "disks");
+	struct new_layers *l = calloc(1, sizeof(*l));
+	size_t n = json_object_array_length(list);
+
+	if (!l) {
+		qmp_fail(req, "out of memory");
+		return;
+	}
+	l->req = req;
+	if (!n || n > MAX_DISKS) {
+		qmp_fail(req, "disks: 1 to %d", MAX_DISKS);
+		layers_free(l);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *o = json_object_array_get_idx(list, i);
+
+		if (!json_object_is_type(o, json_type_object)) {
+			qmp_fail(req, "disks: a list of objects is wanted");
+			layers_free(l);
+			return;
+		}
+		if (!take_layer(l, o)) {
+			layers_free(l);
+			return;
+		}
+	}
+	if (!take_xml(l, qmp_str(args, "xml"))) {
+		layers_free(l);
+		return;
+	}
+	if (machine_call(m, put_on, l)) {
+		qmp_fail(req, "out of memory");
+		layers_free(l);
+	}
+}
+
+static const struct qmp_command snapshot_disks_command = {
+	.name = "x-hvx-snapshot-disks", .run = run_snapshot_disks,
+	.help = "Put a new, empty layer (docs/snapshots.md) on each of these disks: what the guest writes goes there from now on. All of them or, with an error, none. The guest must stand still.",
+	.args = QMP_ARGS({ "disks", QMP_LIST, .help = "of {`device`: the disk's `<target dev=>`, `fd`: the layer, by its getfd name, `file`: what it is called}" },
+			 { "xml", QMP_STR, .help = "a file with the guest's XML as it is with them, by its getfd name" }),
+};
+QMP_COMMAND(snapshot_disks_command);
