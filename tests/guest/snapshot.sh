@@ -17,7 +17,7 @@ loop+='; dd if=/dev/shm/a of=/dev/vda bs=1M 2>/dev/null; sync; n=0; while :; do 
 loop+='; echo $n > /dev/shm/n; echo $n | dd of=/dev/vda bs=4096 seek=3000 conv=sync 2>/dev/null; sync'
 loop+='; echo 3 > /proc/sys/vm/drop_caches'
 loop+='; d=$(dd if=/dev/vda bs=4096 skip=3000 count=1 2>/dev/null | head -n 1)'
-loop+='; [ "$d" = $n ] || echo HVX-BAD disk has $d, not $n; [ "$(cat /dev/shm/n)" = $n ] || echo HVX-BAD memory'
+loop+='; [ $d = $n ] || echo HVX-BAD disk has $d, not $n; [ $(cat /dev/shm/n) = $n ] || echo HVX-BAD memory'
 loop+='; [ $(dd if=/dev/vda bs=1M count=4 2>/dev/null | md5sum | cut -c1-32) = $a ] || echo HVX-BAD noise on disk'
 loop+='; [ $(md5sum < /dev/shm/a | cut -c1-32) = $a ] || echo HVX-BAD noise in memory'
 loop+='; echo HVX-TICK $n $(cat /sys/class/rtc/rtc0/since_epoch); sleep 0.2; done'
