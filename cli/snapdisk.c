@@ -422,8 +422,7 @@ static void set(xmlNode *n, const char *attr, const char *value)
 		xmlSetProp(n, (const xmlChar *)attr, (const xmlChar *)value);
 }
 
-/* The disk that has this file, by any of its names. */
-static struct snap_disk *whose(struct snap_tree *t, const char *file)
+struct snap_disk *snap_whose(struct snap_tree *t, const char *file)
 {
 	for (size_t i = 0; i < t->nr_disks; i++) {
 		size_t n = strlen(t->disk[i].file);
@@ -470,7 +469,7 @@ int snap_map(struct snap_tree *t, xmlDoc *doc)
 	for (xmlNode *n = devices ? devices->children : NULL; n && !ret; n = n->next) {
 		xmlNode *source = n->type == XML_ELEMENT_NODE && !strcmp((const char *)n->name, "disk") ? child_of(n, "source") : NULL;
 		xmlChar *file = source ? xmlGetProp(source, (const xmlChar *)"file") : NULL;
-		struct snap_disk *d = file ? whose(t, (char *)file) : NULL;
+		struct snap_disk *d = file ? snap_whose(t, (char *)file) : NULL;
 
 		if (d && (snap_layer(d, d->active)->layer || strcmp((char *)file, d->file)))
 			ret = map_disk(n, d);

@@ -42,6 +42,9 @@ int snap_map(struct snap_tree *t, xmlDoc *doc);
 /* The same of a text, which is freed: a new one, or NULL after a message. Where the guest has no snapshots, text. */
 char *snap_map_text(struct snap_tree *t, char *text, size_t *len);
 
+/* The disk that has this file, by any of its names; NULL: none. */
+struct snap_disk *snap_whose(struct snap_tree *t, const char *file);
+
 /* Share blocks (FICLONE): 0 or -1 with errno. Tests have their own. */
 extern int (*snap_clone)(int out, int in);
 

@@ -209,6 +209,32 @@ static int frozen(struct snap_guest *s, struct control *c, const struct snapshot
 	return snap_step("frozen") || snap_copy_again(s->t, snap) || snap_step("copied") ? -1 : switch_layers(s, c, snap);
 }
 
+/* The memory knows all disks that the guest has: so must the snapshot. */
+static int same_disks(struct snap_guest *s, const struct domain *dom)
+{
+	struct domain *live = guest_domain(&s->g, false);
+	const struct dom_disk *missing = NULL;
+
+	for (unsigned int i = 0; live && i < live->nr_disks; i++) {
+		const struct dom_disk *d = &live->disk[i];
+		const struct snap_disk *own = d->file ? snap_whose(s->t, d->file) : NULL;
+		bool has = !d->file || d->readonly || d->transient;
+
+		for (unsigned int k = 0; !has && k < dom->nr_disks; k++)
+			has = dom->disk[k].file && !strcmp(dom->disk[k].file, own ? own->file : d->file) &&
+			      !strcmp(dom->disk[k].target, d->target);
+		if (!has)
+			missing = d;
+	}
+	if (missing)
+		cli_error("%s: disk %s, %s, is not in its definition: add it there, too, or take it out of the running guest",
+			  s->g.name, missing->target, missing->file);
+	if (!live)
+		return -1;
+	domain_free(live);
+	return missing ? -1 : 0;
+}
+
 int snap_take_live(struct snap_guest *s, const struct domain *dom, const char *xml, size_t len, const struct snap_request *r)
 {
 	struct control *c = control_open_or_say(s->g.name);
@@ -223,6 +249,8 @@ int snap_take_live(struct snap_guest *s, const struct domain *dom, const char *x
 		cli_error("%s: it is %s; start it or stop it first", s->g.name, s->g.status);
 		goto out;
 	}
+	if (same_disks(s, dom))
+		goto out;
 	snap = snap_prepare(s->t, dom, r->name, r->description, xml, len);
 	if (snap) {
 		snap->pending = true;
