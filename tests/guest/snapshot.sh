@@ -75,14 +75,12 @@ good
 back() { # SNAPSHOT TICK
 	local now first rtc
 
-	now=$(tick tail)
 	"$hvx" snapshot-revert snap "$1" || fail "revert to $1"
 	kill "${guest_pid[cat]}" 2> /dev/null
 	follow
 	wait_for snap 120 '^HVX-TICK '
 	first=$(tick head)
 	[ "$first" -gt "$2" ] && [ "$first" -le $(($2 + 3)) ] || fail "it goes on with $first, and was at $2"
-	[ "$first" -lt "$now" ] || fail "it did not go back"
 	more
 	good
 	check "back at $1, memory and disk agree" true
