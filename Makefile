@@ -42,7 +42,7 @@ BASE_CFLAGS += $(SAN)
 BASE_LDFLAGS += $(SAN)
 endif
 
-PKGS_ALL := libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive slirp
+PKGS_ALL := libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive slirp gnutls
 # Looked up on first use, so that `make module` and `make help` need none of it.
 pkg_missing = $(foreach p,$(1),$(if $(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo y),,$(p)))
 pkg_check = $(if $(strip $(call pkg_missing,$(1))),$(error not installed: $(strip $(call pkg_missing,$(1))) - run scripts/setup))
@@ -80,7 +80,7 @@ vmm: $(programs)
 $(B)/hvx-vmm: $(call obj,$(vmm_src))
 $(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd)
 $(B)/hvx: $(call obj,$(cli_src)) $(B)/libhvx.a
-$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive)
+$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive gnutls)
 $(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
 $(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap libseccomp)
 
@@ -159,7 +159,7 @@ $(foreach s,$(uapi_src),$(eval $(call uapi_rule,$(s))))
 $(unit_bin):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(SAN) $(LDFLAGS) -o $@ $(filter %.o,$^) \
-		$(call pkg_libs,check libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive)
+		$(call pkg_libs,check libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive gnutls)
 $(uapi_bin):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(call pkg_libs,check)

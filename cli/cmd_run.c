@@ -22,6 +22,7 @@
 #include "throwaway.h"
 #include "vmm/domxml_int.h"
 #include "vmm/hvxapi.h"
+#include "vmm/mig.h"
 #include "vmm/stream.h"
 
 #define CTRL_RBRACKET 0x1d
@@ -35,6 +36,8 @@ struct run {
 	bool fork;
 	bool reverted;			/* the state is a snapshot's */
 	struct snap_tree *snaps;	/* of the guest, until its runtime folder keeps others away */
+	const int *incoming;		/* sockets on which the guest comes */
+	unsigned int nr_incoming;
 	int state, ram;			/* restore: the saved state; a fork's memory; -1: none */
 	int verbosity, escape;
 	struct throwaway t;		/* one command, then the end */
@@ -429,6 +432,8 @@ static void __attribute__((noreturn)) become_vmm(struct run *r, const struct end
 		fcntl(r->dir.lock, F_SETFD, 0);
 	if (ready >= 0)
 		fcntl(ready, F_SETFD, 0);
+	for (unsigned int i = 0; i < r->nr_incoming; i++)
+		fcntl(r->incoming[i], F_SETFD, 0);
 	execv(r->vmm, argv);
 	err = errno;
 	while (write(report, &err, sizeof(err)) < 0 && errno == EINTR)
@@ -456,7 +461,7 @@ static void keep_xml(const struct run *r)
 /* ready: where it says that the guest has begun, -1: nowhere. */
 static pid_t start(struct run *r, const struct ends *e, int ready)
 {
-	char xml[16], state[16], ram[16], ready_fd[16], *argv[36];
+	char xml[16], state[16], ram[16], ready_fd[16], in[MIG_MAX_STREAMS][16], *argv[36 + 2 * MIG_MAX_STREAMS];
 	pid_t parent = getpid(), pid;
 	int report[2], err = 0, n = 0;
 
@@ -483,6 +488,11 @@ static pid_t start(struct run *r, const struct ends *e, int ready)
 		snprintf(state, sizeof(state), "%d", r->state);
 		argv[n++] = "--restore-fd";
 		argv[n++] = state;
+	}
+	for (unsigned int i = 0; i < r->nr_incoming; i++) {
+		snprintf(in[i], sizeof(in[i]), "%d", r->incoming[i]);
+		argv[n++] = "--incoming-fd";
+		argv[n++] = in[i];
 	}
 	if (r->fork)
 		argv[n++] = "--fork";
@@ -760,6 +770,35 @@ int run_reverted(const char *file, bool paused)
 	r.detach = r.quiet = r.reverted = true;
 	r.paused = paused;
 	status = load(&r, true) ?: go(&r);
+	run_free(&r, status);
+	return status;
+}
+
+int run_incoming(const char *file, const char *text, size_t len, const char *name, bool paused,
+		 const int *fd, unsigned int nr)
+{
+	struct run r = RUN_NONE;
+	unsigned int i;
+	int status;
+
+	r.file = file;
+	r.detach = r.quiet = true;
+	r.paused = paused;
+	r.name = name;
+	r.name_given = name;
+	r.incoming = fd;
+	r.nr_incoming = nr;
+	r.xml = text_fd(text, len);
+	r.dom = r.xml >= 0 ? domxml_parse(file, r.xml, stderr, false, "", NULL) : NULL;
+	if (r.dom && !name)
+		r.name = r.dom->name;
+	if (r.xml >= 0)
+		lseek(r.xml, 0, SEEK_SET);
+	status = r.dom ? prepare(&r) ?: begin_background(&r) : VMM_ERR_USAGE;
+	/* The VMM has its own; the other side shall see when it ends. */
+	for (i = 0; i < nr; i++)
+		close(fd[i]);
+	status = status ?: wait_begun(&r);
 	run_free(&r, status);
 	return status;
 }

@@ -73,6 +73,13 @@ int run_saved(const char *file, bool paused);	/* the same, from a saved state */
 int run_reverted(const char *file, bool paused);	/* of a snapshot: the guest is told that it went back */
 
 /*
+ * A guest that comes from elsewhere on these sockets, which are closed; name NULL: the
+ * XML's. Returns when it is here, or will not come.
+ */
+int run_incoming(const char *file, const char *text, size_t len, const char *name, bool paused,
+		 const int *fd, unsigned int nr);
+
+/*
  * logs.c: where a guest in the background writes: /var/log/hvx/NAME.log for root,
  * $XDG_STATE_HOME/hvx/NAME.log (~/.local/state/hvx) for others. free() it.
  */

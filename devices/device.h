@@ -54,6 +54,11 @@ struct device_ops {
 	void (*destroy)(struct device *dev);	/* stops threads, frees dev; vCPUs are gone */
 	void (*stats)(struct device *dev, struct device_stats *s);	/* s is zeroed */
 	bool pluggable;		/* may come and go while the guest runs */
+	/*
+	 * Paused: give to another VMM (own false), or take from it, what only one may have:
+	 * image locks. 0 or -errno. NULL: there is nothing.
+	 */
+	int (*own)(struct device *dev, bool own);
 	/* What is saved of it (vmm/state.h). NULL: a machine with such a device cannot be saved. */
 	const struct state_desc *state;
 };

@@ -5,6 +5,7 @@
 
 #include "devices/device.h"
 #include "devices/virtio/balloon.h"
+#include "migrate.h"
 #include "qmp.h"
 #include "runstate.h"
 #include "save.h"
@@ -49,14 +50,15 @@ static void cont_now(struct machine *m, void *opaque)
 		pthread_mutex_unlock(&m->lock);
 		return;
 	}
-	if (s == RS_RUNNING || s == RS_PAUSED || s == RS_PRELAUNCH || s == RS_POSTMIGRATE) {
+	if (s == RS_RUNNING || s == RS_PAUSED || s == RS_PRELAUNCH) {
 		machine_cont(m);
 		reply_locked(m, opaque);
 		return;
 	}
 	pthread_mutex_lock(&m->lock);
 	qmp_fail(opaque, "the guest is in state %s and cannot go on%s", run_state_name(s),
-		 s == RS_SHUTDOWN || s == RS_PANICKED ? "; system_reset starts it anew" : "");
+		 s == RS_SHUTDOWN || s == RS_PANICKED ? "; system_reset starts it anew" :
+		 s == RS_POSTMIGRATE ? ": it runs elsewhere; see x-hvx-migrate-recover" : "");
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -92,8 +94,9 @@ QMP_COMMAND(powerdown_command);
 static void run_reset(struct machine *m, struct qmp_req *req, struct json_object *args)
 {
 	(void)args;
-	if (m->save || m->template) {
-		qmp_fail(req, m->template ? "the guest is a template: its forks share its memory" :
+	if (m->save || m->template || migrate_owns(m)) {
+		qmp_fail(req, migrate_owns(m) ? "the guest is on its way to another host, or there" :
+			 m->template ? "the guest is a template: its forks share its memory" :
 			 "the guest's state is being written; try again when that has ended");
 		return;
 	}

@@ -9,6 +9,7 @@
 bool log_raw_terminal;
 static char guest[64];
 static int verbosity;
+static _Thread_local char last_error[512];	/* without the guest's name */
 
 void log_init(const char *guest_name, int verbose)
 {
@@ -55,7 +56,23 @@ static void put(const char *level, const char *fmt, va_list ap)
 		va_end(ap);					\
 	}
 
-LOG_FUNCTION(log_error, "", -1)
+void log_error(const char *fmt, ...)
+{
+	va_list ap, again;
+
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	vsnprintf(last_error, sizeof(last_error), fmt, again);
+	va_end(again);
+	put("", fmt, ap);
+	va_end(ap);
+}
+
+void log_last_error(char *to, size_t room)
+{
+	snprintf(to, room, "%s", last_error);
+}
+
 LOG_FUNCTION(log_warn, "warning: ", 0)
 LOG_FUNCTION(log_info, "", 1)
 LOG_FUNCTION(log_debug, "", 2)

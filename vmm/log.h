@@ -4,6 +4,7 @@
 #define HVX_VMM_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* stderr may be a terminal in raw mode: end lines in CR LF. */
 extern bool log_raw_terminal;
@@ -13,6 +14,8 @@ void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));	/* with -v */
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));	/* with -vv */
+/* What this thread's last log_error() said; "": none yet. */
+void log_last_error(char *to, size_t room);
 /* A warning that a guest could repeat without end: at most 10 a call site. */
 #define log_guest(fmt, ...) do { \
 	static unsigned int log_n_; \

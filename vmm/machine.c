@@ -14,10 +14,12 @@
 #include "boot/boot.h"
 #include "boot/smbios.h"
 #include "cpu.h"
+#include "dirty.h"
 #include "devices/device.h"
 #include "devices/pci.h"
 #include "gdb.h"
 #include "hotplug.h"
+#include "migrate.h"
 #include "qmp.h"
 #include "runstate.h"
 #include "save.h"
@@ -116,6 +118,8 @@ int machine_reset(struct machine *m)
 	vcpus_reset_sregs(m, &entry.sregs);
 	ret = board_tables(m, &entry.rsdp) ?:
 	      boot_load(m->boot, &entry);
+	/* Kernel and initrd were read into memory directly. */
+	dirty_mark(m->mem.region[0].hva, m->mem.ram_size);
 	pthread_mutex_unlock(&m->lock);
 	return ret ?: vcpus_reset(m, &entry.regs, &entry.sregs);
 }
@@ -300,6 +304,7 @@ void machine_free(struct machine *m)
 {
 	struct device *dev, *next, *reversed = NULL;
 
+	migrate_abort(m);
 	save_abort(m);
 	free(m->new_xml);
 	m->new_xml = NULL;

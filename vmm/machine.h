@@ -30,6 +30,8 @@ struct pic;
 struct hotplug;
 struct qmp_server;
 struct run_state_data;
+struct incoming;
+struct migration;
 struct save_job;
 struct stream_in;
 
@@ -64,6 +66,7 @@ struct vcpu {
 	pthread_t thread;
 	_Atomic int tid;		/* of the thread, 0 before it runs */
 	unsigned int work_seen;		/* vcpus_work() */
+	_Atomic uint32_t nap_us;	/* sleep so long, soon, and once: vcpus_nap() */
 	bool started;
 	_Atomic bool absent;		/* not plugged in: parked, whatever the guest sends it */
 	_Atomic bool held;		/* parked when others run: a debugger wants it so */
@@ -117,6 +120,8 @@ struct machine {
 	struct save_job *save;		/* a saving under way (vmm/save.h), else NULL */
 	const struct mem_source *ram_from; /* a fork's memory, with load; NULL: load brings it */
 	bool reverted;			/* with load: others go on from there, too; the guest is told */
+	struct migration *migration;	/* of this guest to elsewhere, under way or ended (vmm/migrate.h) */
+	struct incoming *incoming;	/* this guest comes from elsewhere (vmm/migrate.h) */
 	bool template;			/* forks share its memory: it stands still until machine_unshare() */
 	struct stream_in *load;		/* saved state to begin with, behind its XML; NULL: power-on */
 	struct run_state_data *run;	/* vmm/runstate.h */
@@ -154,6 +159,8 @@ void vcpus_resume(struct machine *m);
  */
 void vcpus_work(struct machine *m, void (*fn)(void *), void *arg);
 void vcpus_work_wait(struct machine *m);
+/* Each of the running vCPUs sleeps for so long, once. Any thread. */
+void vcpus_nap(struct machine *m, uint32_t us);
 /* Power-on state for all, then regs and sregs for the boot processor. Paused. */
 int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx_sregs *sregs);
 void vcpus_reset_sregs(struct machine *m, struct hvx_sregs *sregs);	/* what vCPU 0 powers on with */

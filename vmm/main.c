@@ -18,6 +18,7 @@
 #include "devices/device.h"
 #include "domxml_int.h"
 #include "machine.h"
+#include "migrate.h"
 #include "qmp.h"
 #include "sandbox.h"
 #include "stream_ram.h"
@@ -27,6 +28,9 @@ struct options {
 	const char *file, *name, *runtime_dir, *gdb;
 	const struct hv_ops *accel;
 	int xml_fd, restore_fd, ram_fd, ready_fd, verbosity;
+	int incoming_fd[MIG_MAX_STREAMS];
+	unsigned int nr_incoming;
+	bool incoming;
 	bool console, no_sandbox, paused, fork, reverted, own_dir, throwaway, agent;
 };
 
@@ -34,6 +38,7 @@ static const char usage_text[] =
 "Usage: hvx-vmm [OPTION...] FILE.xml\n"
 "       hvx-vmm [OPTION...] --xml-fd N\n"
 "       hvx-vmm [OPTION...] --restore-fd N\n"
+"       hvx-vmm [OPTION...] --incoming-fd N\n"
 "\n"
 "Runs the guest that FILE.xml describes. Usually started by `hvx run`.\n"
 "\n"
@@ -53,6 +58,9 @@ static const char usage_text[] =
 "                        write, and write nothing to the disks' images\n"
 "  --reverted            with --restore-fd: the guest goes back to it, and is told by\n"
 "                        a new generation ID; --fork does that, too\n"
+"  --incoming-fd N       receive a guest from another VMM over this socket, its XML too\n"
+"                        unless one is given; again for each further stream\n"
+"  --incoming            wait for `migrate-incoming` on the control socket\n"
 "  --ram-fd N            with --fork: the memory is in this file\n"
 "  --ready-fd N          write a byte to this file descriptor when the guest begins\n"
 "  --throwaway           drop what the guest writes to its disks, as by <transient/>\n"
@@ -78,7 +86,7 @@ static const char usage_text[] =
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
        OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
        OPT_FORK, OPT_REVERTED, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT,
-       OPT_ACCEL, OPT_READY_FD };
+       OPT_ACCEL, OPT_READY_FD, OPT_INCOMING, OPT_INCOMING_FD };
 
 static const struct option long_options[] = {
 	{ "accel", required_argument, NULL, OPT_ACCEL },
@@ -95,6 +103,8 @@ static const struct option long_options[] = {
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "fork", no_argument, NULL, OPT_FORK },
 	{ "reverted", no_argument, NULL, OPT_REVERTED },
+	{ "incoming", no_argument, NULL, OPT_INCOMING },
+	{ "incoming-fd", required_argument, NULL, OPT_INCOMING_FD },
 	{ "ram-fd", required_argument, NULL, OPT_RAM_FD },
 	{ "gdb", required_argument, NULL, OPT_GDB },
 	{ "throwaway", no_argument, NULL, OPT_THROWAWAY },
@@ -180,6 +190,16 @@ static int parse_options(int argc, char **argv, struct options *o)
 				return VMM_ERR_USAGE;
 			}
 			break;
+		case OPT_INCOMING_FD:
+			if (o->nr_incoming == MIG_MAX_STREAMS ||
+			    !number(optarg, &o->incoming_fd[o->nr_incoming++])) {
+				log_error("--incoming-fd %s: not a file descriptor, or too many", optarg);
+				return VMM_ERR_USAGE;
+			}
+			/* fall through */
+		case OPT_INCOMING:
+			o->incoming = true;
+			break;
 		case OPT_RAM_FD:
 			if (!number(optarg, &o->ram_fd)) {
 				log_error("--ram-fd %s: not a file descriptor", optarg);
@@ -222,8 +242,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	}
 	if (optind + 1 == argc)
 		o->file = argv[optind];
-	else if (optind != argc || (o->xml_fd < 0 && o->restore_fd < 0) ||
-		 (o->fork && o->restore_fd < 0)) {
+	else if (optind != argc || (o->xml_fd < 0 && o->restore_fd < 0 && !o->nr_incoming) ||
+		 (o->fork && o->restore_fd < 0) || (o->incoming && o->restore_fd >= 0)) {
 		log_error("one XML file is wanted; see hvx-vmm --help");
 		return VMM_ERR_USAGE;
 	}
@@ -279,7 +299,7 @@ struct source {
 	struct domain *dom;
 	char *xml;		/* its text */
 	size_t xml_len;
-	struct stream_in state;	/* with --restore-fd, behind its XML */
+	struct stream_in state;	/* with --restore-fd or --incoming-fd, behind its XML */
 	struct mem_source ram;	/* with --fork */
 };
 
@@ -345,6 +365,13 @@ static void detach_disks(struct domain *dom)
 	}
 }
 
+/* The images are the other side's until the guest is ours. */
+static void defer_disks(struct domain *dom)
+{
+	for (unsigned int i = 0; i < dom->nr_disks; i++)
+		dom->disk[i].incoming = true;
+}
+
 /* domxml.c reads files: it gets one of exactly this text. */
 static struct domain *parse_text(const char *name, const char *text, size_t len)
 {
@@ -362,7 +389,9 @@ static struct domain *parse_text(const char *name, const char *text, size_t len)
 
 static int read_source(const struct options *o, struct source *src)
 {
-	const char *name = o->file ? o->file : o->restore_fd >= 0 ? "(saved state)" : "(stdin)";
+	const char *name = o->file ? o->file : o->restore_fd >= 0 ? "(saved state)" :
+			   o->nr_incoming ? "(incoming guest)" : "(stdin)";
+	int from = o->nr_incoming ? o->incoming_fd[0] : o->restore_fd;
 	struct state_error err = { .text = "" };
 	char *why = NULL;
 
@@ -374,16 +403,18 @@ static int read_source(const struct options *o, struct source *src)
 			return VMM_ERR_USAGE;
 		}
 	}
-	if (o->restore_fd >= 0 && (read_state_xml(src, o->restore_fd, &err) ||
-				   (o->fork && find_ram(src, o->ram_fd, &err)))) {
-		log_error("the saved state cannot be restored: %s",
-			  err.text[0] ? err.text : "out of memory");
+	if (from >= 0 && (read_state_xml(src, from, &err) ||
+			  (o->fork && find_ram(src, o->ram_fd, &err)))) {
+		log_error("the %s: %s", o->nr_incoming ? "guest cannot be received" :
+			  "saved state cannot be restored", err.text[0] ? err.text : "out of memory");
 		return VMM_ERR_SETUP;
 	}
 	src->dom = parse_text(name, src->xml, src->xml_len);
 	xmlCleanupParser();
 	if (src->dom && o->fork)
 		detach_disks(src->dom);
+	if (src->dom && o->incoming)
+		defer_disks(src->dom);
 	return src->dom ? VMM_OK : VMM_ERR_USAGE;
 }
 
@@ -413,6 +444,7 @@ static void add_agent(struct domain *dom)
 static int run_guest(const struct options *o, struct source *src)
 {
 	static struct machine m;	/* large: 64 vCPUs and two buses */
+	static struct incoming incoming;
 	char *pid_path = NULL;
 	int status, err;
 
@@ -430,6 +462,12 @@ static int run_guest(const struct options *o, struct source *src)
 	m.ram_from = o->fork ? &src->ram : NULL;
 	m.reverted = o->fork || o->reverted;
 	m.gdb_where = o->gdb;
+	if (o->incoming) {
+		memcpy(incoming.fd, o->incoming_fd, sizeof(incoming.fd));
+		incoming.nr = o->nr_incoming;
+		incoming.in = src->state;
+		m.incoming = &incoming;
+	}
 	status = machine_build(&m, src->dom);
 	if (!status && o->runtime_dir) {
 		err = write_pid(o->runtime_dir, &pid_path);
@@ -443,6 +481,8 @@ static int run_guest(const struct options *o, struct source *src)
 		if (err)
 			log_warn("cannot put the terminal into raw mode: %s", strerror(-err));
 	}
+	if (status && m.incoming)
+		incoming_refuse(m.incoming);
 	if (!status) {
 		trim_memory();
 		status = machine_run(&m);
@@ -455,6 +495,14 @@ static int run_guest(const struct options *o, struct source *src)
 	if (o->own_dir && !(status >= VMM_ERR_USAGE && status <= VMM_ERR_HOST))
 		remove_runtime_dir(o->runtime_dir);
 	return status;
+}
+
+static void refuse_incoming(const struct options *o)
+{
+	struct incoming in = { .nr = o->nr_incoming };
+
+	memcpy(in.fd, o->incoming_fd, sizeof(in.fd));
+	incoming_refuse(&in);
 }
 
 int main(int argc, char **argv)
@@ -474,6 +522,8 @@ int main(int argc, char **argv)
 	raise_limits();
 
 	status = read_source(&o, &src);
+	if (status && o.nr_incoming)
+		refuse_incoming(&o);
 	if (status)
 		return status;
 	if (o.name) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "devices/device.h"
+#include "migrate.h"
 #include "qmp.h"
 #include "runstate.h"
 #include "sandbox.h"
@@ -149,6 +150,11 @@ uint64_t run_state_clock(struct machine *m)
 	return m->run->clock_ns;
 }
 
+void run_state_set_clock(struct machine *m, uint64_t clock_ns)
+{
+	m->run->clock_ns = clock_ns;
+}
+
 void machine_quit(struct machine *m)
 {
 	atomic_store(&m->run->quit, true);
@@ -195,10 +201,10 @@ static enum action decide(struct machine *m, unsigned int bits, int *status)
 		return ACT_EXIT;
 	}
 	if (bits & (1U << EV_STOP)) {
-		*status = VMM_KILLED;
+		*status = incoming_failed(m) ? VMM_ERR_SETUP : VMM_KILLED;
 		return ACT_EXIT;
 	}
-	if (bits & (1U << EV_HOST_RESET) && !m->save && !m->template)
+	if (bits & (1U << EV_HOST_RESET) && !m->save && !m->template && !migrate_owns(m))
 		return ACT_RESET;
 	if (bits & (1U << EV_DEBUG_EXIT)) {
 		*status = ((m->event_status & 0x7f) << 1) | 1;
@@ -352,7 +358,7 @@ static int load(struct machine *m)
 }
 
 /* Whoever has started us learns that all went well; from here on the guest's end is its own. */
-static void say_ready(struct machine *m)
+void machine_say_ready(struct machine *m)
 {
 	if (m->ready_fd < 0)
 		return;
@@ -360,6 +366,16 @@ static void say_ready(struct machine *m)
 		log_warn("nobody waits any more for the guest to begin");
 	close(m->ready_fd);
 	m->ready_fd = -1;
+}
+
+/* Begin with nothing, stopped, until a guest comes over the network. */
+static int wait_incoming(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	devices_pause(m);
+	pthread_mutex_unlock(&m->lock);
+	atomic_store(&m->run->state, RS_INMIGRATE);
+	return incoming_begin(m);
 }
 
 int machine_run(struct machine *m)
@@ -370,16 +386,19 @@ int machine_run(struct machine *m)
 	if (vcpus_start(m) || sandbox_enter_thread(SANDBOX_MAIN))
 		return VMM_ERR_SETUP;
 	vcpus_pause(m);
-	if (m->load ? load(m) : machine_reset(m))
+	if (m->incoming ? wait_incoming(m) : m->load ? load(m) : machine_reset(m))
 		return VMM_ERR_SETUP;
-	if (m->load && !m->start_paused) {
+	if (m->incoming) {
+		; /* it begins when the other side has let go of it */
+	} else if (m->load && !m->start_paused) {
 		machine_cont(m);
 		vcpus_resume(m);
 	} else if (!m->start_paused) {
 		atomic_store(&m->run->state, RS_RUNNING);
 		vcpus_resume(m);
 	}
-	say_ready(m);
+	if (!m->incoming)
+		machine_say_ready(m);
 	for (;;) {
 		loop_run(m->loop);
 		if (!atomic_load(&m->event))

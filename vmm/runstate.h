@@ -44,8 +44,13 @@ void machine_stop(struct machine *m, enum run_state why);
 /* In a machine_call(): the other way; event RESUME. Where it runs: nothing. */
 void machine_cont(struct machine *m);
 
+/* Saved state was loaded, in which the guest's clock showed this. Any thread, guest not running. */
+void run_state_set_clock(struct machine *m, uint64_t clock_ns);
 /* What the guest's clock shows while it stands still, ns. Main thread. */
 uint64_t run_state_clock(struct machine *m);
+
+/* The guest has begun, or arrived: whoever waits at --ready-fd hears of it. Main thread, once. */
+void machine_say_ready(struct machine *m);
 
 /* EV_STOP, as the control socket asks for it. */
 void machine_quit(struct machine *m);

@@ -4,8 +4,8 @@
  * compiled once and installed by each thread for itself.
  *
  * What a thread may call is listed by purpose, so that a look at a list says
- * what its holder can do. No list has a way to open a file, to start a program
- * or thread, or to make memory executable.
+ * what its holder can do. No list has a way to open a file, to start a program,
+ * or to make memory executable.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -67,7 +67,8 @@ static const int main_calls[] = {
  * of this process, by the flags that the C library gives, and nothing that is less
  * than that. clone3's are in memory, where a filter cannot look: it fails as on old
  * kernels, and the C library takes clone. Such a thread has the main thread's filter
- * already and puts its own, narrower one on top.
+ * already and puts its own, narrower one on top. So do the threads of a migration,
+ * but for the narrower one: they take and let go of image locks.
  */
 #define THREAD_FLAGS	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | \
 			 CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)

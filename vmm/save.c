@@ -9,6 +9,7 @@
 #include "board.h"
 #include "cpu.h"
 #include "devices/device.h"
+#include "migrate.h"
 #include "runstate.h"
 #include "save.h"
 #include "vcpu.h"
@@ -54,12 +55,12 @@ static struct machine_state describe(const struct machine *m)
 
 /* ------------------------------------------------------------------- saving */
 
-static int put(struct save_job *j, uint32_t type, struct sbuf *b, int ret, struct state_error *err)
+static int put(struct stream_out *out, uint32_t type, struct sbuf *b, int ret, struct state_error *err)
 {
 	if (!ret && b->failed)
 		ret = -ENOMEM;
 	if (!ret)
-		ret = stream_put(&j->out, type, b->data, b->len, err);
+		ret = stream_put(out, type, b->data, b->len, err);
 	if (ret)
 		state_error(err, "cannot write the state: %s", strerror(-ret));
 	b->len = 0;
@@ -74,27 +75,28 @@ static uint64_t wall_clock_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-static int save_head(struct save_job *j, struct state_error *err)
+int save_machine(struct stream_out *out, struct machine *m, struct state_error *err)
 {
-	struct machine_state s = describe(j->m);
+	struct machine_state s = describe(m);
 	struct sbuf b = { 0 };
 	int ret;
 
-	ret = stream_begin(&j->out, j->o.fd, wall_clock_ns(), err) ?:
-	      stream_put(&j->out, SEC_XML, j->m->xml, j->m->xml_len, err);
-	if (!ret) {
-		sbuf_put_num(&b, MACHINE_VERSION, 4);
-		state_encode(&b, machine_fields, &s);
-		ret = put(j, SEC_MACHINE, &b, 0, err);
-	}
-	ret = ret ?: put(j, SEC_CPUID, &b, cpuid_save(&b, j->m), err);
+	sbuf_put_num(&b, MACHINE_VERSION, 4);
+	state_encode(&b, machine_fields, &s);
+	ret = put(out, SEC_MACHINE, &b, 0, err) ?: put(out, SEC_CPUID, &b, cpuid_save(&b, m), err);
 	sbuf_free(&b);
 	return ret;
 }
 
-static int save_tail(struct save_job *j, struct state_error *err)
+static int save_head(struct save_job *j, struct state_error *err)
 {
-	struct machine *m = j->m;
+	return stream_begin(&j->out, j->o.fd, wall_clock_ns(), err) ?:
+	       stream_put(&j->out, SEC_XML, j->m->xml, j->m->xml_len, err) ?:
+	       save_machine(&j->out, j->m, err);
+}
+
+int save_state(struct stream_out *out, struct machine *m, struct state_error *err)
+{
 	struct sbuf b = { 0 };
 	struct device *dev;
 	unsigned int i;
@@ -102,15 +104,15 @@ static int save_tail(struct save_job *j, struct state_error *err)
 
 	pthread_mutex_lock(&m->lock);
 	for (dev = m->devices; dev && !ret; dev = dev->next)
-		ret = put(j, SEC_DEVICE, &b, state_save_device(&b, dev, err), err);
+		ret = put(out, SEC_DEVICE, &b, state_save_device(&b, dev, err), err);
 	/* Last, so that what devices sent is in the local APICs. */
 	for (i = 0; i < m->nr_vcpus && !ret; i++)
-		ret = put(j, SEC_VCPU, &b, vcpu_save(&b, &m->vcpu[i], err), err);
+		ret = put(out, SEC_VCPU, &b, vcpu_save(&b, &m->vcpu[i], err), err);
 	pthread_mutex_unlock(&m->lock);
 	sbuf_put_num(&b, run_state_clock(m), 8);
-	ret = ret ?: put(j, SEC_CLOCK, &b, 0, err);
+	ret = ret ?: put(out, SEC_CLOCK, &b, 0, err);
 	sbuf_free(&b);
-	return ret ?: stream_end(&j->out, err);
+	return ret;
 }
 
 /* On the main thread, all workers have returned. */
@@ -122,7 +124,8 @@ static void finish(struct machine *m, void *opaque)
 	int ret;
 
 	vcpus_work_wait(m);
-	ret = ram_save_end(&j->ram, &err) ?: save_tail(j, &err);
+	ret = ram_save_end(&j->ram, &err) ?: save_state(&j->out, m, &err) ?:
+	      stream_end(&j->out, &err);
 	/* A disk that fills up late, or breaks, shows here. */
 	if (!ret && fsync(o.fd) < 0 && errno != EINVAL && errno != EROFS)
 		state_error(&err, "cannot write the state: %s", strerror(errno));
@@ -148,7 +151,7 @@ static void work(void *opaque)
 }
 
 /* All that can be refused before a byte is written. */
-static int can_save(struct machine *m, struct state_error *err)
+int save_can(struct machine *m, struct state_error *err)
 {
 	struct device *dev;
 
@@ -167,7 +170,7 @@ int machine_save(struct machine *m, const struct save_options *o)
 	struct save_job *j;
 	int ret;
 
-	if (m->save)
+	if (m->save || migrate_running(m))
 		return -EBUSY;
 	j = calloc(1, sizeof(*j));
 	if (!j)
@@ -181,7 +184,7 @@ int machine_save(struct machine *m, const struct save_options *o)
 	j->ram.pagemap = m->mem.pagemap;
 	if (o->level)
 		j->ram.level = o->level;
-	ret = ret ?: can_save(m, &err) ?: save_head(j, &err) ?:
+	ret = ret ?: save_can(m, &err) ?: save_head(j, &err) ?:
 	      ram_save_begin(&j->ram, &j->out, o->form, &err);
 	if (ret) {
 		state_error(&err, "%s", strerror(-ret));
@@ -269,13 +272,13 @@ static int want(struct stream_in *in, uint32_t type, struct sbuf *b, struct stat
 	return ret;
 }
 
-static int load_head(struct machine *m, struct sbuf *b, struct state_error *err)
+static int load_head(struct stream_in *in, struct machine *m, struct sbuf *b, struct state_error *err)
 {
 	struct machine_state s = { 0 }, here = describe(m);
 	uint32_t version;
 	int ret;
 
-	ret = want(m->load, SEC_MACHINE, b, err);
+	ret = want(in, SEC_MACHINE, b, err);
 	if (ret)
 		return ret;
 	version = (uint32_t)sbuf_get_num(b, 4);
@@ -293,7 +296,16 @@ static int load_head(struct machine *m, struct sbuf *b, struct state_error *err)
 	if (s.phys_bits != here.phys_bits)
 		return state_error(err, "the guest knows %u bits of physical address, here there are %u",
 				   s.phys_bits, here.phys_bits);
-	return want(m->load, SEC_CPUID, b, err) ?: cpuid_check(b, m, err);
+	return want(in, SEC_CPUID, b, err) ?: cpuid_check(b, m, err);
+}
+
+int load_machine(struct stream_in *in, struct machine *m, struct state_error *err)
+{
+	struct sbuf b = { 0 };
+	int ret = load_head(in, m, &b, err);
+
+	sbuf_free(&b);
+	return ret;
 }
 
 static int load_ram(struct machine *m, struct sbuf *b, struct state_error *err)
@@ -320,11 +332,27 @@ static int load_ram(struct machine *m, struct sbuf *b, struct state_error *err)
 	return ret;
 }
 
+/* The next device. The stream may be slow: the lock is for what is here. */
+static int load_device(struct stream_in *in, struct machine *m, struct sbuf *b, struct device **loaded,
+		       struct state_error *err)
+{
+	int ret = want(in, SEC_DEVICE, b, err);
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&m->lock);
+	ret = state_load_device(b, m, loaded, err);
+	pthread_mutex_unlock(&m->lock);
+	if (!ret && (*loaded)->loaded)
+		ret = state_error(err, "the state of %s twice", (*loaded)->id);
+	return ret;
+}
+
 /*
  * Each of the machine's devices once, in any order: what is plugged in comes last
  * while it runs, and in the place that its XML gives it afterwards.
  */
-static int load_devices(struct machine *m, struct sbuf *b, struct state_error *err)
+static int load_devices(struct stream_in *in, struct machine *m, struct sbuf *b, struct state_error *err)
 {
 	struct device *dev, *loaded = NULL;
 	unsigned int left = 0, lacking = 0;
@@ -336,9 +364,7 @@ static int load_devices(struct machine *m, struct sbuf *b, struct state_error *e
 		lacking += dev->ops->state && dev->ops->state->may_lack;
 	}
 	while (left > lacking && !ret) {
-		ret = want(m->load, SEC_DEVICE, b, err) ?: state_load_device(b, m, &loaded, err);
-		if (!ret && loaded->loaded)
-			ret = state_error(err, "the state of %s twice", loaded->id);
+		ret = load_device(in, m, b, &loaded, err);
 		if (ret)
 			break;
 		loaded->loaded = true;
@@ -348,35 +374,43 @@ static int load_devices(struct machine *m, struct sbuf *b, struct state_error *e
 	return ret;
 }
 
-static int load_tail(struct machine *m, struct sbuf *b, uint64_t *clock_ns, struct state_error *err)
+static int load_tail(struct stream_in *in, struct machine *m, struct sbuf *b, uint64_t *clock_ns,
+		     struct state_error *err)
 {
 	unsigned int i;
-	int ret;
+	int ret = load_devices(in, m, b, err);
 
-	pthread_mutex_lock(&m->lock);
-	ret = load_devices(m, b, err);
 	for (i = 0; i < m->nr_vcpus && !ret; i++)
-		ret = want(m->load, SEC_VCPU, b, err) ?: vcpu_load(b, &m->vcpu[i], err);
+		ret = want(in, SEC_VCPU, b, err) ?: vcpu_load(b, &m->vcpu[i], err);
+	pthread_mutex_lock(&m->lock);
 	if (!ret)
 		ret = guest_read(&m->mem, BOARD_VMGENID, m->vmgenid, sizeof(m->vmgenid));
 	/* Its interrupt goes to a local APIC that is loaded. */
 	if (!ret && m->reverted)
 		ret = machine_new_generation(m);
 	pthread_mutex_unlock(&m->lock);
-	ret = ret ?: want(m->load, SEC_CLOCK, b, err);
+	ret = ret ?: want(in, SEC_CLOCK, b, err);
 	if (ret)
 		return ret;
 	*clock_ns = sbuf_get_num(b, 8);
-	if (b->failed || sbuf_left(b))
-		return state_error(err, "section CLCK has a wrong length");
-	return want(m->load, SEC_END, b, err);
+	return b->failed || sbuf_left(b) ? state_error(err, "section CLCK has a wrong length") : 0;
+}
+
+int load_state(struct stream_in *in, struct machine *m, uint64_t *clock_ns, struct state_error *err)
+{
+	struct sbuf b = { 0 };
+	int ret = load_tail(in, m, &b, clock_ns, err);
+
+	sbuf_free(&b);
+	return ret;
 }
 
 int machine_load(struct machine *m, uint64_t *clock_ns)
 {
 	struct state_error err = { .text = "" };
 	struct sbuf b = { 0 };
-	int ret = load_head(m, &b, &err) ?: load_ram(m, &b, &err) ?: load_tail(m, &b, clock_ns, &err);
+	int ret = load_head(m->load, m, &b, &err) ?: load_ram(m, &b, &err) ?:
+		  load_tail(m->load, m, &b, clock_ns, &err) ?: want(m->load, SEC_END, &b, &err);
 
 	sbuf_free(&b);
 	if (ret)

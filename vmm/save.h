@@ -51,6 +51,17 @@ void save_abort(struct machine *m);
  */
 int machine_load(struct machine *m, uint64_t *clock_ns);
 
+/*
+ * What a stream has before memory and behind it, for those who bring memory over in
+ * another way. 0 or -errno with *err. Of the state: the guest stands still, lock not
+ * held; saving holds it throughout, so out should be one to memory.
+ */
+int save_can(struct machine *m, struct state_error *err);	/* all that can be refused at once */
+int save_machine(struct stream_out *out, struct machine *m, struct state_error *err);
+int save_state(struct stream_out *out, struct machine *m, struct state_error *err);
+int load_machine(struct stream_in *in, struct machine *m, struct state_error *err);
+int load_state(struct stream_in *in, struct machine *m, uint64_t *clock_ns, struct state_error *err);
+
 /* --- vCPUs: save_vcpu.c --- */
 int vcpu_save(struct sbuf *b, struct vcpu *v, struct state_error *err);
 int vcpu_load(struct sbuf *b, struct vcpu *v, struct state_error *err);

@@ -54,6 +54,10 @@ static uint64_t get_le(const uint8_t *at, unsigned int size)
 
 static int write_all(struct stream_out *o, struct iovec *iov, int n, struct state_error *err)
 {
+	for (; o->to && n; n--, iov++) {
+		sbuf_put(o->to, iov->iov_base, iov->iov_len);
+		o->bytes += iov->iov_len;
+	}
 	while (n) {
 		ssize_t done = writev(o->fd, iov, n);
 
@@ -118,6 +122,18 @@ int stream_put2(struct stream_out *o, uint32_t type, const void *head, size_t he
 		   stream_crc(stream_crc(0, head, head_len), data, len));
 	o->sections++;
 	return write_all(o, iov, 3, err);
+}
+
+int stream_append(struct stream_out *o, const struct stream_out *from, struct state_error *err)
+{
+	struct iovec iov = { from->to->data, from->to->len };
+
+	if (from->to->failed) {
+		state_error(err, "out of memory");
+		return -ENOMEM;
+	}
+	o->sections += from->sections;
+	return write_all(o, &iov, 1, err);
 }
 
 int stream_put(struct stream_out *o, uint32_t type, const void *data, size_t len,

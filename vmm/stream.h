@@ -41,6 +41,7 @@ uint32_t stream_crc(uint32_t crc, const void *data, size_t len);	/* CRC-32, as z
 
 struct stream_out {
 	int fd;			/* the caller's */
+	struct sbuf *to;	/* not NULL: there instead, its errors show as to->failed */
 	uint64_t bytes;		/* written */
 	uint64_t sections;
 };
@@ -58,6 +59,8 @@ int stream_put2(struct stream_out *o, uint32_t type, const void *head, size_t he
  */
 int stream_put_plain(struct stream_out *o, uint32_t type, uint64_t len, uint64_t *offset,
 		     struct state_error *err);
+/* What was written to `from`->to, which began as zeroes, behind what o has. */
+int stream_append(struct stream_out *o, const struct stream_out *from, struct state_error *err);
 int stream_end(struct stream_out *o, struct state_error *err);
 
 /* ------------------------------------------------------------------- reading */

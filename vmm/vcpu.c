@@ -20,6 +20,7 @@
 #include "vcpu.h"
 
 #define VCPU_STACK	(256U << 10)
+#define NAP_STEP	2000U	/* us */
 
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 
@@ -336,6 +337,28 @@ static bool run_failed(struct vcpu *v, int err)
 	}
 }
 
+/* In short steps, so that whoever wants the vCPU parked need not wait. */
+static void nap(struct vcpu *v)
+{
+	uint32_t left = atomic_exchange(&v->nap_us, 0), step;
+
+	for (; left && !must_park(v->m) && !v->m->stopping; left -= step) {
+		step = left < NAP_STEP ? left : NAP_STEP;
+		usleep(step);
+	}
+}
+
+void vcpus_nap(struct machine *m, uint32_t us)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->nr_vcpus; i++)
+		if (m->vcpu[i].started) {
+			atomic_store(&m->vcpu[i].nap_us, us);
+			hv_kick(&m->vcpu[i].hv);
+		}
+}
+
 static void run(struct vcpu *v)
 {
 	struct machine *m = v->m;
@@ -362,6 +385,8 @@ static void run(struct vcpu *v)
 			fatal(v, "the module gave an exit reason that is not defined");
 		else
 			exit_handler[reason](v, page);
+		if (unlikely(atomic_load_explicit(&v->nap_us, memory_order_relaxed)))
+			nap(v);
 		/* Complete this exit's instruction, then leave again at once. */
 		if (unlikely(must_park(m)))
 			page->immediate_exit = 1;

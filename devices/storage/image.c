@@ -59,6 +59,31 @@ int image_lock(int fd, bool write, bool shareable)
 	return ret;
 }
 
+static int drop_locks(int fd)
+{
+	struct flock l = {
+		.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = LOCK_NEEDS,
+		.l_len = LOCK_DENIES + 100 - LOCK_NEEDS,
+	};
+
+	return fcntl(fd, F_OFD_SETLK, &l) < 0 && errno != EOPNOTSUPP && errno != EINVAL ? -errno : 0;
+}
+
+int image_own(struct image *img, bool own)
+{
+	int ret;
+
+	if (own) {
+		ret = image_lock(img->fd, img->lock_write, img->lock_shared);
+		if (ret)
+			drop_locks(img->fd);
+		return ret;
+	}
+	if (img->lock_write && fdatasync(img->fd) < 0 && errno != EINVAL)
+		return -errno;
+	return drop_locks(img->fd);
+}
+
 /* Smallest request that O_DIRECT takes here: tried, since few file systems tell. */
 static unsigned int probe_align(int fd)
 {
@@ -314,8 +339,16 @@ int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
 	ret = check_base(img, cfg, xml);
 	if (ret)
 		goto fail;
-	if (image_lock(img->fd, !img->readonly && !cfg->transient && !cfg->nr_backing, cfg->shareable)) {
+	img->lock_write = !img->readonly && !cfg->transient && !cfg->nr_backing;
+	img->lock_shared = cfg->shareable;
+	if (!cfg->incoming && image_lock(img->fd, img->lock_write, img->lock_shared)) {
 		ret = in_use(cfg, raw_file(cfg), xml);
+		goto fail;
+	}
+	if (cfg->incoming && cfg->nr_backing) {
+		log_error("%s:%u: disk %s: a guest with a disk of layers cannot be received", xml,
+			  cfg->line, cfg->target);
+		ret = -EOPNOTSUPP;
 		goto fail;
 	}
 	if (cfg->nr_backing)

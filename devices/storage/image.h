@@ -24,6 +24,7 @@ struct image {
 	bool write_through;	/* each write is on stable storage when it is done */
 	bool no_flush;		/* cache='unsafe' */
 	bool unmap;		/* discard='unmap' */
+	bool lock_write, lock_shared;	/* which locks it has, or will have */
 };
 
 /* Before the sandbox. 0 or -errno after a message that names cfg's line. */
@@ -36,6 +37,11 @@ int image_open(struct image *img, const struct dom_disk *cfg, const char *xml_fi
  */
 int image_adopt(struct image *img, const struct dom_disk *cfg, int fd, int fd_buffered, unsigned int align);
 void image_close(struct image *img);
+/*
+ * own false: all that was written is on stable storage, and the locks are let go: another
+ * VMM's now. true: the other way; -EAGAIN: somebody has it. No I/O is in flight.
+ */
+int image_own(struct image *img, bool own);
 
 /* Do writes go to a layer that stays? */
 static inline bool image_layered(const struct image *img)

@@ -652,6 +652,11 @@ static const struct state_desc blk_state_desc = {
 	.save = blk_save, .load = virtio_load,
 };
 
+static int blk_own(struct device *dev, bool own)
+{
+	return image_own(&((struct virtio_blk *)dev)->img, own);
+}
+
 static void blk_stats(struct device *dev, struct device_stats *s)
 {
 	const struct virtio_blk *blk = (struct virtio_blk *)dev;
@@ -689,6 +694,7 @@ static const struct device_ops blk_ops = {
 	.resume = virtio_resume,
 	.destroy = blk_destroy,
 	.stats = blk_stats,
+	.own = blk_own,
 	.state = &blk_state_desc,
 };
 DEVICE_REGISTER(blk_ops);

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* hvx migrate, domjobinfo, domjobabort: a running guest moves to another host. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+#include "guest.h"
+#include "savefile.h"
+#include "vmm/mig.h"
+#include "wire.h"
+
+#define LOOK_MS	250
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	interrupted++;
+}
+
+enum { O_CONVERGE, O_BANDWIDTH, O_COMPRESS, O_DNAME, O_DOWNTIME, O_LIVE, O_PARALLEL, O_PKI, O_QUIET,
+       O_RECOVER, O_REMOTE, O_TIMEOUT, O_UNENCRYPTED, O_NR };
+
+struct move {
+	struct guest g;
+	struct control *c;
+	struct wire wire[MIG_MAX_STREAMS];
+	unsigned int nr;
+	char id[33];
+	bool show;
+};
+
+static const char *text_of(struct json_object *o, const char *name)
+{
+	return json_object_get_string(json_object_object_get(o, name));
+}
+
+static int64_t number_of(struct json_object *o, const char *name)
+{
+	return json_object_get_int64(json_object_object_get(o, name));
+}
+
+/* --------------------------------------------------------------- connections */
+
+/* A line for people from somebody else's host. */
+static void clean(char *to, size_t room, const char *text)
+{
+	size_t i;
+
+	for (i = 0; text[i] && i + 1 < room; i++)
+		to[i] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
+	to[i] = '\0';
+}
+
+static int greet(struct wire *w, struct json_object *hello)
+{
+	struct json_object *o = NULL;
+	const char *why = "", *error;
+	char line[256];
+	int ret = -1;
+
+	if (!wire_send(w, hello, &why))
+		o = wire_receive(w, &why);
+	json_object_put(hello);
+	error = o ? text_of(o, "error") : why;
+	if (o && !error && json_object_get_boolean(json_object_object_get(o, "ok"))) {
+		ret = 0;
+	} else {
+		clean(line, sizeof(line), error ? error : "no answer that can be understood");
+		cli_error("migrate: the destination: %s", line);
+	}
+	json_object_put(o);
+	return ret;
+}
+
+static int open_first(struct move *m, const struct wire_uri *u, const struct wire_options *o, const char *dname)
+{
+	struct json_object *hello = json_object_new_object();
+	size_t len;
+	char *xml = guest_xml(&m->g, false, &len);
+
+	if (!xml || wire_connect(u, o, &m->wire[0])) {
+		free(xml);
+		json_object_put(hello);
+		return -1;
+	}
+	json_object_object_add(hello, "name", json_object_new_string(dname ? dname : m->g.name));
+	json_object_object_add(hello, "streams", json_object_new_int((int)m->nr));
+	json_object_object_add(hello, "id", json_object_new_string(m->id));
+	json_object_object_add(hello, "xml", json_object_new_string_len(xml, (int)len));
+	free(xml);
+	return greet(&m->wire[0], hello);
+}
+
+static int open_more(struct move *m, unsigned int i, const struct wire_uri *u, const struct wire_options *o)
+{
+	struct json_object *hello = json_object_new_object();
+
+	if (wire_connect(u, o, &m->wire[i])) {
+		json_object_put(hello);
+		return -1;
+	}
+	json_object_object_add(hello, "id", json_object_new_string(m->id));
+	json_object_object_add(hello, "stream", json_object_new_int((int)i));
+	return greet(&m->wire[i], hello);
+}
+
+static int open_all(struct move *m, const struct wire_uri *u, const struct wire_options *o, const char *dname)
+{
+	uint8_t raw[16];
+	unsigned int i;
+
+	if (getrandom(raw, sizeof(raw), 0) != sizeof(raw))
+		return -1;
+	for (i = 0; i < sizeof(raw); i++)
+		snprintf(m->id + 2 * i, 3, "%02x", raw[i]);
+	if (open_first(m, u, o, dname))
+		return -1;
+	for (i = 1; i < m->nr; i++)
+		if (open_more(m, i, u, o))
+			return -1;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ the guest */
+
+/* "fd:m0,m1": the VMM's ends, sent to it. NULL after a message. */
+static struct json_object *hand_over(struct move *m)
+{
+	char uri[24 * MIG_MAX_STREAMS] = "fd:", name[24];
+	unsigned int i;
+	int fd, ret;
+
+	for (i = 0; i < m->nr; i++) {
+		fd = wire_give(&m->wire[i]);
+		if (fd < 0)
+			return NULL;
+		snprintf(name, sizeof(name), "migrate%u", i);
+		ret = control_send_fd(m->c, fd, name);
+		close(fd);
+		if (ret) {
+			cli_error("%s: %s", m->g.name, control_error(m->c));
+			return NULL;
+		}
+		strcat(uri, i ? "," : "");
+		strcat(uri, name);
+	}
+	return json_object_new_string(uri);
+}
+
+static void show(struct move *m, struct json_object *o)
+{
+	struct json_object *ram = json_object_object_get(o, "ram");
+	int64_t total = number_of(ram, "total"), left = number_of(ram, "remaining");
+	int64_t round = number_of(ram, "dirty-sync-count"), throttle = number_of(o, "cpu-throttle-percentage");
+	double rate = json_object_get_double(json_object_object_get(ram, "mbps")) / 8.388608;
+	double moved = (double)(number_of(ram, "normal-bytes") + number_of(ram, "duplicate") * 4096);
+	double s = (double)number_of(o, "total-time") / 1000, speed = s > 0 ? moved / s : 0;
+	char extra[48] = "";
+
+	if (!m->show || total <= 0)
+		return;
+	if (throttle)
+		snprintf(extra, sizeof(extra), ", CPUs slowed by %d %%", (int)throttle);
+	fprintf(stderr, "\rround %d: %3d %%, %lld MiB left, %.0f MiB/s%s, %.0f s left \033[K", (int)round,
+		(int)((total - left) * 100 / total), (long long)left >> 20, rate, extra,
+		speed > 0 ? (double)left / speed : 0);
+}
+
+static bool has_ended(const char *status)
+{
+	return !strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled");
+}
+
+/* Ask how it went until it has ended; the events only make the answer come sooner. */
+static struct json_object *wait_ended(struct move *m)
+{
+	struct json_object *o = NULL, *event;
+	const char *status;
+	int cancelled = 0;
+
+	for (;;) {
+		event = control_event(m->c, LOOK_MS);
+		json_object_put(event);
+		if (!event && errno == EPIPE)
+			return NULL;
+		if (interrupted > cancelled) {
+			cancelled = interrupted;
+			if (control_call(m->c, "migrate-cancel", NULL, NULL))
+				cli_error("migrate: %s", control_error(m->c));
+		}
+		if (control_call(m->c, "query-migrate", NULL, &o))
+			return NULL;
+		status = text_of(o, "status");
+		if (status && has_ended(status))
+			return o;
+		show(m, o);
+		json_object_put(o);
+		o = NULL;
+	}
+}
+
+static int report(struct move *m, struct json_object *o)
+{
+	const char *status = o ? text_of(o, "status") : NULL, *why = o ? text_of(o, "error-desc") : NULL;
+	struct json_object *ram = o ? json_object_object_get(o, "ram") : NULL;
+
+	if (m->show)
+		fputs("\r\033[K", stderr);
+	if (!status) {
+		cli_error("%s: its VMM has hung up before the guest was moved", m->g.name);
+		return VMM_ERR_SETUP;
+	}
+	if (!strcmp(status, "completed")) {
+		if (m->show)
+			printf("%s has moved: %.1f s, %lld MiB, stood still for %lld ms\n", m->g.name,
+			       (double)number_of(o, "total-time") / 1000, (long long)number_of(ram, "transferred") >> 20,
+			       (long long)number_of(o, "downtime"));
+		/* What is left here is its shell. */
+		return save_quit(m->c, m->g.name) ? VMM_ERR_SETUP : VMM_OK;
+	}
+	if (json_object_get_boolean(json_object_object_get(o, "x-hvx-unconfirmed"))) {
+		cli_error("%s: the connection was lost at the moment of the change: the guest stands still here. If it does not run at the destination, `hvx migrate --recover %s` lets it go on here",
+			  m->g.name, m->g.name);
+		return VMM_ERR_INTERNAL;
+	}
+	if (!strcmp(status, "cancelled"))
+		cli_error("%s: it was not moved, as you wished, and goes on here", m->g.name);
+	else
+		cli_error("%s: it was not moved and goes on here: %s", m->g.name, why ? why : "?");
+	return VMM_ERR_SETUP;
+}
+
+/* --------------------------------------------------------------------- options */
+
+static bool amount(const char *option, const char *text, int64_t min, int64_t max, int64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoll(text, &end, 10);
+	if (!errno && end != text && !*end && *out >= min && *out <= max)
+		return true;
+	cli_error("migrate: --%s %s: a number from %lld to %lld is wanted", option, text, (long long)min,
+		  (long long)max);
+	return false;
+}
+
+static void set_number(struct json_object *o, const char *name, int64_t val)
+{
+	json_object_object_add(o, name, json_object_new_int64(val));
+}
+
+/* What was asked for, as migrate-set-parameters has it. NULL after a message. */
+static struct json_object *parameters(const char *value[], unsigned int *streams)
+{
+	struct json_object *o = json_object_new_object();
+	int64_t n = 0;
+	bool ok = true;
+
+	/* Each migration begins with the defaults. */
+	set_number(o, "max-bandwidth", 0);
+	set_number(o, "downtime-limit", 300);
+	set_number(o, "x-hvx-force-after", 0);
+	json_object_object_add(o, "multifd-compression", json_object_new_string(value[O_COMPRESS] ? "zstd" : "none"));
+	if (value[O_BANDWIDTH]) {
+		ok &= amount("bandwidth", value[O_BANDWIDTH], 0, 1 << 20, &n);
+		set_number(o, "max-bandwidth", n << 20);
+	}
+	if (value[O_DOWNTIME]) {
+		ok &= amount("downtime", value[O_DOWNTIME], 1, 2000000, &n);
+		set_number(o, "downtime-limit", n);
+	}
+	if (value[O_TIMEOUT]) {
+		ok &= amount("timeout", value[O_TIMEOUT], 1, 1 << 20, &n);
+		set_number(o, "x-hvx-force-after", n * 1000);
+	}
+	*streams = 1;
+	if (value[O_PARALLEL]) {
+		ok &= amount("parallel", value[O_PARALLEL], 1, MIG_MAX_STREAMS, &n);
+		*streams = (unsigned int)n;
+	}
+	if (ok)
+		return o;
+	json_object_put(o);
+	return NULL;
+}
+
+static struct json_object *capabilities(bool converge)
+{
+	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
+	struct json_object *item = json_object_new_object();
+
+	json_object_object_add(item, "capability", json_object_new_string("auto-converge"));
+	json_object_object_add(item, "state", json_object_new_boolean(converge));
+	json_object_array_add(list, item);
+	json_object_object_add(o, "capabilities", list);
+	return o;
+}
+
+static int begin(struct move *m, struct json_object *params, bool converge)
+{
+	struct json_object *args, *uri;
+
+	if (control_do(m->c, "migrate-set-parameters", json_object_get(params), NULL) ||
+	    control_do(m->c, "migrate-set-capabilities", capabilities(converge), NULL))
+		return -1;
+	uri = hand_over(m);
+	if (!uri)
+		return -1;
+	args = json_object_new_object();
+	json_object_object_add(args, "uri", uri);
+	return control_do(m->c, "migrate", args, NULL);
+}
+
+static void catch_signals(void)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static int move_guest(struct move *m, const struct wire_uri *u, const struct wire_options *o,
+		      const char *value[], struct json_object *params)
+{
+	struct json_object *ended;
+	int status = VMM_ERR_SETUP;
+	unsigned int i;
+
+	for (i = 0; i < MIG_MAX_STREAMS; i++)
+		m->wire[i] = (struct wire)WIRE_NONE;
+	catch_signals();
+	if (!open_all(m, u, o, value[O_DNAME]) && !begin(m, params, value[O_CONVERGE])) {
+		ended = wait_ended(m);
+		status = report(m, ended);
+		json_object_put(ended);
+	}
+	for (i = 0; i < m->nr; i++)
+		wire_close(&m->wire[i]);
+	return status;
+}
+
+static int recover(const char *name)
+{
+	struct guest g;
+	struct control *c = guest_control(name, &g);
+	int ret;
+
+	if (!c)
+		return VMM_ERR_SETUP;
+	ret = control_do(c, "x-hvx-migrate-recover", NULL, NULL);
+	control_close(c);
+	guest_free(&g);
+	return ret ? VMM_ERR_SETUP : VMM_OK;
+}
+
+static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	const char *value[O_NR];
+	int status = cli_parse(cmd, argc, argv, value, 1, 2);
+	struct wire_options o = { 0 };
+	struct json_object *params;
+	struct move m = { 0 };
+	struct wire_uri u;
+
+	if (status >= 0)
+		return status;
+	if (value[O_RECOVER] && argc - optind == 1)
+		return recover(argv[optind]);
+	if (argc - optind != 2 || value[O_RECOVER]) {
+		cli_error("migrate: wanted: NAME URI, or --recover NAME; see: hvx help migrate");
+		return VMM_ERR_USAGE;
+	}
+	o.pki = value[O_PKI];
+	o.unencrypted = value[O_UNENCRYPTED];
+	o.remote = value[O_REMOTE];
+	params = parameters(value, &m.nr);
+	if (!params)
+		return VMM_ERR_USAGE;
+	status = VMM_ERR_USAGE;
+	if (!wire_uri_parse(cmd->name, argv[optind + 1], false, &o, &u)) {
+		status = VMM_ERR_SETUP;
+		m.show = !value[O_QUIET] && isatty(STDERR_FILENO);
+		if (u.kind == WIRE_SSH && m.nr > 1) {
+			cli_error("migrate: --parallel: ssh has one connection");
+			status = VMM_ERR_USAGE;
+		} else {
+			m.c = guest_control(argv[optind], &m.g);
+		}
+	}
+	if (m.c) {
+		status = move_guest(&m, &u, &o, value, params);
+		control_close(m.c);
+		guest_free(&m.g);
+	}
+	wire_uri_free(&u);
+	json_object_put(params);
+	return status;
+}
+
+/* ------------------------------------------------------ looking at one, ending it */
+
+static int with_guest(const struct cli_cmd *cmd, int argc, char **argv, const char *command)
+{
+	const char *value[1];
+	int status = cli_parse(cmd, argc, argv, value, 1, 1);
+	struct json_object *ret = NULL;
+	struct control *c;
+	struct guest g;
+
+	if (status >= 0)
+		return status;
+	c = guest_control(argv[optind], &g);
+	if (!c)
+		return VMM_ERR_SETUP;
+	status = control_do(c, command, NULL, &ret) ? VMM_ERR_SETUP : VMM_OK;
+	if (!status && json_object_object_length(ret))
+		print_json(json_object_get(ret));
+	json_object_put(ret);
+	control_close(c);
+	guest_free(&g);
+	return status;
+}
+
+static int cmd_domjobinfo(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	return with_guest(cmd, argc, argv, "query-migrate");
+}
+
+static int cmd_domjobabort(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	return with_guest(cmd, argc, argv, "migrate-cancel");
+}
+
+/* clang-format off: tables are read by row */
+
+static const struct cli_cmd migrate_verb = {
+	.name = "migrate", .group = CLI_STATE, .args = "NAME URI", .run = cmd_migrate,
+	.summary = "move a running guest to another host",
+	.help =
+"The guest runs on while its memory is copied, round after round; when what is left can\n"
+"go in the time that --downtime allows, it stands still for that long and goes on at the\n"
+"other host. URI says where: ssh://[USER@]HOST[:PORT] starts `hvx receive` there by ssh;\n"
+"tls://HOST[:PORT] and unix:PATH need an `hvx receive` that waits. TLS takes libvirt's\n"
+"certificates: /etc/pki/CA/cacert.pem, /etc/pki/libvirt/clientcert.pem and\n"
+"private/clientkey.pem, there servercert.pem and serverkey.pem.\n"
+"Disk images are on storage that both hosts share, at the same paths. Whatever goes wrong\n"
+"before the change leaves the guest running here, and Ctrl-C does. Where the connection is\n"
+"lost at the very moment of the change (exit status 69) the guest stands still here: look\n"
+"whether it runs there, and if it does not, --recover lets it go on here.\n"
+"Exit status: 0 it has moved; 65 it has not, and goes on here; 69 see above.\n",
+	.opts = OPTS(
+		{ "auto-converge", 0, NULL, "slow the guest's CPUs where memory changes faster than it travels" },
+		{ "bandwidth", 'b', "MIB", "at most so many MiB a second while the guest runs" },
+		{ "compressed", 'c', NULL, "compress memory by zstd" },
+		{ "dname", 'n', "NAME", "call the guest NAME there" },
+		{ "downtime", 'd', "MS", "the guest may stand still for so long (300)" },
+		{ "live", 'l', NULL, "for virsh's sake: it always is" },
+		{ "parallel", 'P', "N", "use N connections, at most 16" },
+		{ "pki", 0, "FILE", "folder with cacert.pem, clientcert.pem, clientkey.pem instead of libvirt's" },
+		{ "quiet", 'q', NULL, "no progress line" },
+		{ "recover", 0, NULL, "let the guest go on here after a change that was not confirmed" },
+		{ "remote", 0, "FILE", "the program `hvx` of the other host, for ssh" },
+		{ "timeout", 't', "S", "after S seconds stop the guest, however much is left" },
+		{ "unencrypted", 0, NULL, "let tcp:// be used, which anybody can read and change" }),
+};
+CLI_VERB(migrate_verb);
+
+static const struct cli_cmd domjobinfo_verb = {
+	.name = "domjobinfo", .group = CLI_STATE, .args = "NAME", .run = cmd_domjobinfo,
+	.summary = "how far a guest's migration is, as JSON",
+	.help = "What `query-migrate` on the control socket says; nothing where there was no migration.\n",
+	.opts = NO_OPTS,
+};
+CLI_VERB(domjobinfo_verb);
+
+static const struct cli_cmd domjobabort_verb = {
+	.name = "domjobabort", .group = CLI_STATE, .args = "NAME", .run = cmd_domjobabort,
+	.summary = "give up a guest's migration; it goes on here",
+	.help = "Where none is under way nothing happens; too late is an error.\n",
+	.opts = NO_OPTS,
+};
+CLI_VERB(domjobabort_verb);
+
+/* clang-format on */

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* TLS by GnuTLS, with certificates where libvirt has them. */
+#ifndef HVX_CLI_TLS_H
+#define HVX_CLI_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct tls;
+
+/*
+ * TLS 1.2 or later on a connected socket, both sides with certificates of the same
+ * authority; host: whom the peer must be, NULL on the server's side. pki: a folder with
+ * cacert.pem, {server,client}{cert,key}.pem; NULL: libvirt's places. NULL after a message.
+ */
+struct tls *tls_start(int fd, bool server, const char *host, const char *pki);
+/* As read() and write(); -1 with errno EAGAIN on a non-blocking socket. */
+ssize_t tls_read(struct tls *t, void *buf, size_t len);
+ssize_t tls_write(struct tls *t, const void *buf, size_t len);
+bool tls_pending(const struct tls *t);	/* bytes that poll() does not see */
+void tls_bye(struct tls *t);		/* nothing more will be written */
+void tls_free(struct tls *t);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Connections between two hosts' `hvx` for a migration (docs/migration.md): where to,
+ * the greeting, and the socket that the VMM is given. The VMM speaks plain text to a
+ * Unix or TCP socket; TLS and pipes are a relay's matter, in a thread of this process.
+ */
+#ifndef HVX_CLI_WIRE_H
+#define HVX_CLI_WIRE_H
+
+#include <json-c/json.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct tls;
+
+enum wire_kind { WIRE_UNIX, WIRE_TLS, WIRE_TCP, WIRE_SSH, WIRE_STDIO };
+
+struct wire_uri {
+	enum wire_kind kind;
+	char *host, *port;	/* NULL: any, default; ssh: [USER@]HOST */
+	char *path;		/* of a Unix socket */
+};
+
+struct wire_options {
+	bool unencrypted;	/* tcp: may be used */
+	const char *pki;	/* folder of the certificates; NULL: libvirt's places */
+	const char *remote;	/* ssh: the `hvx` of the other host */
+};
+
+/*
+ * unix:PATH, tls://HOST[:PORT], tcp://HOST[:PORT], ssh://[USER@]HOST[:PORT], "-". 0, or -1
+ * after a message. receiving: HOST may be left out, and ssh makes no sense.
+ */
+int wire_uri_parse(const char *verb, const char *text, bool receiving, const struct wire_options *o,
+		   struct wire_uri *u);
+void wire_uri_free(struct wire_uri *u);
+
+struct wire {
+	int in, out;		/* the same, where that is a socket; -1: closed, or given away */
+	bool socket;
+	struct tls *tls;
+	pid_t ssh;		/* 0: none */
+	int relay;		/* its end of the pair, -1: none */
+	bool relayed;
+	pthread_t thread;
+};
+
+#define WIRE_NONE { .in = -1, .out = -1, .relay = -1 }
+
+/* 0, or -1 after a message. */
+int wire_connect(const struct wire_uri *u, const struct wire_options *o, struct wire *w);
+int wire_listen(const struct wire_uri *u);	/* a socket; WIRE_STDIO: -2 */
+/* The next connection. 1: this one was no good, try again; said with a message. */
+int wire_accept(int listener, const struct wire_uri *u, const struct wire_options *o, struct wire *w);
+
+/* One message each way, at most 30 s. -1 with *why (static). */
+int wire_send(struct wire *w, struct json_object *o, const char **why);
+struct json_object *wire_receive(struct wire *w, const char **why);
+
+/* The socket for a VMM, the caller's. -1 after a message. */
+int wire_give(struct wire *w);
+/* What the relay has on its way goes, then it ends; ms at most. */
+void wire_close(struct wire *w);
+
+#endif

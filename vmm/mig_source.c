@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The source's end of a live migration. mig.h has the rule, docs/migration.md the order of things. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "mig.h"
+
+#define NS		1000000000ULL
+#define ASK_S		5		/* for a word of a destination that has hung up */
+#define MIN_SAMPLE_NS	(5 * NS / 1000)	/* a shorter round says nothing of the rate */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
+}
+
+static void set_phase(struct mig_source *s, enum mig_phase phase)
+{
+	atomic_store(&s->phase, phase);
+	s->ops->phase(s->opaque, phase);
+}
+
+static void hang_up(struct mig_source *s)
+{
+	unsigned int i;
+
+	for (i = 0; i < s->nr_streams; i++)
+		shutdown(s->fd[i], SHUT_RDWR);
+}
+
+bool mig_source_cancel(struct mig_source *s, bool late)
+{
+	bool done;
+
+	pthread_mutex_lock(&s->lock);
+	done = !s->committed;
+	if (done || late) {
+		atomic_store(&s->timed_out, late);
+		atomic_store(&s->cancelled, done);
+		atomic_store(&s->ram.stop, done);
+		hang_up(s);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return done;
+}
+
+/* From here on the guest is not this side's to run. False: it was cancelled first. */
+static bool commit(struct mig_source *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->committed = !atomic_load(&s->cancelled);
+	pthread_mutex_unlock(&s->lock);
+	return s->committed;
+}
+
+/* ------------------------------------------------------------------- replies */
+
+/* What the other side says of itself is shown to people: one line of plain text. */
+static void clean_text(char *to, size_t room, const uint8_t *text, size_t len)
+{
+	size_t i;
+
+	if (len > room - 1)
+		len = room - 1;
+	for (i = 0; i < len; i++)
+		to[i] = text[i] >= ' ' && text[i] < 0x7f ? (char)text[i] : '?';
+	to[len] = '\0';
+}
+
+/* The next reply; -ECONNABORTED: there is none; -EREMOTE: a refusal, the reason in *err. */
+static int read_reply(struct mig_source *s, enum mig_reply *reply, struct state_error *err)
+{
+	struct state_error ignored = { .text = "" };
+	uint64_t plain, plain_len, code;
+	char text[MIG_MAX_TEXT];
+	struct sbuf b = { 0 };
+	uint32_t type = 0;
+	int ret = 0;
+
+	if (!s->in.bytes)
+		ret = stream_open(&s->in, s->fd[0], &ignored);
+	ret = ret ?: stream_next(&s->in, &type, &b, &plain, &plain_len, &ignored);
+	code = ret ? 0 : sbuf_get_num(&b, 4);
+	if (!ret && (type != SEC_REPLY || b.failed || code >= MIG_NR_REPLIES))
+		ret = -EPROTO;
+	if (!ret && code == MIG_REFUSED) {
+		clean_text(text, sizeof(text), b.data + b.pos, sbuf_left(&b));
+		*err = (struct state_error){ .text = "" };
+		state_error(err, "the destination says: %s", text);
+		ret = -EREMOTE;
+	} else if (ret) {
+		state_error(err, ret == -EPROTO ? "the other side is no hvx that receives a guest" :
+				 "the connection to the destination is lost");
+		ret = -ECONNABORTED;
+	}
+	*reply = (enum mig_reply)code;
+	sbuf_free(&b);
+	return ret;
+}
+
+static int want_reply(struct mig_source *s, enum mig_reply want, struct state_error *err)
+{
+	enum mig_reply got;
+	int ret = read_reply(s, &got, err);
+
+	if (!ret && got != want)
+		return state_error(err, "the destination answers out of turn");
+	return ret;
+}
+
+/* A write has failed: the destination may have said why before it hung up. */
+static void ask_why(struct mig_source *s, int ret, struct state_error *err)
+{
+	struct timeval wait = { .tv_sec = ASK_S };
+	struct state_error why = { .text = "" };
+	enum mig_reply got;
+
+	if ((ret != -EPIPE && ret != -ECONNRESET) || atomic_load(&s->cancelled))
+		return;
+	*err = (struct state_error){ .text = "" };
+	shutdown(s->fd[0], SHUT_WR);
+	setsockopt(s->fd[0], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	if (read_reply(s, &got, &why) == -EREMOTE)
+		*err = why;
+}
+
+/* -------------------------------------------------------------------- rounds */
+
+struct sender {
+	struct mig_source *s;
+	unsigned int stream;
+	struct mig_scratch *scratch;
+	struct stream_out own, *out;	/* own: all but the first */
+	struct state_error err;
+	int ret;
+	pthread_t thread;
+};
+
+static void *send_stream(void *arg)
+{
+	struct sender *w = arg;
+
+	w->ret = mig_ram_send(&w->s->ram, w->scratch, w->out, w->stream, &w->err);
+	return NULL;
+}
+
+/* All that the map has, on all streams at once. */
+static int send_map(struct mig_source *s, struct sender *w, struct state_error *err)
+{
+	unsigned int i, n;
+	int ret = 0;
+
+	for (n = 1; n < s->nr_streams; n++)
+		if (pthread_create(&w[n].thread, NULL, send_stream, &w[n]))
+			break;
+	send_stream(&w[0]);
+	for (i = 1; i < n; i++)
+		pthread_join(w[i].thread, NULL);
+	for (; n < s->nr_streams; n++)
+		send_stream(&w[n]);		/* without a thread, one after the other */
+	for (i = 0; i < s->nr_streams && !ret; i++) {
+		ret = w[i].ret;
+		if (ret)
+			*err = w[i].err;
+	}
+	return ret;
+}
+
+static int end_round(struct mig_source *s, bool last, struct state_error *err)
+{
+	uint8_t flag = last;
+
+	return stream_put(&s->out, SEC_ROUND, &flag, 1, err);
+}
+
+static uint64_t count_pages(const struct mig_ram *r)
+{
+	uint64_t i, n = 0;
+
+	for (i = 0; i < r->nr_chunks * (RAM_CHUNK_PAGES / 64); i++)
+		n += (uint64_t)__builtin_popcountll(r->map[i]);
+	return n;
+}
+
+/* One round of the running guest: what the map has goes, and then shows what it wrote meanwhile. */
+struct pace_info {
+	uint64_t rate;		/* bytes of memory a second, the last measured */
+	unsigned int behind;	/* rounds in which the guest wrote more than half of what went */
+};
+
+static int one_round(struct mig_source *s, struct sender *w, struct pace_info *p, struct state_error *err)
+{
+	uint64_t pages = count_pages(&s->ram), began = now_ns(), took, dirty;
+	int ret;
+
+	atomic_store(&s->round_base, atomic_load(&s->ram.pages) + atomic_load(&s->ram.zero));
+	atomic_store(&s->remaining, pages * RAM_PAGE);
+	atomic_fetch_add(&s->round, 1);
+	s->ops->pass(s->opaque, atomic_load(&s->round));
+	ret = send_map(s, w, err) ?: end_round(s, false, err) ?:
+	      s->ops->sync(s->opaque, s->ram.map, err);
+	if (ret)
+		return ret;
+	took = now_ns() - began;
+	dirty = count_pages(&s->ram);
+	atomic_store(&s->round_base, atomic_load(&s->ram.pages) + atomic_load(&s->ram.zero));
+	atomic_store(&s->remaining, dirty * RAM_PAGE);
+	if (took >= MIN_SAMPLE_NS || !p->rate)
+		p->rate = (uint64_t)((unsigned __int128)pages * RAM_PAGE * NS / (took ? took : 1));
+	if (!p->rate)
+		p->rate = 1;
+	atomic_store(&s->dirty_rate, (uint64_t)((unsigned __int128)dirty * NS / (took ? took : 1)));
+	atomic_store(&s->expected_ns, (uint64_t)((unsigned __int128)dirty * RAM_PAGE * NS / p->rate));
+	p->behind = dirty * 2 > pages ? p->behind + 1 : 0;
+	return 0;
+}
+
+/* Rounds do not get smaller: the guest gets less of the CPUs, more so each time. */
+static void converge(struct mig_source *s, struct pace_info *p)
+{
+	unsigned int now = atomic_load(&s->throttle), max = atomic_load(&s->throttle_max);
+
+	if (!atomic_load(&s->converge) || p->behind < 2)
+		return;
+	p->behind = 0;
+	now = now ? now + atomic_load(&s->throttle_step) : atomic_load(&s->throttle_first);
+	if (now > max)
+		now = max;
+	atomic_store(&s->throttle, now);
+	s->ops->throttle(s->opaque, now);
+}
+
+static bool time_to_stop(const struct mig_source *s)
+{
+	uint64_t force = atomic_load(&s->force_ns);
+
+	return atomic_load(&s->expected_ns) <= atomic_load(&s->downtime_ns) ||
+	       (force && now_ns() - atomic_load(&s->start_ns) >= force);
+}
+
+static int live_rounds(struct mig_source *s, struct sender *w, struct state_error *err)
+{
+	struct pace_info p = { 0 };
+	int ret = s->ops->first(s->opaque, s->ram.map, err);
+
+	atomic_store(&s->remaining, count_pages(&s->ram) * RAM_PAGE);
+	while (!ret) {
+		ret = one_round(s, w, &p, err);
+		if (ret || time_to_stop(s))
+			break;
+		converge(s, &p);
+	}
+	return ret;
+}
+
+/* The guest stands still: the rest of its memory, and of its state. */
+static int last_round(struct mig_source *s, struct sender *w, struct state_error *err)
+{
+	unsigned int i;
+	int ret;
+
+	set_phase(s, MIG_DEVICE);
+	ret = s->ops->stop(s->opaque, &s->ran, err);
+	if (ret)
+		return ret;
+	atomic_store(&s->stop_ns, now_ns());
+	/* Nobody gains by slow bytes now. */
+	atomic_store(&s->ram.limit, 0);
+	ret = s->ops->sync(s->opaque, s->ram.map, err);
+	atomic_fetch_add(&s->round, 1);
+	ret = ret ?: send_map(s, w, err) ?: end_round(s, true, err);
+	for (i = 1; i < s->nr_streams && !ret; i++)
+		ret = stream_end(w[i].out, err);
+	atomic_store(&s->remaining, 0);
+	return ret ?: s->ops->tail(s->opaque, &s->out, err);
+}
+
+/* ------------------------------------------------------------- begin and end */
+
+static int put_numbers(struct stream_out *out, uint32_t type, const uint32_t *num, unsigned int n,
+		       const uint8_t *id, struct state_error *err)
+{
+	struct sbuf b = { 0 };
+	int ret;
+
+	if (id)
+		sbuf_put(&b, id, MIG_ID);
+	while (n--)
+		sbuf_put_num(&b, *num++, 4);
+	ret = b.failed ? -ENOMEM : stream_put(out, type, b.data, b.len, err);
+	sbuf_free(&b);
+	return ret;
+}
+
+static int put_ram_head(struct mig_source *s, struct state_error *err)
+{
+	struct sbuf b = { 0 };
+	int ret;
+
+	sbuf_put_num(&b, RAM_LIVE, 4);
+	sbuf_put_num(&b, RAM_CHUNK, 4);
+	sbuf_put_num(&b, s->ram.size, 8);
+	ret = b.failed ? -ENOMEM : stream_put(&s->out, SEC_RAM, b.data, b.len, err);
+	sbuf_free(&b);
+	return ret;
+}
+
+static int handshake(struct mig_source *s, struct sender *w, struct state_error *err)
+{
+	uint32_t head[2] = { MIG_VERSION, s->nr_streams }, i;
+	struct timespec ts;
+	int ret;
+
+	if (getrandom(s->id, sizeof(s->id), 0) != sizeof(s->id))
+		return state_error(err, "no random numbers");
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ret = stream_begin(&s->out, s->fd[0], (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec, err) ?:
+	      s->ops->xml(s->opaque, &s->out, err) ?:
+	      put_numbers(&s->out, SEC_MIGRATE, head, 2, s->id, err) ?:
+	      s->ops->machine(s->opaque, &s->out, err);
+	for (i = 1; i < s->nr_streams && !ret; i++)
+		ret = stream_begin(&w[i].own, s->fd[i], 0, err) ?:
+		      put_numbers(&w[i].own, SEC_STREAM, &i, 1, s->id, err);
+	return ret ?: want_reply(s, MIG_READY, err) ?: put_ram_head(s, err);
+}
+
+/*
+ * LOADED is here. What is written is COMMIT alone, and the destination needs all of it:
+ * as long as the kernel has not taken its last byte, the guest is still this side's.
+ */
+static enum mig_phase switch_over(struct mig_source *s, struct state_error *err)
+{
+	uint8_t run = s->ran;
+	bool released = false;
+	int ret;
+
+	if (!commit(s))
+		return atomic_load(&s->timed_out) ? MIG_FAILED : MIG_CANCELLED;
+	ret = s->ops->release(s->opaque, err);
+	released = true;
+	if (!ret) {
+		ret = stream_put(&s->out, SEC_COMMIT, &run, 1, err);
+		if (!ret) {
+			set_phase(s, MIG_COMMITTED);
+			ret = want_reply(s, MIG_RUNNING, err);
+			if (ret && ret != -EREMOTE)
+				return MIG_UNCONFIRMED;
+		}
+	}
+	if (!ret)
+		return MIG_COMPLETED;
+	if (released && s->ops->take_back(s->opaque, err))
+		return MIG_UNCONFIRMED;
+	return MIG_FAILED;
+}
+
+static enum mig_phase run(struct mig_source *s, struct sender *w, struct state_error *err)
+{
+	int ret;
+
+	set_phase(s, MIG_SETUP);
+	ret = handshake(s, w, err);
+	atomic_store(&s->setup_ns, now_ns());
+	if (!ret) {
+		set_phase(s, MIG_ACTIVE);
+		ret = live_rounds(s, w, err) ?: last_round(s, w, err);
+		ask_why(s, ret, err);
+		ret = ret ?: want_reply(s, MIG_LOADED, err);
+	} else {
+		ask_why(s, ret, err);
+	}
+	if (!ret)
+		return switch_over(s, err);
+	return atomic_load(&s->cancelled) && !atomic_load(&s->timed_out) ? MIG_CANCELLED : MIG_FAILED;
+}
+
+enum mig_phase mig_source_run(struct mig_source *s)
+{
+	struct sender *w = calloc(s->nr_streams, sizeof(*w));
+	struct state_error err = { .text = "" };
+	enum mig_phase end = MIG_FAILED;
+	bool memory = w;
+	unsigned int i;
+
+	atomic_store(&s->start_ns, now_ns());
+	for (i = 0; w && i < s->nr_streams; i++) {
+		w[i] = (struct sender){ .s = s, .stream = i, .scratch = mig_scratch_new() };
+		w[i].out = i ? &w[i].own : &s->out;
+		memory &= !!w[i].scratch;
+	}
+	if (memory)
+		end = run(s, w, &err);
+	else
+		state_error(&err, "out of memory");
+	if (atomic_load(&s->throttle))
+		s->ops->throttle(s->opaque, 0);
+	if (atomic_load(&s->timed_out) && end == MIG_FAILED)
+		err = (struct state_error){ .text = "the destination takes too long" };
+	state_error(&err, "the connection to the destination is lost");
+	s->err = err;
+	for (i = 0; w && i < s->nr_streams; i++)
+		mig_scratch_free(w[i].scratch);
+	free(w);
+	hang_up(s);
+	atomic_store(&s->end_ns, now_ns());
+	atomic_store(&s->phase, end);
+	s->ops->phase(s->opaque, end);
+	return end;
+}

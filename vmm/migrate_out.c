@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A machine whose guest moves elsewhere. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dirty.h"
+#include "migrate_out.h"
+#include "qmp.h"
+#include "save.h"
+
+#define NS		1000000000ULL
+#define WATCH_NS	(NS / 4)
+/* A destination that does not begin, or end, within this time is given up. */
+#define PATIENCE_NS	(60 * NS)
+#define RUN_US		10000U		/* a throttled vCPU runs for so long at a time */
+
+struct migration *migrate_get(struct machine *m)
+{
+	struct migration *mg = m->migration;
+
+	if (mg)
+		return mg;
+	mg = calloc(1, sizeof(*mg));
+	if (!mg)
+		return NULL;
+	mg->m = m;
+	mg->p = (struct migrate_params){
+		.downtime_ms = 300, .zstd_level = 1,
+		.throttle_first = 20, .throttle_step = 10, .throttle_max = 99,
+	};
+	migrate_call_init(&mg->call);
+	pthread_mutex_init(&mg->s.lock, NULL);
+	m->migration = mg;
+	return mg;
+}
+
+bool migrate_running(struct machine *m)
+{
+	return m->migration && m->migration->running;
+}
+
+bool migrate_owns(struct machine *m)
+{
+	enum run_state s = run_state(m);
+
+	return s == RS_FINISH_MIGRATE || s == RS_POSTMIGRATE || s == RS_INMIGRATE;
+}
+
+const char *migrate_status(const struct migration *mg)
+{
+	static const char *const name[] = {
+		[MIG_SETUP] = "setup", [MIG_ACTIVE] = "active", [MIG_DEVICE] = "device",
+		[MIG_COMMITTED] = "device", [MIG_COMPLETED] = "completed", [MIG_FAILED] = "failed",
+		[MIG_CANCELLED] = "cancelled", [MIG_UNCONFIRMED] = "failed",
+	};
+	int phase = atomic_load(&mg->s.phase);
+
+	if (mg->running && phase < MIG_COMPLETED && atomic_load(&mg->s.cancelled))
+		return "cancelling";
+	/* The guest's state is settled last. */
+	return mg->running && phase >= MIG_COMPLETED ? "device" : name[phase];
+}
+
+static void tell(struct migration *mg)
+{
+	struct json_object *data = json_object_new_object();
+
+	json_object_object_add(data, "status", json_object_new_string(migrate_status(mg)));
+	qmp_event(mg->m, "MIGRATION", data);
+}
+
+/* -------------------------------------------------- what the protocol asks for */
+
+static int source_xml(void *o, struct stream_out *out, struct state_error *err)
+{
+	struct migration *mg = o;
+
+	return stream_put(out, SEC_XML, mg->m->xml, mg->m->xml_len, err);
+}
+
+static int source_machine(void *o, struct stream_out *out, struct state_error *err)
+{
+	struct migration *mg = o;
+
+	return save_machine(out, mg->m, err);
+}
+
+/* Where the memfd has data; holes are zeroes, as is the destination's new memory. */
+static int source_first(void *o, uint64_t *map, struct state_error *err)
+{
+	struct migration *mg = o;
+	const struct guest_mem *mem = &mg->m->mem;
+	uint64_t at = 0, end, page;
+
+	(void)err;
+	while (at < mem->ram_size) {
+		off_t data = mem->fd < 0 ? -1 : lseek(mem->fd, (off_t)at, SEEK_DATA);
+		off_t hole = data < 0 ? -1 : lseek(mem->fd, data, SEEK_HOLE);
+
+		if (mem->fd >= 0 && data < 0 && errno == ENXIO)
+			break;
+		at = data < 0 ? at : (uint64_t)data;
+		end = hole < 0 || (uint64_t)hole > mem->ram_size ? mem->ram_size : (uint64_t)hole;
+		for (page = at / RAM_PAGE; page < (end + RAM_PAGE - 1) / RAM_PAGE; page++)
+			map[page / 64] |= 1ULL << page % 64;
+		at = end;
+	}
+	return 0;
+}
+
+static int source_sync(void *o, uint64_t *map, struct state_error *err)
+{
+	struct migration *mg = o;
+	int ret = dirty_sync(mg->m, map);
+
+	if (ret)
+		state_error(err, "the log of written pages: %s", strerror(-ret));
+	return ret;
+}
+
+static void nap(void *opaque)
+{
+	struct migration *mg = opaque;
+	uint32_t us = RUN_US * mg->throttle / (100 - mg->throttle);
+
+	if (!mg->throttle)
+		return;
+	vcpus_nap(mg->m, us);
+	loop_timer_set(mg->nap, clock_now_ns() + (uint64_t)(us + RUN_US) * 1000);
+}
+
+static int source_throttle(void *o, unsigned int percent)
+{
+	struct migration *mg = o;
+
+	pthread_mutex_lock(&mg->m->lock);
+	mg->throttle = percent;
+	loop_timer_set(mg->nap, percent ? clock_now_ns() : 0);
+	pthread_mutex_unlock(&mg->m->lock);
+	return 0;
+}
+
+static void source_phase(void *o, enum mig_phase phase)
+{
+	struct migration *mg = o;
+
+	if (phase >= MIG_COMMITTED)
+		return;			/* ends are told when the guest is where it belongs */
+	pthread_mutex_lock(&mg->m->lock);
+	tell(mg);
+	pthread_mutex_unlock(&mg->m->lock);
+}
+
+static void source_pass(void *o, unsigned int round)
+{
+	struct migration *mg = o;
+	struct json_object *data = json_object_new_object();
+
+	json_object_object_add(data, "pass", json_object_new_int((int)round));
+	pthread_mutex_lock(&mg->m->lock);
+	qmp_event(mg->m, "MIGRATION_PASS", data);
+	pthread_mutex_unlock(&mg->m->lock);
+}
+
+static int stop_now(struct machine *m, void *opaque)
+{
+	struct migration *mg = opaque;
+	enum run_state s = run_state(m);
+
+	if (s != RS_RUNNING && s != RS_PAUSED && s != RS_PRELAUNCH)
+		return -ESRCH;
+	mg->before = s;
+	mg->stopped = true;
+	machine_stop(m, RS_FINISH_MIGRATE);
+	return 0;
+}
+
+static int source_stop(void *o, bool *ran, struct state_error *err)
+{
+	struct migration *mg = o;
+	int ret = migrate_call(mg->m, &mg->call, stop_now, mg);
+
+	*ran = mg->before == RS_RUNNING;
+	if (ret)
+		state_error(err, ret == -ESRCH ? "the guest has ended meanwhile, or a debugger holds it" :
+			    "the VMM was told to end");
+	return ret;
+}
+
+/* To memory first: the machine's lock does not wait for a network. */
+static int source_tail(void *o, struct stream_out *out, struct state_error *err)
+{
+	struct migration *mg = o;
+	struct sbuf b = { 0 };
+	struct stream_out mem = { .fd = -1, .to = &b };
+	int ret = save_state(&mem, mg->m, err) ?: stream_append(out, &mem, err);
+
+	sbuf_free(&b);
+	return ret;
+}
+
+static int source_release(void *o, struct state_error *err)
+{
+	return devices_own(((struct migration *)o)->m, false, err);
+}
+
+static int source_take_back(void *o, struct state_error *err)
+{
+	return devices_own(((struct migration *)o)->m, true, err);
+}
+
+static const struct mig_source_ops source_ops = {
+	.xml = source_xml, .machine = source_machine, .first = source_first, .sync = source_sync,
+	.throttle = source_throttle, .phase = source_phase, .pass = source_pass,
+	.stop = source_stop, .tail = source_tail, .release = source_release,
+	.take_back = source_take_back,
+};
+
+/* ------------------------------------------------------------- begin and end */
+
+/* Main loop, lock held. */
+static void watch(void *opaque)
+{
+	struct migration *mg = opaque;
+	uint64_t since = atomic_load(&mg->s.stop_ns);
+
+	if (!mg->running)
+		return;
+	if (atomic_load(&mg->s.phase) == MIG_SETUP)
+		since = atomic_load(&mg->s.start_ns);
+	if (since && clock_now_ns() - since > PATIENCE_NS)
+		mig_source_cancel(&mg->s, true);
+	loop_timer_set(mg->watch, clock_now_ns() + WATCH_NS);
+}
+
+static void close_all(struct mig_source *s)
+{
+	while (s->nr_streams)
+		close(s->fd[--s->nr_streams]);
+}
+
+static void finish(struct migration *mg)
+{
+	struct machine *m = mg->m;
+
+	pthread_join(mg->thread, NULL);
+	pthread_mutex_lock(&m->lock);
+	dirty_stop(m);
+	m->devices_held = false;
+	pthread_mutex_unlock(&m->lock);
+	free(mg->s.ram.map);		/* the figures are asked for later */
+	mg->s.ram.map = NULL;
+	close_all(&mg->s);
+}
+
+static void ended(struct machine *m, void *opaque)
+{
+	struct migration *mg = opaque;
+	enum mig_phase end = (enum mig_phase)atomic_load(&mg->s.phase);
+
+	finish(mg);
+	if (end == MIG_COMPLETED || end == MIG_UNCONFIRMED)
+		machine_stop(m, RS_POSTMIGRATE);
+	else if (mg->stopped && mg->before == RS_RUNNING)
+		machine_cont(m);
+	else if (mg->stopped)
+		machine_stop(m, mg->before);
+	if (end == MIG_UNCONFIRMED)
+		log_error("the destination was given the guest, and has not said that it runs it: the guest stands still here. See whether it runs there; if not, `hvx migrate --recover` lets it go on here");
+	pthread_mutex_lock(&m->lock);
+	mg->running = false;
+	tell(mg);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void *migrate(void *arg)
+{
+	struct migration *mg = arg;
+
+	mig_source_run(&mg->s);
+	while (machine_call(mg->m, ended, mg))
+		usleep(1000);
+	return NULL;
+}
+
+void migrate_apply(struct migration *mg)
+{
+	const struct migrate_params *p = &mg->p;
+	struct mig_source *s = &mg->s;
+
+	/* Once the guest stands still the limit is no help to anyone. */
+	if (!atomic_load(&s->stop_ns))
+		atomic_store(&s->ram.limit, p->max_bandwidth);
+	atomic_store(&s->downtime_ns, p->downtime_ms * 1000000);
+	atomic_store(&s->force_ns, p->force_ms * 1000000);
+	atomic_store(&s->converge, p->converge);
+	atomic_store(&s->throttle_first, p->throttle_first);
+	atomic_store(&s->throttle_step, p->throttle_step);
+	atomic_store(&s->throttle_max, p->throttle_max);
+}
+
+static void reset_source(struct mig_source *s)
+{
+	pthread_mutex_t lock = s->lock;
+
+	memset(s, 0, sizeof(*s));
+	s->lock = lock;
+	s->ops = &source_ops;
+}
+
+static int start(struct migration *mg, struct state_error *err)
+{
+	struct machine *m = mg->m;
+	int ret;
+
+	ret = save_can(m, err);
+	if (ret)
+		return ret;
+	ret = mig_ram_init(&mg->s.ram, m->mem.region[0].hva, m->mem.ram_size, mg->s.nr_streams);
+	if (ret)
+		return ret;
+	mg->s.ram.compress = mg->p.zstd;
+	mg->s.ram.level = mg->p.zstd_level;
+	migrate_apply(mg);
+	ret = dirty_start(m);
+	if (ret) {
+		state_error(err, "the guest's memory cannot be watched: %s", strerror(-ret));
+		return ret;
+	}
+	if (!mg->watch)
+		mg->watch = loop_add_timer(m->loop, watch, mg);
+	if (!mg->nap)
+		mg->nap = loop_add_timer(m->loop, nap, mg);
+	mg->running = true;
+	ret = mg->watch && mg->nap ? -pthread_create(&mg->thread, NULL, migrate, mg) : -ENOMEM;
+	if (ret) {
+		mg->running = false;
+		dirty_stop(m);
+		return ret;
+	}
+	m->devices_held = true;
+	loop_timer_set(mg->watch, clock_now_ns() + WATCH_NS);
+	return 0;
+}
+
+int migrate_begin(struct migration *mg, const int *fd, unsigned int nr, struct state_error *err)
+{
+	int ret;
+
+	reset_source(&mg->s);
+	mg->s.opaque = mg;
+	memcpy(mg->s.fd, fd, nr * sizeof(*fd));
+	mg->s.nr_streams = nr;
+	mg->stopped = false;
+	mg->throttle = 0;
+	mg->started = true;
+	ret = start(mg, err);
+	if (!ret)
+		return 0;
+	state_error(err, "%s", strerror(-ret));
+	mg->s.err = *err;
+	atomic_store(&mg->s.phase, MIG_FAILED);
+	mig_ram_free(&mg->s.ram);
+	close_all(&mg->s);
+	return -EINVAL;
+}
+
+int migrate_recover(struct migration *mg, struct state_error *err)
+{
+	int ret;
+
+	if (atomic_load(&mg->s.phase) != MIG_UNCONFIRMED || run_state(mg->m) != RS_POSTMIGRATE)
+		return state_error(err, "there is nothing to recover: the guest %s",
+				   run_state(mg->m) == RS_POSTMIGRATE ? "runs elsewhere" : "is here");
+	ret = devices_own(mg->m, true, err);
+	if (ret)
+		return ret;
+	atomic_store(&mg->s.phase, MIG_FAILED);
+	if (mg->before == RS_RUNNING)
+		machine_cont(mg->m);
+	else
+		machine_stop(mg->m, mg->before);
+	return 0;
+}
+
+void migrate_out_abort(struct machine *m)
+{
+	struct migration *mg = m->migration;
+
+	if (!mg)
+		return;
+	if (mg->running) {
+		migrate_call_abort(&mg->call);
+		mig_source_cancel(&mg->s, true);
+		finish(mg);
+	}
+	if (mg->watch)
+		loop_del_timer(mg->watch);
+	if (mg->nap)
+		loop_del_timer(mg->nap);
+	pthread_mutex_destroy(&mg->s.lock);
+	free(mg);
+	m->migration = NULL;
+}
