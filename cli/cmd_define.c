@@ -135,8 +135,8 @@ static bool snapshots_may_go(const struct guest *g, bool remove)
 
 	if (!snap_exists(g->name))
 		return true;
-	if (g->dir && remove) {
-		cli_error("%s: the guest is running, and its snapshots cannot be removed; stop it first", g->name);
+	if (g->dir) {
+		cli_error("%s: the guest is running, and has snapshots or files that wait to be merged; stop it first", g->name);
 		return false;
 	}
 	if (snap_begin(&s, g->name, true))

@@ -16,35 +16,63 @@
 
 /* ---------------------------------------------------------------- begin, end */
 
-static int lock_image(struct snap_guest *s, const char *path)
+static void unlock_images(struct snap_locks *l)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	while (l->n)
+		close(l->fd[--l->n]);
+}
 
+/* A disk that is not there is nobody's. */
+static int lock_image(struct snap_locks *l, const char *path, bool quiet)
+{
+	int fd = l->n < SNAP_LOCKS ? open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK) : -1, ret = 0;
+
+	if (fd < 0 && errno == ENOENT)
+		return 0;
 	if (fd < 0) {
-		cli_error("%s: %s", path, strerror(errno));
-		return -1;
-	}
-	if (image_lock(fd, true, false)) {
-		cli_error("%s: it is in use by another virtual machine; stop that one", path);
+		ret = -1;
+		if (!quiet)
+			cli_error("%s: %s", path, strerror(errno));
+	} else if (image_lock(fd, true, false)) {
+		ret = -1;
+		if (!quiet)
+			cli_error("%s: it is in use by another virtual machine; stop that one", path);
 		close(fd);
-		return -1;
+	} else {
+		l->fd[l->n++] = fd;
 	}
-	s->image[s->nr_images++] = fd;
-	return 0;
+	return ret;
 }
 
 /* What the guest would write to. */
-static int lock_images(struct snap_guest *s)
+static int lock_images(struct snap_tree *t, struct snap_locks *l, bool quiet)
 {
 	int ret = 0;
 
-	for (size_t i = 0; i < s->t->nr_disks && !ret && s->nr_images < 64; i++) {
-		struct snap_disk *d = &s->t->disk[i];
+	for (size_t i = 0; i < t->nr_disks && !ret; i++) {
+		struct snap_disk *d = &t->disk[i];
 		char *path = layer_path(d, snap_layer(d, d->active));
 
-		ret = path ? lock_image(s, path) : -1;
+		ret = path ? lock_image(l, path, quiet) : -1;
 		free(path);
 	}
+	if (ret)
+		unlock_images(l);
+	return ret;
+}
+
+/* The guest is off as far as we know; one without a runtime folder shows by its disks. */
+static int recover_off(struct snap_tree *t, bool quiet)
+{
+	struct snap_locks l = { .n = 0 };
+	int ret;
+
+	if (!t->exists)
+		return 0;
+	if (lock_images(t, &l, quiet))
+		return quiet ? 0 : -1;
+	ret = snap_recover(t, false);
+	unlock_images(&l);
 	return ret;
 }
 
@@ -69,9 +97,9 @@ int snap_begin(struct snap_guest *s, const char *what, bool change)
 	guest_free(&s->g);
 	ret = guest_find(what, &s->g);
 	if (!ret)
-		ret = s->g.dir ? snap_recover_live(s) : snap_recover(s->t, false);
+		ret = s->g.dir ? snap_recover_live(s) : recover_off(s->t, !change);
 	if (!ret && change && !s->g.dir)
-		ret = lock_images(s);
+		ret = lock_images(s->t, &s->locks, false);
 	if (ret)
 		snap_end(s);
 	return ret;
@@ -79,8 +107,7 @@ int snap_begin(struct snap_guest *s, const char *what, bool change)
 
 void snap_end(struct snap_guest *s)
 {
-	while (s->nr_images)
-		close(s->image[--s->nr_images]);
+	unlock_images(&s->locks);
 	snap_close(s->t);
 	s->t = NULL;
 	guest_free(&s->g);
@@ -138,7 +165,7 @@ static int take_off(struct snap_guest *s, const struct domain *dom, const char *
 	for (unsigned int i = 0; i < dom->nr_disks; i++) {
 		const struct dom_disk *d = &dom->disk[i];
 
-		if (d->file && !d->readonly && !d->transient && !snap_disk(s->t, d->file) && lock_image(s, d->file))
+		if (d->file && !d->readonly && !d->transient && !snap_disk(s->t, d->file) && lock_image(&s->locks, d->file, false))
 			return -1;
 	}
 	snap = snap_prepare(s->t, dom, r->name, r->description, xml, len);
@@ -208,7 +235,7 @@ static int end_guest(struct snap_guest *s)
 		return -1;
 	}
 	guest_free(&s->g);
-	return lock_images(s);
+	return lock_images(s->t, &s->locks, false);
 }
 
 /* With what it is to be started from. */
@@ -272,7 +299,7 @@ char *snap_for_run(const char *name, char *text, size_t *len, struct snap_tree *
 	if (t) {
 		dir = rundir_find(name);	/* that one has its layers open */
 		if (!dir)
-			ret = snap_recover(t, false);
+			ret = recover_off(t, true);
 		free(dir);
 	}
 	if (!t || ret) {

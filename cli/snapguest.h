@@ -6,12 +6,18 @@
 #include "guest.h"
 #include "snapdisk.h"
 
+#define SNAP_LOCKS 1024U
+
+struct snap_locks {
+	int fd[SNAP_LOCKS];
+	unsigned int n;
+};
+
 /* A guest whose snapshots nobody else changes meanwhile. */
 struct snap_guest {
 	struct guest g;
 	struct snap_tree *t;
-	int image[64];		/* its disks, locked against others while it is off */
-	unsigned int nr_images;
+	struct snap_locks locks;	/* its disks, kept from others while it is off */
 };
 
 /* Find the guest, take its tree, and finish what was left undone. change: with its disks locked. */

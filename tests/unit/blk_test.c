@@ -599,6 +599,59 @@ START_TEST(transient_over_layers)
 }
 END_TEST
 
+/* A guest gets a layer while it stands still: what it wrote before stays below. */
+START_TEST(layer_comes)
+{
+	static uint8_t model[SECTORS * 512], before[SECTORS * 512], now[SECTORS * 512];
+	uint8_t id[OVERLAY_ID] = { 9 };
+	struct device_stats st = { 0 };
+	struct overlay *o, *small;
+	struct device *d;
+	const char *why;
+	int fd = open(path, O_RDONLY), i, file;
+
+	cfg.cache = _i ? CACHE_NONE : CACHE_DEFAULT;
+	cfg.discard_unmap = true;
+	ck_assert_int_eq(read(fd, model, sizeof(model)), sizeof(model));
+	up();
+	d = fm.devices->next;
+	drv_start(RANGES & drv_offered(), 1);
+	for (i = 0; i < 50; i++)
+		one_change(model);
+	pthread_mutex_lock(&fm.lock);
+	d->ops->pause(d);
+	memcpy(before, model, sizeof(model));
+	snprintf(layer_path[0], sizeof(layer_path[0]), "%s.new", path);
+	file = open(layer_path[0], O_RDWR | O_CREAT | O_EXCL, 0600);
+	ck_assert_int_eq(overlay_format(file, id, SECTORS * 512 - 512), 0);
+	small = overlay_load(dup(file), &why);
+	ck_assert_ptr_nonnull(virtio_blk_layer(&fm, "vda", small, NULL, true));
+	overlay_free(small);
+	ck_assert_int_eq(ftruncate(file, 0), 0);
+	ck_assert_int_eq(overlay_format(file, id, SECTORS * 512), 0);
+	o = overlay_load(file, &why);
+	ck_assert_ptr_nonnull(o);
+	ck_assert_ptr_nonnull(virtio_blk_layer(&fm, "vdb", o, NULL, true));
+	ck_assert_ptr_null(virtio_blk_layer(&fm, "vda", o, NULL, true));
+	ck_assert_ptr_null(virtio_blk_layer(&fm, "vda", o, strdup(layer_path[0]), false));
+	d->ops->stats(d, &st);
+	ck_assert(st.disk.layered && st.disk.layer[0] == 9);
+	ck_assert_str_eq(st.disk.file, layer_path[0]);
+	d->ops->resume(d);
+	pthread_mutex_unlock(&fm.lock);
+	for (i = 0; i < 100; i++)
+		one_change(model);
+	for (i = 0; i < (int)SECTORS; i += 64) {
+		ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, i, DATA, 64 * 512), 0);
+		ck_assert_mem_eq(ram(DATA), model + i * 512, 64 * 512);
+	}
+	ck_assert_int_eq(pread(fd, now, sizeof(now), 0), sizeof(now));
+	ck_assert_mem_eq(now, before, sizeof(now));
+	close(fd);
+	unlink(layer_path[0]);
+}
+END_TEST
+
 static void poke(const char *file, off_t at, const void *data, size_t len)
 {
 	int fd = open(file, O_WRONLY);
@@ -910,6 +963,7 @@ int main(void)
 	tcase_add_test(t, transient_short_last_block);
 	tcase_add_loop_test(t, layers, 0, 3);
 	tcase_add_test(t, layer_write_through);
+	tcase_add_loop_test(t, layer_comes, 0, 2);
 	tcase_add_test(t, transient_over_layers);
 	tcase_add_test(t, bad_layers);
 	tcase_add_test(t, flush_fails);

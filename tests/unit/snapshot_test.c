@@ -593,6 +593,78 @@ START_TEST(full)
 }
 END_TEST
 
+/* ------------------------------------------ of a guest that ran, and is gone now */
+
+static void leave_pending(void)
+{
+	struct snap_tree *t = tree();
+	char *text, *path;
+	struct domain *dom = domain(&text);
+	struct snapshot *s;
+
+	ck_assert_int_eq(snap_recover(t, false), 0);
+	s = snap_prepare(t, dom, "new", "", text, strlen(text));
+	ck_assert_ptr_nonnull(s);
+	s->pending = s->resume = true;
+	s->state = SNAP_RUNNING;
+	ck_assert_int_eq(snap_commit(t), 0);
+	path = snap_path(t, s->id, "state");
+	close(open(path, O_WRONLY | O_CREAT, 0600));
+	free(path);
+	domain_free(dom);
+	free(text);
+	snap_close(t);
+}
+
+/* Its VMM never wrote to the new layers: what it wrote is below, and what the snapshot was to hold is not known. */
+START_TEST(pending_is_dropped)
+{
+	struct view before, after;
+
+	scene();
+	look(&before);
+	leave_pending();
+	look(&after);
+	ck_assert(same(&before, &after));
+	ck_assert_int_eq(take("new"), 0);
+}
+END_TEST
+
+/* It did: then all that comes before that was done. */
+START_TEST(pending_is_done)
+{
+	struct view before, after;
+	struct snap_tree *t;
+	uint8_t page[4096];
+
+	if (with_clones)
+		return;
+	scene();
+	look(&before);
+	leave_pending();
+	/* As the VMM would: nobody else recovers before. */
+	t = tree();
+	memset(page, 77, sizeof(page));
+	for (unsigned int i = 0; i < 2; i++) {
+		struct image img;
+
+		open_disk(t, i, &img);
+		ck_assert_int_eq(file_write(img.overlay->fd, page, sizeof(page), img.overlay->data + 9 * 4096), 0);
+		overlay_commit(img.overlay, 9 * 4096, sizeof(page));
+		image_close(&img);
+	}
+	snap_close(t);
+	look(&after);
+	ck_assert(after.has[3]);
+	ck_assert_str_eq(after.snap[3], before.now);
+	ck_assert_str_ne(after.now, before.now);
+	t = tree();
+	ck_assert_int_eq(snap_find(t, "new")->pending, false);
+	ck_assert_int_eq(snap_find(t, "new")->state, SNAP_RUNNING);
+	snap_close(t);
+}
+END_TEST
+
 /* ----------------------------------------------------------- hostile tree.json */
 
 static char *read_tree_json(void)
@@ -733,6 +805,8 @@ int main(void)
 		tcase_add_test(t, definition);
 		tcase_add_test(t, base_is_kept);
 		tcase_add_test(t, too_deep);
+		tcase_add_test(t, pending_is_dropped);
+		tcase_add_test(t, pending_is_done);
 		tcase_add_test(t, hostile_tree);
 		tcase_add_test(t, swapped_layer);
 		suite_add_tcase(s, t);
