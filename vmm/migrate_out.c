@@ -174,6 +174,7 @@ static int stop_now(struct machine *m, void *opaque)
 	mg->before = s;
 	mg->stopped = true;
 	machine_stop(m, RS_FINISH_MIGRATE);
+	vcpus_settle(m);
 	return 0;
 }
 

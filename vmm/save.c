@@ -194,6 +194,7 @@ int machine_save(struct machine *m, const struct save_options *o)
 		o->done(m, o->opaque, &err);
 		return 0;
 	}
+	vcpus_settle(m);
 	m->save = j;
 	if (o->form == RAM_SHARED) {
 		finish(m, j);

@@ -65,6 +65,11 @@ int load_state(struct stream_in *in, struct machine *m, uint64_t *clock_ns, stru
 /* --- vCPUs: save_vcpu.c --- */
 int vcpu_save(struct sbuf *b, struct vcpu *v, struct state_error *err);
 int vcpu_load(struct sbuf *b, struct vcpu *v, struct state_error *err);
+/*
+ * What the module keeps in guest memory only while a vCPU runs (the paravirtual EOI) is
+ * taken back. vCPUs parked; before memory is read for the last time.
+ */
+void vcpus_settle(struct machine *m);
 int cpuid_save(struct sbuf *b, const struct machine *m);
 int cpuid_check(struct sbuf *b, const struct machine *m, struct state_error *err);
 

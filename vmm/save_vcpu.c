@@ -88,6 +88,16 @@ static void save_msrs(struct sbuf *b, struct vcpu *v)
 	}
 }
 
+/* Reading a local APIC has this effect: kmod/irq/lapic.c, hvx_lapic_get(). */
+void vcpus_settle(struct machine *m)
+{
+	struct hvx_lapic_state s;
+	unsigned int i;
+
+	for (i = 0; i < m->nr_vcpus; i++)
+		hv_get_state(&m->vcpu[i].hv, HVX_STATE_LAPIC, &s, sizeof(s));
+}
+
 int vcpu_save(struct sbuf *b, struct vcpu *v, struct state_error *err)
 {
 	int ret;
