@@ -128,6 +128,8 @@ domain warm 512 2 'hvx.root=/dev/vda hvx.overlay' "$(xml_disk "$(realpath /dev/l
 	<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
 start warm
 "$hvx" wait --agent --timeout 900 warm || fail "warm"
+# What it has still to do at its boot, each of its forks would have to do.
+"$hvx" exec warm -n -- systemctl is-system-running --wait > /dev/null
 "$hvx" suspend warm
 memory() { # KiB that the nested host has given out, without what it could take back
 	awk '/^(MemTotal|MemAvailable):/ { v[$1] = $2 } END { print v["MemTotal:"] - v["MemAvailable:"] }' /proc/meminfo
