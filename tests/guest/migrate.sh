@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A guest that writes to its memory all the time and checks it, its disk and its clock,
+# moved between two folders that stand for two hosts: to and fro, by one connection and
+# by several with zstd. It writes a line a round to one file, wherever
+# it runs: a number that comes twice would mean that it ran twice.
+# limit: 1500
+
+. "$(dirname "$0")/lib.sh"
+for host in a b; do mkdir -p "$work/$host/state"; done
+sock=$work/sock
+
+show_logs() { tail -n 20 "$work"/*/state/hvx/*.log 2> /dev/null; }
+
+on() { # HOST VERB...: hvx there
+	local host=$1
+
+	shift
+	XDG_RUNTIME_DIR=$work/$host XDG_STATE_HOME=$work/$host/state "$hvx" "$@"
+}
+
+end_all() {
+	[ $? -eq 0 ] || show_logs >&3
+	on a destroy state
+	on b destroy state
+	cleanup
+} > /dev/null 2>&1
+exec 3>&1
+trap end_all EXIT
+
+# One half of the memory disk stays as it is, the other is written all the time.
+loop='dd if=/dev/urandom of=/dev/shm/a bs=1M count=8 2>/dev/null'
+loop+='; a=$(md5sum < /dev/shm/a | cut -c1-32); dd if=/dev/shm/a of=/dev/vda bs=1M 2>/dev/null; sync'
+loop+='; n=0; last=0; while :; do n=$((n + 1))'
+loop+='; dd if=/dev/urandom of=/dev/shm/b bs=64k count=16 2>/dev/null; b=$(md5sum < /dev/shm/b | cut -c1-32)'
+loop+='; [ $(md5sum < /dev/shm/a | cut -c1-32) = $a ] || echo HVX-BAD memory'
+loop+='; echo 3 > /proc/sys/vm/drop_caches'
+loop+='; [ $(dd if=/dev/vda bs=1M count=8 2>/dev/null | md5sum | cut -c1-32) = $a ] || echo HVX-BAD disk'
+loop+='; [ $(md5sum < /dev/shm/b | cut -c1-32) = $b ] || echo HVX-BAD fresh memory'
+loop+='; echo $n | dd of=/dev/vda bs=512 seek=60000 conv=sync 2>/dev/null; sync'
+loop+='; read -r now x < /proc/uptime; now=${now%%.*}'
+loop+='; [ $last -eq 0 ] || { [ $now -ge $last ] && [ $((now - last)) -lt 60 ]; } || echo HVX-BAD clock $last $now'
+loop+='; last=$now; echo HVX-ROUND $n; done'
+
+truncate -s 64M "$work/disk.img"
+domain state 160 2 "hvx.run=\"$loop\"" \
+	"<disk type='file' device='disk'><source file='$work/disk.img'/><target dev='vda' bus='virtio'/></disk>
+	$xml_user_net<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+	<memballoon model='virtio'/>"
+# The console is a file that both sides append to.
+python3 - "$work/state.xml" "$work/state.out" <<'END'
+import re, sys
+xml = open(sys.argv[1]).read()
+xml = re.sub(r"<console .*</console>", "", xml)
+xml = re.sub(r"<serial type='pty'>", "<serial type='file'><source path='%s' append='on'/>" % sys.argv[2], xml)
+open(sys.argv[1], 'w').write(xml)
+END
+
+round() { tr -d '\r' < "$work/state.out" | sed -n 's/^HVX-ROUND \([0-9]*\).*/\1/p' | tail -n 1; }
+
+# goes_on WHERE: three more rounds, none of them twice, no complaint, and running there alone.
+goes_on() {
+	local want=$(($(round) + 3)) end=$((SECONDS + 240)) other=b
+
+	[ "$1" = a ] || other=a
+	until [ "$(round)" -ge "$want" ]; do
+		[ $SECONDS -lt $end ] && ! shown state '^HVX-GUEST-DONE' || fail "on $1 the guest does not go on"
+		sleep 0.3
+	done
+	! shown state '^HVX-BAD' || fail "on $1: the guest complains"
+	tr -d '\r' < "$work/state.out" | sed -n 's/^HVX-ROUND //p' | sort -n | uniq -d | grep -q . &&
+		fail "a round came twice: the guest ran twice"
+	[ "$(on "$1" domstate state 2> /dev/null)" = running ] || fail "it does not run on $1"
+	! on $other domstate state 2> /dev/null | grep -q running || fail "it runs on $other, too"
+}
+
+
+# begin_receive HOST URI [OPTION...]
+begin_receive() {
+	local host=$1 uri=$2 end=$((SECONDS + 60))
+
+	shift 2
+	rm -f "$sock"
+	on "$host" receive "$@" "$uri" 2>> "$work/receive.err" &
+	receiver=$!
+	case $uri in
+	unix:*) until [ -S "$sock" ]; do [ $SECONDS -lt $end ] || fail "receive does not wait"; sleep 0.1; done ;;
+	*) until grep -q ':C000 .* 0A ' /proc/net/tcp /proc/net/tcp6; do [ $SECONDS -lt $end ] || fail "receive does not wait"; sleep 0.1; done ;;
+	esac
+}
+
+# move FROM TO URI [OPTION...]: and it goes on there
+move() {
+	local from=$1 to=$2 uri=$3 status
+
+	shift 3
+	begin_receive "$to" "$uri" "${receive_options[@]}"
+	on "$from" migrate --live "$@" state "${uri/:\/\/:/://localhost:}" 2>> "$work/migrate.err" > "$work/migrate.out" ||
+		fail "migrate from $from to $to by $uri $*: status $?"
+	wait "$receiver"
+	status=$?
+	[ $status -eq 0 ] || fail "receive on $to: status $status"
+	goes_on "$to"
+	! on "$from" domstate state > /dev/null 2>&1 || fail "something is left on $from"
+	echo "ok: from $from to $to by $uri $*"
+}
+
+start_guest() {
+	: > "$work/state.out"
+	on a run --accel "${HVX_ACCEL:-hvx}" --detach "$work/state.xml" > /dev/null 2>> "$work/run.err" || fail "run: status $?"
+	local end=$((SECONDS + 300))
+	until shown state '^HVX-ROUND 2'; do
+		[ $SECONDS -lt $end ] && ! shown state '^HVX-GUEST-DONE' || fail "the guest does not begin"
+		sleep 0.5
+	done
+}
+receive_options=()
+
+start_guest
+for cycle in $(seq "${HVX_MIGRATE_CYCLES:-1}"); do
+	move a b "unix:$sock"
+	move b a "unix:$sock" --parallel 3 --compressed --auto-converge
+done
