@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "rundir.h"
+#include "vmm/cgroup.h"
 
 static bool is_dir(const char *path)
 {
@@ -194,6 +195,7 @@ static bool alive(const char *path)
 		return held;
 	}
 	rundir_remove(&r);
+	cgroup_sweep();
 	return false;
 }
 
@@ -217,6 +219,7 @@ void rundir_each(bool (*fn)(void *opaque, const char *name, const char *path), v
 	DIR *d = NULL;
 	bool more = true;
 
+	cgroup_sweep();
 	if (base && asprintf(&all, "%s/hvx", base) > 0)
 		d = opendir(all);
 	while (d && more && (e = readdir(d))) {

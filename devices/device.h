@@ -25,6 +25,7 @@ struct device_stats {
 			const char *file;
 			uint64_t size, rd_ops, rd_bytes, rd_ns, wr_ops, wr_bytes, wr_ns;
 			uint64_t flush_ops, flush_ns, failed;
+			uint64_t rate[RATE_NR];	/* limits */
 			bool readonly;
 			bool layered;		/* writes go to a layer, of this id */
 			uint8_t layer[16];
@@ -125,12 +126,16 @@ struct overlay;
  * does file. The guest stands still, machine lock. NULL, or why not; check: only ask.
  */
 const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check);
+/* What a disk may carry in a second. -ENODEV. Machine lock held. */
+int virtio_blk_set_rates(struct machine *m, const char *target, const struct dom_rate rate[RATE_NR]);
 int virtio_net_create(struct machine *m, const struct dom_nic *cfg);
 /*
  * On a back end that is open, with a vhost descriptor (/dev/vhost-net) for each of its
  * queues, or vhost_fd NULL. All are the device's from now on, whatever is returned.
  */
 int virtio_net_create_on(struct machine *m, const struct dom_nic *cfg, struct net_backend *be, const int *vhost_fd);
+/* The same of an interface, by its device id. -EOPNOTSUPP: the kernel carries its frames. */
+int virtio_net_set_rates(struct machine *m, const char *id, const struct dom_rate *in, const struct dom_rate *out);
 int virtio_console_create(struct machine *m, const struct dom_port *cfg, unsigned int nr);
 int virtio_rng_create(struct machine *m);
 int virtio_balloon_create(struct machine *m);

@@ -102,6 +102,8 @@ void domain_free(struct domain *dom)
 		chr_free(&dom->port[i].chr);
 		free(dom->port[i].name);
 	}
+	for (unsigned int i = 0; i < DOM_MAX_IO_DEVS; i++)
+		free(dom->tune.io_dev[i].path);
 	free(dom->rng.source);
 	free(dom->watchdog.action);
 	free(dom);

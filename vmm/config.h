@@ -42,6 +42,40 @@ struct dom_port {		/* virtio-console port */
 	unsigned int port;
 };
 
+#define DOM_MAX_VCPUS	64
+#define DOM_MAX_HOST_CPUS 1024
+#define DOM_MAX_IO_DEVS	16
+
+struct dom_cpuset {		/* of the host's CPUs, or NUMA nodes */
+	bool given;
+	uint64_t bits[DOM_MAX_HOST_CPUS / 64];
+};
+
+/* What a device may carry in a second, 0: any. In bursts of peak for peak_s seconds. */
+struct dom_rate {
+	uint64_t rate, peak, peak_s;
+};
+/* Of a disk; of both directions together, or of each. */
+enum { RATE_BYTES, RATE_BYTES_RD, RATE_BYTES_WR, RATE_OPS, RATE_OPS_RD, RATE_OPS_WR, RATE_NR };
+
+struct dom_io_dev {		/* <blkiotune><device>: a block device of the host */
+	char *path;
+	unsigned int weight;	/* 0: not given */
+	uint64_t limit[4];	/* bytes read, written, operations read, written a second; 0: any */
+};
+
+/* The guest's share of the host (vmm/tune.h). 0: not given; quotas: negative: no limit. */
+struct dom_tune {
+	uint64_t shares, period, global_period, emulator_period;	/* us */
+	int64_t quota, global_quota, emulator_quota;
+	struct dom_cpuset vcpu_set, vcpu[DOM_MAX_VCPUS], emulator, iothread;
+	uint64_t hard_limit, soft_limit, min_guarantee, swap_hard_limit;	/* bytes */
+	unsigned int io_weight, nr_io_devs;
+	struct dom_io_dev io_dev[DOM_MAX_IO_DEVS];
+	enum { NUMA_STRICT, NUMA_PREFERRED, NUMA_INTERLEAVE, NUMA_RESTRICTIVE } numa_mode;
+	struct dom_cpuset nodes;
+};
+
 enum disk_cache { CACHE_DEFAULT, CACHE_NONE, CACHE_WRITETHROUGH, CACHE_WRITEBACK, CACHE_DIRECTSYNC, CACHE_UNSAFE };
 enum disk_bus { DISK_VIRTIO, DISK_SATA, DISK_IDE, DISK_SCSI, DISK_USB, DISK_FLOPPY };
 
@@ -66,6 +100,7 @@ struct dom_disk {
 	bool discard_unmap;	/* discard='unmap' (default 'ignore') */
 	bool detect_zeroes_unmap;
 	unsigned int queues;	/* 0: default (one a vCPU, at most 8) */
+	struct dom_rate rate[RATE_NR];	/* <iotune> */
 	unsigned int boot_order; /* 0: none */
 	unsigned int logical_block, physical_block;	/* 0: default 512 */
 	unsigned int line;	/* in the XML, for messages */
@@ -92,6 +127,7 @@ struct dom_nic {
 	bool link_down;
 	unsigned int mtu;	/* 0: default */
 	unsigned int queues;
+	struct dom_rate inbound, outbound;	/* <bandwidth>, bytes: what the guest receives, sends */
 	int vhost;		/* <driver name=>: -1 default, 0 'qemu', 1 'vhost' */
 	unsigned int boot_order;
 	unsigned int nr_fwd;
@@ -117,6 +153,8 @@ struct domain {
 	uint64_t memory, current_memory, max_memory;
 	unsigned int vcpus, max_vcpus;
 	struct { bool hugepages; uint64_t hugepage_size; bool locked, nosharepages, prealloc, shared; } backing;
+
+	struct dom_tune tune;
 
 	struct {
 		char *machine;		/* "q35", "pc", ... : only a name here */

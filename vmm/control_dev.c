@@ -72,6 +72,11 @@ static const struct qmp_command blockstats_command = {
 };
 QMP_COMMAND(blockstats_command);
 
+static const char *const rate_key[RATE_NR] = {
+	[RATE_BYTES] = "bps", [RATE_BYTES_RD] = "bps_rd", [RATE_BYTES_WR] = "bps_wr",
+	[RATE_OPS] = "iops", [RATE_OPS_RD] = "iops_rd", [RATE_OPS_WR] = "iops_wr",
+};
+
 static struct json_object *block(const struct device *dev, const struct device_stats *s)
 {
 	struct json_object *o = json_object_new_object(), *in = json_object_new_object();
@@ -92,6 +97,8 @@ static struct json_object *block(const struct device *dev, const struct device_s
 	add_u64(image, "virtual-size", s->disk.size);
 	add_str(image, "filename", s->disk.file);
 	add_str(image, "format", s->disk.layered ? "hvx-layer" : "raw");
+	for (unsigned int i = 0; i < RATE_NR; i++)
+		add_u64(in, rate_key[i], s->disk.rate[i]);
 	json_object_object_add(in, "image", image);
 	json_object_object_add(o, "inserted", in);
 	return o;
@@ -106,7 +113,7 @@ static void run_block(struct machine *m, struct qmp_req *req, struct json_object
 static const struct qmp_command block_command = {
 	.name = "query-block", .run = run_block,
 	.help = "The disks.",
-	.returns = "a list of {`device`, `inserted`: {`file`, `drv`, `ro`, `x-hvx-layer` (the layer's id, docs/snapshots.md), `image`: {`virtual-size`, `filename`, `format`}}}",
+	.returns = "a list of {`device`, `inserted`: {`file`, `drv`, `ro`, `x-hvx-layer` (the layer's id, docs/snapshots.md), `bps`, `bps_rd`, `bps_wr`, `iops`, `iops_rd`, `iops_wr` (limits; 0: none), `image`: {`virtual-size`, `filename`, `format`}}}",
 };
 QMP_COMMAND(block_command);
 
@@ -160,6 +167,36 @@ static const struct qmp_command resize_command = {
 };
 QMP_COMMAND(resize_command);
 
+static void run_throttle(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	struct dom_rate rate[RATE_NR] = { 0 };
+	unsigned int i;
+
+	for (i = 0; i < RATE_NR; i++)
+		rate[i].rate = (uint64_t)qmp_int(args, rate_key[i], 0);
+	for (i = 0; i < RATE_NR; i += RATE_OPS)
+		if (rate[i].rate && (rate[i + 1].rate || rate[i + 2].rate)) {
+			qmp_fail(req, "%s goes with neither of %s and %s", rate_key[i], rate_key[i + 1], rate_key[i + 2]);
+			return;
+		}
+	if (virtio_blk_set_rates(m, qmp_str(args, "device"), rate))
+		qmp_fail_class(req, "DeviceNotFound", "%s: no such disk", qmp_str(args, "device"));
+	else
+		qmp_reply(req, NULL);
+}
+
+#define LIMIT(name, help_) { name, QMP_INT, .optional = true, .min = 0, .max = INT64_MAX, .help = help_ }
+
+static const struct qmp_command throttle_command = {
+	.name = "block_set_io_throttle", .run = run_throttle,
+	.help = "What a disk may carry in a second, instead of what was said before. What is not given has no limit.",
+	.args = QMP_ARGS({ "device", QMP_STR, .help = "the disk's `<target dev=>`" },
+			 LIMIT("bps", "bytes; 0: no limit, as for all"), LIMIT("bps_rd", "bytes read"),
+			 LIMIT("bps_wr", "bytes written"), LIMIT("iops", "requests"),
+			 LIMIT("iops_rd", "requests to read"), LIMIT("iops_wr", "other requests")),
+};
+QMP_COMMAND(throttle_command);
+
 /* ----------------------------------------------------------- interfaces */
 
 static struct json_object *nic(const struct device *dev, const struct device_stats *s)
@@ -196,3 +233,47 @@ static const struct qmp_command nics_command = {
 	.returns = "a list of {`name`, `mac`, `type`: `user` or `tap`, `ifname`, `link`, `vhost`, `rx-frames`, `rx-bytes`, `rx-dropped`, `tx-frames`, `tx-bytes`, `tx-dropped`}; received is what the guest received",
 };
 QMP_COMMAND(nics_command);
+
+/* By its name or its MAC address. NULL: none. */
+static const char *find_nic(struct machine *m, const char *what)
+{
+	struct device *dev;
+	char mac[18];
+
+	for (dev = m->devices; dev; dev = dev->next) {
+		struct device_stats s = { 0 };
+		const uint8_t *a = s.nic.mac;
+
+		if (!dev->ops->stats)
+			continue;
+		dev->ops->stats(dev, &s);
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5]);
+		if (s.kind == DEV_NIC && (!strcmp(dev->id, what) || !strcasecmp(mac, what)))
+			return dev->id;
+	}
+	return NULL;
+}
+
+static void run_nic_rates(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	struct dom_rate in = { .rate = (uint64_t)qmp_int(args, "inbound", 0), .peak = (uint64_t)qmp_int(args, "inbound-burst", 0), .peak_s = 1 };
+	struct dom_rate out = { .rate = (uint64_t)qmp_int(args, "outbound", 0), .peak = (uint64_t)qmp_int(args, "outbound-burst", 0), .peak_s = 1 };
+	const char *id = find_nic(m, qmp_str(args, "id"));
+	int ret = id ? virtio_net_set_rates(m, id, &in, &out) : -ENODEV;
+
+	if (!ret)
+		qmp_reply(req, NULL);
+	else if (ret == -ENODEV)
+		qmp_fail_class(req, "DeviceNotFound", "%s: no such interface", qmp_str(args, "id"));
+	else
+		qmp_fail(req, "%s: the kernel carries its frames (vhost) and knows no limit: give it <driver name='qemu'/>, or <bandwidth> when it starts", id);
+}
+
+static const struct qmp_command nic_rates_command = {
+	.name = "x-hvx-set-nic-rates", .run = run_nic_rates,
+	.help = "What a network interface may carry in a second, instead of what was said before. What is not given has no limit.",
+	.args = QMP_ARGS({ "id", QMP_STR, .help = "its `name` in `x-hvx-query-nics`, or its MAC address" },
+			 LIMIT("inbound", "bytes that the guest receives; 0: no limit"), LIMIT("inbound-burst", "bytes at once"),
+			 LIMIT("outbound", "bytes that it sends"), LIMIT("outbound-burst", "bytes at once")),
+};
+QMP_COMMAND(nic_rates_command);

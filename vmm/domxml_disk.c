@@ -285,6 +285,7 @@ void h_disk(struct px *px, xmlNode *n)
 	}
 	if (read_disk(px, n, d)) {
 		disk_options(px, n, d);
+		disk_rates(px, n, d);
 		d->line = (unsigned int)xmlGetLineNo(n);
 		px->disk_node[dom->nr_disks++] = n;
 		return;

@@ -188,6 +188,17 @@ void check_disks(struct px *px);
 /* domxml_net.c */
 void h_interface(struct px *px, xmlNode *n);
 void check_nics(struct px *px);
+/* domxml_tune.c */
+void h_cputune(struct px *px, xmlNode *n);
+void h_memtune(struct px *px, xmlNode *n);
+void h_blkiotune(struct px *px, xmlNode *n);
+void h_numatune(struct px *px, xmlNode *n);
+/* "0-3,^2": 0 or -1. */
+int cpuset_parse(const char *s, struct dom_cpuset *set);
+/* An attribute that must be there and be one. */
+void x_cpuset(struct px *px, xmlNode *n, const char *attr, struct dom_cpuset *set);
+void disk_rates(struct px *px, xmlNode *disk, struct dom_disk *d);
+void nic_rates(struct px *px, xmlNode *nic, struct dom_nic *d);
 /* domxml_dev.c */
 /* <boot order=> of a device, 0 if none; each order once a guest. */
 unsigned int boot_order(struct px *px, xmlNode *device);

@@ -286,6 +286,7 @@ void h_interface(struct px *px, xmlNode *n)
 	target(px, n, nic);
 	mac_address(px, n, nic);
 	nic_options(px, n, nic);
+	nic_rates(px, n, nic);
 	device_id(px, n, nic);
 	for (xmlNode *c = x_child(n, "ip"); c; c = x_next(c, "ip"))
 		ip_address(px, c, nic);

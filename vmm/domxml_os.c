@@ -94,6 +94,8 @@ void h_vcpu(struct px *px, xmlNode *n)
 	x_num(px, n, "current", 1, max, &now);
 	px->dom->max_vcpus = (unsigned int)max;
 	px->dom->vcpus = (unsigned int)now;
+	if (x_attr(n, "cpuset"))
+		x_cpuset(px, n, "cpuset", &px->dom->tune.vcpu_set);
 }
 
 static void hugepage_size(struct px *px, xmlNode *page)

@@ -11,8 +11,8 @@
 #define ATTRS(...) (const struct xattr[]){ __VA_ARGS__, { .name = NULL } }
 #define KIDS(...) (const struct xelem[]){ __VA_ARGS__, { .name = NULL } }
 
-#define N_TUNING "left out: hvx does not pin or limit host resources; start it in a cgroup or under taskset instead"
-#define N_HOTPLUG "left out: nothing is plugged in later; the guest has what it starts with"
+#define N_TUNING "left out: hvx has no such limit; see hvx-domain-xml(5) for those that it has"
+#define N_HOTPLUG "left out: see hvx-domain-xml(5) for what can be plugged in later"
 #define N_NO_FIRMWARE "firmware boot is not supported yet; remove it and boot a kernel directly with <kernel>, <initrd> and <cmdline>"
 #define N_CONTAINER "for containers and other hypervisors; remove it"
 #define N_NUMA "NUMA nodes are not supported; remove it, the guest sees one node"
@@ -138,6 +138,38 @@ static const struct xelem sysinfo_kids[] = {
 
 /* --- <memoryBacking> --- */
 
+#define NUMBER	.flags = F_ONCE | F_TEXT
+
+static const struct xelem cputune_kids[] = {
+	{ .name = "shares", NUMBER }, { .name = "period", NUMBER }, { .name = "quota", NUMBER },
+	{ .name = "global_period", NUMBER }, { .name = "global_quota", NUMBER },
+	{ .name = "emulator_period", NUMBER }, { .name = "emulator_quota", NUMBER },
+	{ .name = "iothread_period", .act = HINT, .note = N_TUNING }, { .name = "iothread_quota", .act = HINT, .note = N_TUNING },
+	{ .name = "vcpupin", .attrs = ATTRS({ .name = "vcpu" }, { .name = "cpuset" }) },
+	{ .name = "emulatorpin", .flags = F_ONCE, .attrs = ATTRS({ .name = "cpuset" }) },
+	{ .name = "iothreadpin", .attrs = ATTRS({ .name = "iothread", .act = IGN }, { .name = "cpuset" }) },
+	{ .name = "vcpusched", .act = HINT, .note = N_TUNING }, { .name = "iothreadsched", .act = HINT, .note = N_TUNING },
+	{ .name = "emulatorsched", .act = HINT, .note = N_TUNING }, { .name = "cachetune", .act = HINT, .note = N_TUNING },
+	{ .name = "memorytune", .act = HINT, .note = N_TUNING },
+	END
+};
+
+#define SIZE	NUMBER, .attrs = ATTRS({ .name = "unit" })
+
+static const struct xelem memtune_kids[] = {
+	{ .name = "hard_limit", SIZE }, { .name = "soft_limit", SIZE }, { .name = "min_guarantee", SIZE },
+	{ .name = "swap_hard_limit", SIZE },
+	END
+};
+
+static const struct xelem blkiotune_kids[] = {
+	{ .name = "weight", NUMBER },
+	{ .name = "device", .kids = KIDS({ .name = "path", NUMBER }, { .name = "weight", NUMBER },
+		{ .name = "read_bytes_sec", NUMBER }, { .name = "write_bytes_sec", NUMBER },
+		{ .name = "read_iops_sec", NUMBER }, { .name = "write_iops_sec", NUMBER }) },
+	END
+};
+
 static const struct xelem backing_kids[] = {
 	{ .name = "hugepages", .flags = F_ONCE, .kids = KIDS({ .name = "page", .attrs = ATTRS(
 		{ .name = "size" }, { .name = "unit" }, { .name = "nodeset", .act = IGN }) }) },
@@ -165,7 +197,7 @@ static const struct xelem domain_kids[] = {
 	{ .name = "memoryBacking", .fn = h_backing, .flags = F_ONCE, .kids = backing_kids },
 	{ .name = "vcpu", .fn = h_vcpu, .flags = F_ONCE | F_TEXT, .attrs = ATTRS(
 		{ .name = "current" }, { .name = "placement", .act = IGN },
-		{ .name = "cpuset", .act = HINT, .note = N_TUNING }) },
+		{ .name = "cpuset" }) },
 	{ .name = "vcpus", .act = HINT, .note = N_HOTPLUG },
 	{ .name = "os", .fn = h_os, .flags = F_ONCE, .kids = os_kids, .attrs = ATTRS(
 		{ .name = "firmware", .only = "bios|efi" }) },
@@ -192,8 +224,14 @@ static const struct xelem domain_kids[] = {
 	{ .name = "seclabel", .act = IGN }, { .name = "resource", .act = IGN },
 	{ .name = "perf", .act = IGN }, { .name = "iothreads", .act = IGN },
 	{ .name = "iothreadids", .act = IGN }, { .name = "defaultiothread", .act = IGN },
-	{ .name = "cputune", .act = HINT, .note = N_TUNING }, { .name = "memtune", .act = HINT, .note = N_TUNING },
-	{ .name = "numatune", .act = HINT, .note = N_TUNING }, { .name = "blkiotune", .act = HINT, .note = N_TUNING },
+	{ .name = "cputune", .fn = h_cputune, .flags = F_ONCE, .kids = cputune_kids },
+	{ .name = "memtune", .fn = h_memtune, .flags = F_ONCE, .kids = memtune_kids },
+	{ .name = "numatune", .fn = h_numatune, .flags = F_ONCE, .kids = KIDS(
+		{ .name = "memory", .flags = F_ONCE, .attrs = ATTRS(
+			{ .name = "mode", .only = "strict|preferred|interleave|restrictive" }, { .name = "nodeset" },
+			{ .name = "placement", .only = "static|auto" }) },
+		{ .name = "memnode", .act = HINT, .note = N_TUNING }) },
+	{ .name = "blkiotune", .fn = h_blkiotune, .flags = F_ONCE, .kids = blkiotune_kids },
 	{ .name = "throttlegroups", .act = HINT, .note = N_TUNING },
 	{ .name = "genid", .act = REF, .note = "a generation ID is not supported; remove it" },
 	{ .name = "launchSecurity", .act = REF, .note = "encrypted guests (SEV, TDX) are not supported; remove it" },

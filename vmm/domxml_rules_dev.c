@@ -8,7 +8,7 @@
 #define ATTRS(...) (const struct xattr[]){ __VA_ARGS__, { .name = NULL } }
 #define KIDS(...) (const struct xelem[]){ __VA_ARGS__, { .name = NULL } }
 
-#define N_TUNING "left out: hvx does not limit a device's rate"
+#define N_TUNING "left out: hvx has no such limit; see hvx-domain-xml(5) for those that it has"
 #define N_DISPLAY domxml_no_display
 #define N_RAW "raw images have no backing file; convert with: qemu-img convert -O raw SOURCE TARGET"
 #define N_ENCRYPTED "encrypted images are not supported; encrypt inside the guest or on the host's block device"
@@ -39,6 +39,20 @@ static const struct xelem disk_source_kids[] = {
 	{ .name = "initiator", .act = IGN }, { .name = "reconnect", .act = IGN }, { .name = "identity", .act = IGN },
 	END
 };
+
+#define RATE(n) \
+	{ .name = n "_sec", .flags = F_ONCE | F_TEXT }, { .name = n "_sec_max", .flags = F_ONCE | F_TEXT }, \
+	{ .name = n "_sec_max_length", .flags = F_ONCE | F_TEXT }
+
+static const struct xelem iotune_kids[] = {
+	RATE("total_bytes"), RATE("read_bytes"), RATE("write_bytes"),
+	RATE("total_iops"), RATE("read_iops"), RATE("write_iops"),
+	{ .name = "size_iops_sec", .act = HINT, .note = N_TUNING }, { .name = "group_name", .act = HINT, .note = N_TUNING },
+	END
+};
+
+#define BANDWIDTH ATTRS({ .name = "average" }, { .name = "burst" }, \
+	{ .name = "peak", .act = HINT, .note = N_TUNING }, { .name = "floor", .act = HINT, .note = N_TUNING })
 
 static const struct xelem disk_kids[] = {
 	{ .name = "driver", .flags = F_ONCE, .kids = KIDS(
@@ -75,7 +89,7 @@ static const struct xelem disk_kids[] = {
 		{ .name = "discard_granularity", .act = IGN }) },
 	{ .name = "backingStore", .flags = F_OPAQUE },
 	{ .name = "mirror", .act = REF, .note = "copy jobs are not supported; finish it with virsh blockjob and write the XML again" },
-	{ .name = "iotune", .act = HINT, .note = N_TUNING },
+	{ .name = "iotune", .flags = F_ONCE, .kids = iotune_kids },
 	{ .name = "throttlefilters", .act = HINT, .note = N_TUNING },
 	{ .name = "geometry", .act = IGN },	/* virtio guests use LBA */
 	{ .name = "auth", .act = IGN },
@@ -129,7 +143,9 @@ static const struct xelem nic_kids[] = {
 		{ .name = "address" }, { .name = "prefix" }, { .name = "peer", .act = IGN }) },
 	{ .name = "route", .act = HINT, .note = "left out: set routes inside the guest" },
 	BOOT,
-	{ .name = "bandwidth", .act = HINT, .note = N_TUNING }, { .name = "tune", .act = IGN },
+	{ .name = "bandwidth", .flags = F_ONCE, .kids = KIDS(
+		{ .name = "inbound", .flags = F_ONCE, .attrs = BANDWIDTH }, { .name = "outbound", .flags = F_ONCE, .attrs = BANDWIDTH }) },
+	{ .name = "tune", .act = IGN },
 	{ .name = "coalesce", .act = IGN }, { .name = "rom", .act = IGN }, { .name = "guest", .act = IGN },
 	{ .name = "script", .act = REF, .note = "scripts are not run; set the interface up beforehand and name it in <target dev=/>" },
 	{ .name = "downscript", .act = REF, .note = "scripts are not run; remove it" },

@@ -46,7 +46,6 @@ struct plugged {
 
 struct hotplug {
 	unsigned int nr_nodes;
-	char *xml;			/* m->xml, where it is ours */
 	char stale[120];			/* why the XML is not the guest's any more; "" it is */
 	LIST_HEAD(, node) nodes;
 	LIST_HEAD(, plugged) devices;
@@ -306,19 +305,14 @@ static struct plugged *find_plugged(struct machine *m, const struct device *dev)
 /* Takes text. */
 static void set_xml(struct machine *m, char *text, size_t len)
 {
-	free(m->hotplug->xml);
-	m->hotplug->xml = m->xml = text;
+	free(m->new_xml);
+	m->new_xml = m->xml = text;
 	m->xml_len = len;
 }
 
-int hotplug_set_xml(struct machine *m, char *text, size_t len)
+void hotplug_set_xml(struct machine *m, char *text, size_t len)
 {
-	if (!state(m)) {
-		free(text);
-		return -ENOMEM;
-	}
 	set_xml(m, text, len);
-	return 0;
 }
 
 static void plugged_free(struct plugged *p)
@@ -646,7 +640,6 @@ void hotplug_free(struct machine *m)
 	}
 	while ((n = LIST_FIRST(&h->nodes)))
 		node_free(h, n);
-	free(h->xml);
 	free(h);
 	m->hotplug = NULL;
 }

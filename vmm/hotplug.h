@@ -23,6 +23,6 @@ void hotplug_free(struct machine *m);
 /* Why devices cannot come and go now; NULL: they can. Machine lock held. */
 const char *hotplug_not_now(struct machine *m);
 /* The guest's XML was changed to text, which is taken. */
-int hotplug_set_xml(struct machine *m, char *text, size_t len);
+void hotplug_set_xml(struct machine *m, char *text, size_t len);
 
 #endif

@@ -23,6 +23,7 @@
 #include "qmp.h"
 #include "runstate.h"
 #include "save.h"
+#include "tune.h"
 #include "vcpu.h"
 
 _Static_assert(BOARD_ECAM_BASE == PCI_ECAM_BASE && BOARD_ECAM_SIZE == PCI_ECAM_SIZE &&
@@ -186,6 +187,7 @@ static int build_memory(struct machine *m)
 	unsigned int i;
 	int ret;
 
+	backing.numa_policy = tune_numa(dom, backing.numa_nodes);
 	if (dom->memory > (1ULL << m->cpu->phys_bits) / 2) {
 		log_error("<memory>: %llu MiB is more than this host's CPU can map for a guest",
 			  (unsigned long long)(dom->memory >> 20));

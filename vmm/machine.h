@@ -116,7 +116,7 @@ struct machine {
 	int ready_fd;			/* gets a byte when the guest begins; -1: nobody waits for that */
 	char *xml;			/* the domain as text, for saved state; the caller's */
 	size_t xml_len;
-	char *new_xml;			/* what xml points to since a snapshot; the machine's own */
+	char *new_xml;			/* what xml points to since a snapshot or a plug; the machine's own */
 	struct save_job *save;		/* a saving under way (vmm/save.h), else NULL */
 	const struct mem_source *ram_from; /* a fork's memory, with load; NULL: load brings it */
 	bool reverted;			/* with load: others go on from there, too; the guest is told */

@@ -23,6 +23,7 @@
 #include "sandbox.h"
 #include "stream_ram.h"
 #include "trim.h"
+#include "tune.h"
 
 struct options {
 	const char *file, *name, *runtime_dir, *gdb;
@@ -468,6 +469,7 @@ static int run_guest(const struct options *o, struct source *src)
 		incoming.in = src->state;
 		m.incoming = &incoming;
 	}
+	tune_begin(src->dom);
 	status = machine_build(&m, src->dom);
 	if (!status && o->runtime_dir) {
 		err = write_pid(o->runtime_dir, &pid_path);
@@ -488,6 +490,7 @@ static int run_guest(const struct options *o, struct source *src)
 		status = machine_run(&m);
 	}
 	machine_free(&m);
+	tune_end();
 	terminal_restore();
 	if (pid_path)
 		unlink(pid_path);

@@ -5,6 +5,7 @@
 #include <linux/memfd.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "dirty.h"
@@ -107,6 +108,14 @@ static int ram_advise(uint8_t *base, uint64_t size, const struct mem_backing *ba
 	if (!backing->no_ksm)
 		madvise(base, size, MADV_MERGEABLE);
 
+	/* Before a page is there. The kernel takes one bit less than maxnode says. */
+	if (backing->numa_policy && syscall(SYS_mbind, base, size, backing->numa_policy, backing->numa_nodes,
+					    sizeof(backing->numa_nodes) * 8 + 1, 0) < 0) {
+		int err = errno;
+
+		log_error("<numatune>: memory of these nodes cannot be had: %s; see: numactl --hardware", strerror(err));
+		return -err;
+	}
 	if (backing->prealloc && !backing->from && madvise(base, size, MADV_POPULATE_WRITE) < 0) {
 		int err = errno;
 

@@ -37,6 +37,8 @@ struct mem_backing {
 	uint64_t hugepage_size;	/* bytes, 0 = default */
 	bool locked;		/* mlock */
 	bool no_ksm;
+	int numa_policy;	/* MPOL_*, of numa_nodes; 0: none */
+	unsigned long numa_nodes[16];
 	bool prealloc;		/* not with from: that would copy all of it */
 };
 

@@ -17,6 +17,7 @@
 #include "emulate.h"
 #include "gdb.h"
 #include "sandbox.h"
+#include "tune.h"
 #include "vcpu.h"
 
 #define VCPU_STACK	(256U << 10)
@@ -410,6 +411,7 @@ static void *vcpu_main(void *arg)
 
 	v->tid = (int)gettid();
 	ask_for_barrier();
+	tune_vcpu((unsigned int)(v - v->m->vcpu));
 	if (sandbox_enter_thread(SANDBOX_VCPU))
 		machine_event(v->m, EV_FATAL, 0);
 	park(v);

@@ -16,9 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 #include "devices/storage/aio.h"
 #include "devices/storage/image.h"
+#include "devices/throttle.h"
 #include "devices/virtio/virtio.h"
 #include "vmm/dirty.h"
 
@@ -69,6 +71,7 @@ struct blk_queue {
 	struct virtio_queue *q;
 	struct iothread *io;
 	struct aio *aio;
+	struct loop_timer *resume;	/* when a limit lets the next request through */
 	struct blk_req *free;
 	unsigned int nr_free;
 	size_t bounced;
@@ -82,6 +85,8 @@ struct virtio_blk {
 	char serial[VIRTIO_BLK_ID_BYTES];
 	const struct dom_disk *cfg;
 	char *file;			/* another than cfg's since a snapshot, NULL: cfg's */
+	struct throttle limit[RATE_NR];
+	_Atomic bool limited;
 	unsigned int nr_queues;
 	struct blk_queue bq[];
 };
@@ -469,8 +474,56 @@ static void do_ranges(struct blk_req *req)
 
 /* -------------------------------------------------------------------- dispatch */
 
+/* Its limits, by what it turned out to be. */
+static void charge(struct blk_req *req)
+{
+	struct virtio_blk *blk = req->bq->blk;
+	uint64_t now = clock_now_ns();
+	bool in = req->type == VIRTIO_BLK_T_IN, data = in || req->type == VIRTIO_BLK_T_OUT;
+
+	throttle_charge(&blk->limit[RATE_OPS], 1, now);
+	throttle_charge(&blk->limit[in ? RATE_OPS_RD : RATE_OPS_WR], 1, now);
+	if (!data)
+		return;
+	throttle_charge(&blk->limit[RATE_BYTES], req->len, now);
+	throttle_charge(&blk->limit[in ? RATE_BYTES_RD : RATE_BYTES_WR], req->len, now);
+}
+
+/* Must it wait? Then the queue is kicked when it need not any more. */
+static bool must_wait(struct blk_queue *bq, const struct vq_chain *c)
+{
+	struct virtio_blk *blk = bq->blk;
+	struct virtio_blk_outhdr hdr = { 0 };
+	uint64_t now = clock_now_ns(), wait = 0;
+	unsigned int i;
+
+	iov_read(c->out, c->nr_out, 0, &hdr, sizeof(hdr));
+	for (i = 0; i < RATE_NR; i++) {
+		bool rd = i == RATE_BYTES_RD || i == RATE_OPS_RD, wr = i == RATE_BYTES_WR || i == RATE_OPS_WR;
+		uint64_t ns;
+
+		/* What the driver says now tells only which limits are looked at; see charge(). */
+		if ((rd || wr) && rd != (le32toh(hdr.type) == VIRTIO_BLK_T_IN))
+			continue;
+		ns = throttle_wait(&blk->limit[i], now);
+		wait = ns > wait ? ns : wait;
+	}
+	if (wait)
+		loop_timer_set(bq->resume, now + wait);
+	return wait;
+}
+
+static void resume_queue(void *opaque)
+{
+	struct blk_queue *bq = opaque;
+
+	eventfd_write(bq->q->kick_fd, 1);
+}
+
 static void dispatch(struct blk_req *req, uint64_t sector)
 {
+	if (req->bq->blk->limited)
+		charge(req);
 	req->pending = 1;	/* ours, so that nothing ends before all is started */
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
@@ -558,8 +611,13 @@ static void blk_handle(struct virtio_queue *q)
 	struct blk_queue *bq = &((struct virtio_blk *)q->v)->bq[q->index];
 	struct vq_chain c;
 
-	while (virtio_pop(q, &c))
+	while (virtio_pop(q, &c)) {
+		if (bq->blk->limited && must_wait(bq, &c)) {
+			vq_unpop(&q->vq);
+			break;
+		}
 		start_request(bq, &c);
+	}
 	aio_kick(bq->aio);
 	virtio_publish(q);
 }
@@ -601,6 +659,14 @@ static const struct virtio_ops blk_virtio_ops = {
 
 /* ---------------------------------------------------------------------- making */
 
+static void drop_timer(void *opaque)
+{
+	struct blk_queue *bq = opaque;
+
+	loop_del_timer(bq->resume);
+	bq->resume = NULL;
+}
+
 static void blk_destroy(struct device *dev)
 {
 	struct virtio_blk *blk = (struct virtio_blk *)dev;
@@ -610,6 +676,8 @@ static void blk_destroy(struct device *dev)
 	for (i = 0; i < blk->nr_queues; i++) {
 		struct blk_queue *bq = &blk->bq[i];
 
+		if (bq->resume)
+			iothread_call(bq->io, drop_timer, bq);
 		iothread_free(bq->io);
 		aio_free(bq->aio);
 		while (bq->free) {
@@ -669,6 +737,8 @@ static void blk_stats(struct device *dev, struct device_stats *s)
 		memcpy(s->disk.layer, blk->img.overlay->id, sizeof(s->disk.layer));
 	s->disk.size = blk->img.size;
 	s->disk.readonly = blk->img.readonly;
+	for (unsigned int i = 0; i < RATE_NR; i++)
+		s->disk.rate[i] = blk->limit[i].rate;
 	for (unsigned int i = 0; i < blk->nr_queues; i++) {
 		const struct blk_queue *bq = &blk->bq[i];
 
@@ -765,7 +835,8 @@ static int start_threads(struct virtio_blk *blk, const struct dom_disk *cfg)
 			return -ENOMEM;
 		bq->q->io = bq->io;
 		bq->aio = aio_new(iothread_loop(bq->io, NULL), blk_idle, bq);
-		if (!bq->aio) {
+		bq->resume = bq->aio ? loop_add_timer(iothread_loop(bq->io, NULL), resume_queue, bq) : NULL;
+		if (!bq->resume) {
 			log_error("%s: out of memory", blk->v.dev.id);
 			return -ENOMEM;
 		}
@@ -791,6 +862,10 @@ int virtio_blk_create_on(struct machine *m, const struct dom_disk *cfg, struct i
 	blk->img = *img;
 	blk->nr_queues = nr;
 	blk->cfg = cfg;
+	for (i = 0; i < RATE_NR; i++) {
+		throttle_init(&blk->limit[i], &cfg->rate[i]);
+		blk->limited |= cfg->rate[i].rate != 0;
+	}
 	if (cfg->serial)
 		memcpy(blk->serial, cfg->serial, strnlen(cfg->serial, sizeof(blk->serial)));
 	snprintf(id, sizeof(id), "disk %s", cfg->target ? cfg->target : "");
@@ -881,4 +956,36 @@ const char *virtio_blk_layer(struct machine *m, const char *target, struct overl
 	free(blk->file);
 	blk->file = file;
 	return NULL;
+}
+
+static struct virtio_blk *find_blk(struct machine *m, const char *target)
+{
+	struct device *d;
+
+	for (d = m->devices; d; d = d->next) {
+		struct virtio_blk *blk = (struct virtio_blk *)d;
+
+		if (d->ops == &blk_ops && blk->cfg->target && !strcmp(blk->cfg->target, target))
+			return blk;
+	}
+	return NULL;
+}
+
+int virtio_blk_set_rates(struct machine *m, const char *target, const struct dom_rate rate[RATE_NR])
+{
+	struct virtio_blk *blk = find_blk(m, target);
+	bool limited = false;
+	unsigned int i;
+
+	if (!blk)
+		return -ENODEV;
+	for (i = 0; i < RATE_NR; i++) {
+		throttle_set(&blk->limit[i], &rate[i]);
+		limited |= rate[i].rate != 0;
+	}
+	blk->limited = limited;
+	/* Those that wait look again. */
+	for (i = 0; i < blk->nr_queues; i++)
+		resume_queue(&blk->bq[i]);
+	return 0;
 }

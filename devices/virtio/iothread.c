@@ -5,6 +5,7 @@
 #include <string.h>
 #include "devices/virtio/iothread.h"
 #include "vmm/sandbox.h"
+#include "vmm/tune.h"
 
 struct iothread {
 	struct loop *loop;
@@ -22,6 +23,8 @@ struct call {
 static int enter(void *arg)
 {
 	(void)arg;
+	if (!sandbox_entered())
+		tune_io_thread();
 	return sandbox_enter_thread(SANDBOX_IO);
 }
 

@@ -11,16 +11,13 @@
 #include <errno.h>
 #include <linux/vhost.h>
 #include <linux/virtio_ids.h>
-#include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include "devices/net/backend.h"
-#include "devices/net/rx_filter.h"
-#include "devices/virtio/vhost.h"
+#include "devices/virtio/net_int.h"
 #include "vmm/dirty.h"
 #include "vmm/sandbox.h"
 
@@ -29,48 +26,7 @@
 #define MAX_PAIRS	32
 #define BUF_SIZE	(NET_HDR_LEN + NET_MAX_FRAME)
 #define RX_BATCH	128	/* frames for one wake-up */
-#define RX_MAX_BUFFERS	512	/* of the driver's, for one frame */
 #define TX_MAX_PIECES	128	/* more are copied together first */
-
-struct virtio_net;
-
-struct net_pair {
-	struct virtio_net *net;
-	unsigned int index;
-	struct iothread *io;
-	struct loop_fd *watch;
-	uint32_t events;	/* that are watched */
-	struct virtio_queue *rx, *tx;
-	bool rx_wait;		/* for buffers of the driver */
-	bool tx_wait;		/* for room in the back end */
-	bool dead;		/* the back end is gone */
-	uint8_t *buf;		/* BUF_SIZE: a frame on its way to the driver, with its header */
-	size_t len;		/* of it, 0: none */
-	/* stat_add() on the pair's thread */
-	uint64_t rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped;
-	uint16_t head[RX_MAX_BUFFERS];
-	uint32_t used[RX_MAX_BUFFERS];
-};
-
-struct virtio_net {
-	struct virtio_device v;
-	const struct dom_nic *cfg;
-	struct net_backend *be;
-	struct rx_filter filter;
-	unsigned int nr_pairs;
-	struct net_pair *pair;
-	struct vhost *vhost;	/* nr_pairs, or NULL */
-	bool died;		/* atomic: said so already */
-	bool announce;		/* after a load: tell the network where the guest is now */
-	/* What the driver chose by its control queue; machine lock, or the queue stands. */
-	uint64_t offloads;
-	uint16_t active_pairs;
-};
-
-static struct virtio_net_config *config_of(struct virtio_net *net)
-{
-	return (void *)net->v.config;
-}
 
 /* The back end is gone: the guest sees the cable pulled. On a pair's thread. */
 static void backend_died(struct net_pair *p, int err)
@@ -94,13 +50,42 @@ static void backend_died(struct net_pair *p, int err)
 
 static void update_events(struct net_pair *p)
 {
-	uint32_t events = (p->rx->running && !p->rx_wait ? EPOLLIN : 0) |
+	uint32_t events = (p->rx->running && !p->rx_wait && !p->rx_held ? EPOLLIN : 0) |
 			  (p->tx_wait ? EPOLLOUT : 0);
 
 	if (!p->watch || events == p->events)
 		return;
 	p->events = events;
 	loop_mod_fd(p->watch, events);
+}
+
+/* Must the next frame wait? Then the pair is kicked when it need not any more. */
+static bool held(struct net_pair *p, bool out)
+{
+	uint64_t now, wait;
+
+	if (!p->net->limit[out].rate)
+		return false;
+	now = clock_now_ns();
+	wait = throttle_wait(&p->net->limit[out], now);
+	if (wait)
+		loop_timer_set(p->resume, now + wait);
+	return wait;
+}
+
+static void charge(struct net_pair *p, bool out, size_t bytes)
+{
+	if (p->net->limit[out].rate)
+		throttle_charge(&p->net->limit[out], bytes, clock_now_ns());
+}
+
+/* One timer for both ways: whoever need not go on yet, sets it again. */
+static void resume_pair(void *opaque)
+{
+	struct net_pair *p = opaque;
+
+	eventfd_write(p->rx->kick_fd, 1);
+	eventfd_write(p->tx->kick_fd, 1);
 }
 
 /* --------------------------------------------------------------------- receive */
@@ -192,7 +177,7 @@ static void receive(struct net_pair *p)
 {
 	unsigned int batch;
 
-	for (batch = 0; !p->dead && fetch_frame(p); batch++) {
+	for (batch = 0; !p->dead && !(p->rx_held = held(p, false)) && fetch_frame(p); batch++) {
 		if (batch == RX_BATCH) {
 			/* Others' turn; the back end may hold more without being readable. */
 			eventfd_write(p->rx->kick_fd, 1);
@@ -206,6 +191,7 @@ static void receive(struct net_pair *p)
 		} else {
 			stat_add(p->rx_frames, 1);
 			stat_add(p->rx_bytes, p->len - NET_HDR_LEN);
+			charge(p, false, p->len - NET_HDR_LEN);
 		}
 		p->len = 0;
 	}
@@ -286,7 +272,7 @@ static void handle_tx(struct net_pair *p)
 	struct vq_chain c;
 	int ret;
 
-	while (!p->tx_wait && virtio_pop(q, &c)) {
+	while (!p->tx_wait && !held(p, true) && virtio_pop(q, &c)) {
 		ret = p->dead ? 0 : send_frame(p, &c);
 		if (ret == -EAGAIN) {
 			vq_unpop(&q->vq);
@@ -299,6 +285,7 @@ static void handle_tx(struct net_pair *p)
 		} else {
 			stat_add(p->tx_frames, 1);
 			stat_add(p->tx_bytes, c.out_len - NET_HDR_LEN);
+			charge(p, true, c.out_len - NET_HDR_LEN);
 		}
 		if (ret)
 			backend_died(p, ret);
@@ -327,126 +314,6 @@ static void on_backend(void *opaque, uint32_t events)
 	update_events(p);
 }
 
-/* --------------------------------------------------------------- control queue */
-
-static uint8_t control_rx(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
-{
-	uint8_t on;
-
-	if (iov_read(c->out, c->nr_out, 2, &on, 1) != 1)
-		return VIRTIO_NET_ERR;
-	return rx_filter_mode(&net->filter, cmd, on) ? VIRTIO_NET_ERR : VIRTIO_NET_OK;
-}
-
-static uint8_t control_mac(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
-{
-	uint8_t mac[6];
-
-	if (cmd == VIRTIO_NET_CTRL_MAC_TABLE_SET)
-		return rx_filter_table(&net->filter, c->out, c->nr_out, 2) ? VIRTIO_NET_ERR :
-									     VIRTIO_NET_OK;
-	if (cmd != VIRTIO_NET_CTRL_MAC_ADDR_SET ||
-	    iov_read(c->out, c->nr_out, 2, mac, sizeof(mac)) != sizeof(mac))
-		return VIRTIO_NET_ERR;
-	pthread_mutex_lock(&net->v.config_lock);
-	memcpy(config_of(net)->mac, mac, sizeof(mac));
-	pthread_mutex_unlock(&net->v.config_lock);
-	rx_filter_mac(&net->filter, mac);
-	return VIRTIO_NET_OK;
-}
-
-static void set_pairs(struct virtio_net *net, uint16_t pairs)
-{
-	net->active_pairs = pairs;
-	if (net->be->ops->set_queues)
-		net->be->ops->set_queues(net->be, pairs);
-}
-
-static void set_offloads(struct virtio_net *net, uint64_t offloads)
-{
-	net->offloads = offloads;
-	if (net->be->ops->set_offloads)
-		net->be->ops->set_offloads(net->be, offloads);
-}
-
-static uint8_t control_mq(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
-{
-	uint16_t pairs;
-
-	if (cmd != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET || !virtio_has(&net->v, VIRTIO_NET_F_MQ) ||
-	    iov_read(c->out, c->nr_out, 2, &pairs, sizeof(pairs)) != sizeof(pairs))
-		return VIRTIO_NET_ERR;
-	pairs = le16toh(pairs);
-	if (!pairs || pairs > net->nr_pairs)
-		return VIRTIO_NET_ERR;
-	set_pairs(net, pairs);
-	return VIRTIO_NET_OK;
-}
-
-static uint8_t control_offloads(struct virtio_net *net, uint8_t cmd, const struct vq_chain *c)
-{
-	uint64_t offloads;
-
-	if (cmd != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET || !net->be->ops->set_offloads ||
-	    !virtio_has(&net->v, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) ||
-	    iov_read(c->out, c->nr_out, 2, &offloads, sizeof(offloads)) != sizeof(offloads))
-		return VIRTIO_NET_ERR;
-	offloads = le64toh(offloads);
-	if (offloads & ~net->v.features)
-		return VIRTIO_NET_ERR;
-	set_offloads(net, offloads);
-	return VIRTIO_NET_OK;
-}
-
-static uint8_t control_announce(struct virtio_net *net, uint8_t cmd)
-{
-	if (cmd != VIRTIO_NET_CTRL_ANNOUNCE_ACK)
-		return VIRTIO_NET_ERR;
-	pthread_mutex_lock(&net->v.config_lock);
-	config_of(net)->status &= ~htole16(VIRTIO_NET_S_ANNOUNCE);
-	pthread_mutex_unlock(&net->v.config_lock);
-	return VIRTIO_NET_OK;
-}
-
-static uint8_t control(struct virtio_net *net, const struct vq_chain *c)
-{
-	struct virtio_net_ctrl_hdr hdr;
-
-	if (iov_read(c->out, c->nr_out, 0, &hdr, sizeof(hdr)) != sizeof(hdr))
-		return VIRTIO_NET_ERR;
-	switch (hdr.class) {
-	case VIRTIO_NET_CTRL_RX:
-		return control_rx(net, hdr.cmd, c);
-	case VIRTIO_NET_CTRL_MAC:
-		return control_mac(net, hdr.cmd, c);
-	case VIRTIO_NET_CTRL_MQ:
-		return control_mq(net, hdr.cmd, c);
-	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
-		return control_offloads(net, hdr.cmd, c);
-	case VIRTIO_NET_CTRL_ANNOUNCE:
-		return control_announce(net, hdr.cmd);
-	default:
-		return VIRTIO_NET_ERR;
-	}
-}
-
-static void handle_control(struct virtio_net *net, struct virtio_queue *q)
-{
-	struct vq_chain c;
-	uint8_t ack;
-
-	while (virtio_pop(q, &c)) {
-		if (!c.in_len) {
-			virtio_broken(q, "a control request without room for the answer");
-			break;
-		}
-		ack = control(net, &c);
-		iov_write(c.in, c.nr_in, 0, &ack, 1);
-		vq_push(&q->vq, c.head, 1);
-	}
-	virtio_publish(q);
-}
-
 /* ------------------------------------------------------------------ the device */
 
 /* Without MQ the control queue is number 2, whatever the number of pairs offered. */
@@ -461,7 +328,7 @@ static void net_handle(struct virtio_queue *q)
 	struct net_pair *p;
 
 	if (q->index == control_index(net)) {
-		handle_control(net, q);
+		net_handle_control(net, q);
 		return;
 	}
 	if (q->index / 2 >= net->nr_pairs)
@@ -543,8 +410,8 @@ static int net_start(struct virtio_device *v)
 {
 	struct virtio_net *net = (struct virtio_net *)v;
 
-	set_offloads(net, v->features);
-	set_pairs(net, 1);
+	net_set_offloads(net, v->features);
+	net_set_pairs(net, 1);
 	set_owners(net);
 	return net->vhost ? start_vhost(net) : 0;
 }
@@ -619,8 +486,8 @@ static void net_loaded(struct virtio_device *v)
 {
 	struct virtio_net *net = (struct virtio_net *)v;
 
-	set_offloads(net, net->offloads);
-	set_pairs(net, net->active_pairs);
+	net_set_offloads(net, net->offloads);
+	net_set_pairs(net, net->active_pairs);
 	set_owners(net);
 	net->announce = true;
 }
@@ -655,6 +522,14 @@ static const struct virtio_ops net_virtio_ops = {
 
 /* ---------------------------------------------------------------------- making */
 
+static void drop_timer(void *opaque)
+{
+	struct net_pair *p = opaque;
+
+	loop_del_timer(p->resume);
+	p->resume = NULL;
+}
+
 static void net_destroy(struct device *dev)
 {
 	struct virtio_net *net = (struct virtio_net *)dev;
@@ -662,6 +537,8 @@ static void net_destroy(struct device *dev)
 
 	virtio_reset(dev);
 	for (i = 0; i < net->nr_pairs; i++) {
+		if (net->pair[i].resume)
+			iothread_call(net->pair[i].io, drop_timer, &net->pair[i]);
 		iothread_free(net->pair[i].io);
 		free(net->pair[i].buf);
 		if (net->vhost)
@@ -844,8 +721,8 @@ static int open_vhost(struct virtio_net *net, const struct dom_nic *cfg, const i
 	unsigned int i;
 	int ret = 0;
 
-	/* In the sandbox nothing is opened. */
-	if (cfg->vhost == 0 || (sandbox_entered() && !vhost_fd) || !net->be->vnet_hdr)
+	/* In the sandbox nothing is opened; and the kernel keeps to no limit. */
+	if (cfg->vhost == 0 || cfg->inbound.rate || cfg->outbound.rate || (sandbox_entered() && !vhost_fd) || !net->be->vnet_hdr)
 		return 0;
 	net->vhost = calloc(net->nr_pairs, sizeof(*net->vhost));
 	if (!net->vhost)
@@ -890,7 +767,8 @@ static int start_pair(struct net_pair *p, unsigned int nic)
 	p->rx->io = p->tx->io = p->io;
 	p->watch = loop_add_fd(iothread_loop(p->io, NULL), net->be->ops->fd(net->be, p->index), 0,
 			       on_backend, p);
-	return p->watch ? 0 : -ENOMEM;
+	p->resume = loop_add_timer(iothread_loop(p->io, NULL), resume_pair, p);
+	return p->watch && p->resume ? 0 : -ENOMEM;
 }
 
 static int start_pairs(struct virtio_net *net, unsigned int nic)
@@ -958,6 +836,8 @@ int virtio_net_create_on(struct machine *m, const struct dom_nic *cfg, struct ne
 	}
 	net->cfg = cfg;
 	net->be = be;
+	throttle_init(&net->limit[0], &cfg->inbound);
+	throttle_init(&net->limit[1], &cfg->outbound);
 	net->nr_pairs = net->be->nr_queues;
 	net->pair = calloc(net->nr_pairs, sizeof(*net->pair));
 	for (i = 0; i < 2 * net->nr_pairs; i++)
@@ -989,4 +869,25 @@ int virtio_net_create(struct machine *m, const struct dom_nic *cfg)
 	struct net_backend *be = open_backend(m, cfg);
 
 	return be ? virtio_net_create_on(m, cfg, be, NULL) : -EIO;
+}
+
+int virtio_net_set_rates(struct machine *m, const char *id, const struct dom_rate *in, const struct dom_rate *out)
+{
+	struct device *d;
+	unsigned int i;
+
+	for (d = m->devices; d; d = d->next) {
+		struct virtio_net *net = (struct virtio_net *)d;
+
+		if (d->ops != &net_ops || strcmp(d->id, id))
+			continue;
+		if (net->vhost)
+			return -EOPNOTSUPP;
+		throttle_set(&net->limit[0], in);
+		throttle_set(&net->limit[1], out);
+		for (i = 0; i < net->nr_pairs; i++)
+			resume_pair(&net->pair[i]);
+		return 0;
+	}
+	return -ENODEV;
 }

@@ -1,4 +1,4 @@
-/* units: devices/virtio/net.c devices/net/rx_filter.c devices/virtio/vhost.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
+/* units: devices/throttle.c devices/virtio/net.c devices/virtio/net_ctrl.c devices/net/rx_filter.c devices/virtio/vhost.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* virtio-net before a back end that the test holds the other end of. */
 #include <linux/virtio_net.h>
