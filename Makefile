@@ -54,7 +54,7 @@ pkg_libs = $(call pkg_check,$(1))$(shell $(PKG_CONFIG) --libs $(1))
 # A helper program, devices/*/*_helper.c, is a process of its own.
 helper_src := $(wildcard devices/*/*_helper.c)
 vmm_src	:= $(filter-out $(helper_src),$(wildcard vmm/*.c vmm/boot/*.c devices/*.c devices/*/*.c))
-cli_src	:= $(wildcard cli/*.c)
+cli_src	:= $(filter-out cli/tls.c,$(wildcard cli/*.c))
 obj	= $(patsubst %.c,$(B)/obj/%.o,$(1))
 # What the command-line tool and the helpers share with the VMM.
 lib_obj	:= $(call obj,$(filter-out vmm/main.c,$(vmm_src)))
@@ -66,7 +66,7 @@ endif
 ifneq ($(wildcard cli/main.c),)
 programs += $(B)/hvx
 endif
-programs += $(B)/hvx-init $(B)/hvx-image-build
+programs += $(B)/hvx-init $(B)/hvx-image-build $(B)/hvx-tls.so
 ifneq ($(wildcard devices/net/slirp_helper.c),)
 programs += $(B)/hvx-net-slirp
 endif
@@ -80,12 +80,17 @@ vmm: $(programs)
 $(B)/hvx-vmm: $(call obj,$(vmm_src))
 $(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd)
 $(B)/hvx: $(call obj,$(cli_src)) $(B)/libhvx.a
-$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive gnutls)
+$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive) -Wl,--export-dynamic-symbol=cli_error
 $(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
 $(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap libseccomp)
 
 $(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp:
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+# What only migration over TLS needs: cli/tls.h.
+$(B)/hvx-tls.so: cli/tls.c cli/tls.h cli/cli.h $(B)/.flags
+	$(call say,LD,$@)$(CC) $(BASE_CPPFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -fPIC -shared \
+		$(filter-out -pie,$(BASE_LDFLAGS)) $(LDFLAGS) -o $@ $< $(call pkg_libs,gnutls)
 
 # The first process in a guest: of no library, for whatever is there.
 $(B)/hvx-init: cli/init/hvx_init.c

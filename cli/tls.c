@@ -10,7 +10,7 @@
 #include "tls.h"
 
 /* libvirt's layout; its own default priorities are "NORMAL", too. */
-#define PRIORITY	"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+#define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct tls {
 	gnutls_session_t session;
@@ -74,7 +74,8 @@ static int load(struct tls *t, const struct files *f)
 		return complain("certificates", ret);
 	ret = gnutls_certificate_set_x509_trust_file(t->cred, f->ca, GNUTLS_X509_FMT_PEM);
 	if (ret <= 0) {
-		cli_error("TLS: %s: %s; the certificate of the authority that signed both hosts' belongs there, or use --pki",
+		cli_error("TLS: %s: %s; the certificate of the authority that signed both hosts' belongs there, or use "
+			  "--pki",
 			  f->ca, ret ? gnutls_strerror(ret) : "no certificate in it");
 		return -1;
 	}
@@ -129,7 +130,18 @@ static int handshake(struct tls *t, int fd, bool server, const char *host)
 	return ret < 0 ? complain_handshake(t, host, ret) : 0;
 }
 
-struct tls *tls_start(int fd, bool server, const char *host, const char *pki)
+static void tls_free(struct tls *t)
+{
+	if (!t)
+		return;
+	if (t->session)
+		gnutls_deinit(t->session);
+	if (t->cred)
+		gnutls_certificate_free_credentials(t->cred);
+	free(t);
+}
+
+static struct tls *tls_start(int fd, bool server, const char *host, const char *pki)
 {
 	struct tls *t = calloc(1, sizeof(*t));
 	struct files f;
@@ -151,38 +163,38 @@ static ssize_t result(ssize_t n)
 {
 	if (n >= 0)
 		return n;
-	errno = n == GNUTLS_E_AGAIN ? EAGAIN : n == GNUTLS_E_INTERRUPTED ? EINTR :
-		n == GNUTLS_E_PREMATURE_TERMINATION ? ECONNRESET : EIO;
+	errno = n == GNUTLS_E_AGAIN		      ? EAGAIN
+		: n == GNUTLS_E_INTERRUPTED	      ? EINTR
+		: n == GNUTLS_E_PREMATURE_TERMINATION ? ECONNRESET
+						      : EIO;
 	return -1;
 }
 
-ssize_t tls_read(struct tls *t, void *buf, size_t len)
+static ssize_t tls_read(struct tls *t, void *buf, size_t len)
 {
 	return result(gnutls_record_recv(t->session, buf, len));
 }
 
-ssize_t tls_write(struct tls *t, const void *buf, size_t len)
+static ssize_t tls_write(struct tls *t, const void *buf, size_t len)
 {
 	return result(gnutls_record_send(t->session, buf, len));
 }
 
-bool tls_pending(const struct tls *t)
+static bool tls_pending(const struct tls *t)
 {
 	return gnutls_record_check_pending(t->session);
 }
 
-void tls_bye(struct tls *t)
+static void tls_bye(struct tls *t)
 {
 	gnutls_bye(t->session, GNUTLS_SHUT_WR);
 }
 
-void tls_free(struct tls *t)
-{
-	if (!t)
-		return;
-	if (t->session)
-		gnutls_deinit(t->session);
-	if (t->cred)
-		gnutls_certificate_free_credentials(t->cred);
-	free(t);
-}
+const struct tls_ops hvx_tls = {
+	.start = tls_start,
+	.read = tls_read,
+	.write = tls_write,
+	.pending = tls_pending,
+	.bye = tls_bye,
+	.free = tls_free,
+};

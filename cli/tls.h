@@ -9,17 +9,24 @@
 
 struct tls;
 
-/*
- * TLS 1.2 or later on a connected socket, both sides with certificates of the same
- * authority; host: whom the peer must be, NULL on the server's side. pki: a folder with
- * cacert.pem, {server,client}{cert,key}.pem; NULL: libvirt's places. NULL after a message.
- */
-struct tls *tls_start(int fd, bool server, const char *host, const char *pki);
-/* As read() and write(); -1 with errno EAGAIN on a non-blocking socket. */
-ssize_t tls_read(struct tls *t, void *buf, size_t len);
-ssize_t tls_write(struct tls *t, const void *buf, size_t len);
-bool tls_pending(const struct tls *t);	/* bytes that poll() does not see */
-void tls_bye(struct tls *t);		/* nothing more will be written */
-void tls_free(struct tls *t);
+/* A library of its own, hvx-tls.so: GnuTLS takes more memory than the rest of `hvx`, which stays as long as its guest. */
+struct tls_ops {
+	/*
+	 * TLS 1.2 or later on a connected socket, both sides with certificates of the same
+	 * authority; host: whom the peer must be, NULL on the server's side. pki: a folder with
+	 * cacert.pem, {server,client}{cert,key}.pem; NULL: libvirt's places. NULL after a message.
+	 */
+	struct tls *(*start)(int fd, bool server, const char *host, const char *pki);
+	/* As read() and write(); -1 with errno EAGAIN on a non-blocking socket. */
+	ssize_t (*read)(struct tls *t, void *buf, size_t len);
+	ssize_t (*write)(struct tls *t, const void *buf, size_t len);
+	bool (*pending)(const struct tls *t); /* bytes that poll() does not see */
+	void (*bye)(struct tls *t);	      /* nothing more will be written */
+	void (*free)(struct tls *t);
+};
+
+extern const struct tls_ops hvx_tls; /* tls.c, in the library */
+/* It, loaded once. NULL after a message. */
+const struct tls_ops *tls_load(void);
 
 #endif

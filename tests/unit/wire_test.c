@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "cli/tls.h"
 #include "cli/wire.h"
 
 static char dir[64], said[4096];
@@ -22,6 +23,11 @@ void cli_error(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(said + len, sizeof(said) - len, fmt, ap);
 	va_end(ap);
+}
+
+const struct tls_ops *tls_load(void)
+{
+	return &hvx_tls;
 }
 
 static void sh(const char *fmt, ...)
