@@ -10,7 +10,7 @@
 #include "tls.h"
 
 /* libvirt's layout; its own default priorities are "NORMAL", too. */
-#define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+#define PRIORITY	"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct tls {
 	gnutls_session_t session;
@@ -74,8 +74,7 @@ static int load(struct tls *t, const struct files *f)
 		return complain("certificates", ret);
 	ret = gnutls_certificate_set_x509_trust_file(t->cred, f->ca, GNUTLS_X509_FMT_PEM);
 	if (ret <= 0) {
-		cli_error("TLS: %s: %s; the certificate of the authority that signed both hosts' belongs there, or use "
-			  "--pki",
+		cli_error("TLS: %s: %s; the certificate of the authority that signed both hosts' belongs there, or use --pki",
 			  f->ca, ret ? gnutls_strerror(ret) : "no certificate in it");
 		return -1;
 	}
@@ -163,10 +162,8 @@ static ssize_t result(ssize_t n)
 {
 	if (n >= 0)
 		return n;
-	errno = n == GNUTLS_E_AGAIN		      ? EAGAIN
-		: n == GNUTLS_E_INTERRUPTED	      ? EINTR
-		: n == GNUTLS_E_PREMATURE_TERMINATION ? ECONNRESET
-						      : EIO;
+	errno = n == GNUTLS_E_AGAIN ? EAGAIN : n == GNUTLS_E_INTERRUPTED ? EINTR :
+		n == GNUTLS_E_PREMATURE_TERMINATION ? ECONNRESET : EIO;
 	return -1;
 }
 
@@ -191,10 +188,6 @@ static void tls_bye(struct tls *t)
 }
 
 const struct tls_ops hvx_tls = {
-	.start = tls_start,
-	.read = tls_read,
-	.write = tls_write,
-	.pending = tls_pending,
-	.bye = tls_bye,
-	.free = tls_free,
+	.start = tls_start, .read = tls_read, .write = tls_write,
+	.pending = tls_pending, .bye = tls_bye, .free = tls_free,
 };

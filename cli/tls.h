@@ -20,12 +20,12 @@ struct tls_ops {
 	/* As read() and write(); -1 with errno EAGAIN on a non-blocking socket. */
 	ssize_t (*read)(struct tls *t, void *buf, size_t len);
 	ssize_t (*write)(struct tls *t, const void *buf, size_t len);
-	bool (*pending)(const struct tls *t); /* bytes that poll() does not see */
-	void (*bye)(struct tls *t);	      /* nothing more will be written */
+	bool (*pending)(const struct tls *t);	/* bytes that poll() does not see */
+	void (*bye)(struct tls *t);		/* nothing more will be written */
 	void (*free)(struct tls *t);
 };
 
-extern const struct tls_ops hvx_tls; /* tls.c, in the library */
+extern const struct tls_ops hvx_tls;		/* tls.c, in the library */
 /* It, loaded once. NULL after a message. */
 const struct tls_ops *tls_load(void);
 

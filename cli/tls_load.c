@@ -15,8 +15,7 @@ const struct tls_ops *tls_load(void)
 	if (!ops && path)
 		cli_error("TLS: %s", dlerror());
 	else if (!ops)
-		cli_error("TLS: hvx-tls.so is neither beside this program nor in " HVX_LIBEXECDIR
-			  "; install hvx again, or use ssh://");
+		cli_error("TLS: hvx-tls.so is neither beside this program nor in " HVX_LIBEXECDIR "; install hvx again, or use ssh://");
 	free(path);
 	return ops;
 }

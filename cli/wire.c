@@ -18,11 +18,11 @@
 #include "tls.h"
 #include "wire.h"
 
-#define DEFAULT_PORT "49152"
-#define MAGIC	     "HVXMIGR1" /* then the length, 4 bytes, then JSON */
-#define MAX_MESSAGE  (4U << 20)
-#define PATIENCE_S   30
-#define RELAY_BUF    (256U << 10)
+#define DEFAULT_PORT	"49152"
+#define MAGIC		"HVXMIGR1"	/* then the length, 4 bytes, then JSON */
+#define MAX_MESSAGE	(4U << 20)
+#define PATIENCE_S	30
+#define RELAY_BUF	(256U << 10)
 
 /* --------------------------------------------------------------------- URIs */
 
@@ -63,13 +63,14 @@ static int split_host(struct wire_uri *u, const char *s)
 	return (port && !u->port) || (u->host && u->host[0] == '-') || (user && u->kind != WIRE_SSH) ? -1 : 0;
 }
 
-int wire_uri_parse(const char *verb, const char *text, bool receiving, const struct wire_options *o, struct wire_uri *u)
+int wire_uri_parse(const char *verb, const char *text, bool receiving, const struct wire_options *o,
+		   struct wire_uri *u)
 {
 	static const struct {
 		const char *scheme;
 		enum wire_kind kind;
 	} schemes[] = {
-		{ "tls://", WIRE_TLS },	    { "tcp://", WIRE_TCP },	{ "ssh://", WIRE_SSH },
+		{ "tls://", WIRE_TLS }, { "tcp://", WIRE_TCP }, { "ssh://", WIRE_SSH },
 		{ "hvx+ssh://", WIRE_SSH }, { "hvx+tls://", WIRE_TLS },
 	};
 
@@ -81,9 +82,8 @@ int wire_uri_parse(const char *verb, const char *text, bool receiving, const str
 	if (!strncmp(text, "unix:", 5)) {
 		u->kind = WIRE_UNIX;
 		u->path = strdup(text + 5 + (strncmp(text + 5, "//", 2) ? 0 : 2));
-		return u->path && *u->path && strlen(u->path) < sizeof(((struct sockaddr_un *)0)->sun_path)
-			       ? 0
-			       : bad_uri(verb, text);
+		return u->path && *u->path && strlen(u->path) < sizeof(((struct sockaddr_un *)0)->sun_path) ?
+		       0 : bad_uri(verb, text);
 	}
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
 		if (strncmp(text, schemes[i].scheme, strlen(schemes[i].scheme)))
@@ -94,8 +94,7 @@ int wire_uri_parse(const char *verb, const char *text, bool receiving, const str
 			return bad_uri(verb, text);
 		if (u->kind != WIRE_TCP || o->unencrypted)
 			return 0;
-		cli_error("%s: %s: the guest's memory would go over the network for all to read and to change; use "
-			  "tls:// or ssh://, or say --unencrypted",
+		cli_error("%s: %s: the guest's memory would go over the network for all to read and to change; use tls:// or ssh://, or say --unencrypted",
 			  verb, text);
 		return -1;
 	}
@@ -142,9 +141,8 @@ static int unix_socket(const char *path, bool listening)
 
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
 	mask = umask(0177);
-	ret = fd < 0	  ? -1
-	      : listening ? bind(fd, (struct sockaddr *)&sa, sizeof(sa))
-			  : connect(fd, (struct sockaddr *)&sa, sizeof(sa));
+	ret = fd < 0 ? -1 : listening ? bind(fd, (struct sockaddr *)&sa, sizeof(sa)) :
+	      connect(fd, (struct sockaddr *)&sa, sizeof(sa));
 	umask(mask);
 	if (ret || (listening && listen(fd, 16))) {
 		cli_error("%s: %s", path, strerror(errno));
@@ -173,8 +171,8 @@ static int tcp_socket(const struct wire_uri *u, bool listening)
 			continue;
 		if (listening)
 			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		if (listening ? bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, 16)
-			      : connect(fd, a->ai_addr, a->ai_addrlen)) {
+		if (listening ? bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, 16) :
+		    connect(fd, a->ai_addr, a->ai_addrlen)) {
 			err = errno;
 			close(fd);
 			fd = -1;
@@ -191,11 +189,11 @@ static int tcp_socket(const struct wire_uri *u, bool listening)
 static int start_ssh(const struct wire_uri *u, const struct wire_options *o, struct wire *w)
 {
 	const char *remote = o->remote ? o->remote : "hvx";
-	const char *argv[] = { "ssh",	  "-T", "-p", u->port ? u->port : "22", "-e", "none", "--", u->host, remote,
-			       "receive", "-",	NULL };
+	const char *argv[] = { "ssh", "-T", "-p", u->port ? u->port : "22", "-e", "none", "--", u->host, remote,
+			       "receive", "-", NULL };
 	int pair[2];
 
-	if (!u->port) { /* what ssh's own configuration says */
+	if (!u->port) {		/* what ssh's own configuration says */
 		memmove(argv + 2, argv + 4, sizeof(argv) - 4 * sizeof(argv[0]));
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
@@ -205,7 +203,7 @@ static int start_ssh(const struct wire_uri *u, const struct wire_options *o, str
 	w->ssh = fork();
 	if (!w->ssh) {
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		signal(SIGINT, SIG_IGN); /* Ctrl-C asks for an orderly end */
+		signal(SIGINT, SIG_IGN);	/* Ctrl-C asks for an orderly end */
 		dup2(pair[1], STDIN_FILENO);
 		dup2(pair[1], STDOUT_FILENO);
 		execvp("ssh", (char *const *)(uintptr_t)argv);
@@ -222,7 +220,7 @@ static int start_ssh(const struct wire_uri *u, const struct wire_options *o, str
 	return pair[0];
 }
 
-static const struct tls_ops *tls; /* once one is wanted */
+static const struct tls_ops *tls;	/* once one is wanted */
 
 static bool start_tls(struct wire *w, bool server, const char *host, const struct wire_options *o)
 {
@@ -236,9 +234,8 @@ int wire_connect(const struct wire_uri *u, const struct wire_options *o, struct 
 	int fd;
 
 	*w = (struct wire)WIRE_NONE;
-	fd = u->kind == WIRE_UNIX  ? unix_socket(u->path, false)
-	     : u->kind == WIRE_SSH ? start_ssh(u, o, w)
-				   : tcp_socket(u, false);
+	fd = u->kind == WIRE_UNIX ? unix_socket(u->path, false) :
+	     u->kind == WIRE_SSH ? start_ssh(u, o, w) : tcp_socket(u, false);
 	if (fd < 0)
 		return -1;
 	w->in = w->out = fd;
@@ -256,7 +253,8 @@ int wire_connect(const struct wire_uri *u, const struct wire_options *o, struct 
 
 int wire_listen(const struct wire_uri *u)
 {
-	return u->kind == WIRE_STDIO ? -2 : u->kind == WIRE_UNIX ? unix_socket(u->path, true) : tcp_socket(u, true);
+	return u->kind == WIRE_STDIO ? -2 : u->kind == WIRE_UNIX ? unix_socket(u->path, true) :
+	       tcp_socket(u, true);
 }
 
 int wire_accept(int listener, const struct wire_uri *u, const struct wire_options *o, struct wire *w)
@@ -311,9 +309,8 @@ static int move_all(struct wire *w, void *buf, size_t len, bool sending, const c
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			*why = !n		 ? "the other side has hung up"
-			       : errno == EAGAIN ? "the other side does not answer"
-						 : strerror(errno);
+			*why = !n ? "the other side has hung up" : errno == EAGAIN ? "the other side does not answer" :
+			       strerror(errno);
 			return -1;
 		}
 		at += n;
@@ -330,7 +327,8 @@ int wire_send(struct wire *w, struct json_object *o, const char **why)
 
 	for (int i = 0; i < 4; i++)
 		head[8 + i] = (uint8_t)(len >> 8 * i);
-	return move_all(w, head, sizeof(head), true, why) ?: move_all(w, (void *)(uintptr_t)text, len, true, why);
+	return move_all(w, head, sizeof(head), true, why) ?:
+	       move_all(w, (void *)(uintptr_t)text, len, true, why);
 }
 
 struct json_object *wire_receive(struct wire *w, const char **why)
@@ -369,8 +367,8 @@ struct json_object *wire_receive(struct wire *w, const char **why)
 struct flow {
 	uint8_t buf[RELAY_BUF];
 	size_t at, len;
-	bool eof;   /* nothing more comes */
-	bool ended; /* and that was passed on */
+	bool eof;		/* nothing more comes */
+	bool ended;		/* and that was passed on */
 };
 
 static bool fatal(void)
@@ -429,8 +427,7 @@ static void *relay(void *arg)
 	while (in && out && !(in->ended && out->ended)) {
 		struct pollfd p[3] = {
 			{ .fd = in->eof || in->len ? -1 : w->in, .events = POLLIN },
-			{ .fd = w->relay,
-			  .events = (short)((out->eof || out->len ? 0 : POLLIN) | (in->len ? POLLOUT : 0)) },
+			{ .fd = w->relay, .events = (short)((out->eof || out->len ? 0 : POLLIN) | (in->len ? POLLOUT : 0)) },
 			{ .fd = out->len ? w->out : -1, .events = POLLOUT },
 		};
 		bool more = w->tls && !in->len && !in->eof && tls->pending(w->tls);
