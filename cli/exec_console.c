@@ -19,6 +19,7 @@
 
 #define ANSWER_MS	10000	/* for the shell */
 #define GIVE_UP_MS	5000	/* after Ctrl-C */
+#define QUIET_MS	300	/* nothing follows a prompt, at least so long */
 #define LINE_MAX_BYTES	3500	/* terminals take 4095 */
 #define KEEP		65536U
 
@@ -155,7 +156,28 @@ static void drop(struct session *s, size_t n)
 	s->len -= n;
 }
 
-/* Past the line that mark begins. False: not within ms. */
+/* The line that has not ended yet; NULL: nothing is in it. */
+static const char *last_line(const struct session *s)
+{
+	const char *nl = strrchr(s->buf, '\n'), *line = nl ? nl + 1 : s->buf;
+
+	line += strspn(line, "\r");
+	return *line ? line : NULL;
+}
+
+/* It is one that login programs ask with. */
+static bool asks_login(const char *line)
+{
+	static const char *const ends[] = { "ogin:", "ogin: ", "assword:", "assword: " };
+	size_t len = line ? strlen(line) : 0;
+
+	for (unsigned int i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (len >= strlen(ends[i]) && !strcmp(line + len - strlen(ends[i]), ends[i]))
+			return true;
+	return false;
+}
+
+/* Past the line that mark begins. False: not within ms, or a login program asks instead. */
 static bool heard(struct session *s, const char *mark, int ms)
 {
 	int64_t end = now_ms() + ms;
@@ -169,7 +191,7 @@ static bool heard(struct session *s, const char *mark, int ms)
 			drop(s, (size_t)(nl + 1 - s->buf));
 			return true;
 		}
-		if (now_ms() >= end || listen_for(s, (int)(end - now_ms())) < 0)
+		if (asks_login(last_line(s)) || now_ms() >= end || listen_for(s, (int)(end - now_ms())) < 0)
 			return false;
 	}
 }
@@ -273,41 +295,45 @@ static int follow(struct session *s)
 
 /* --- the whole --- */
 
-/* After Enter: a prompt is a line that does not end. NULL: there is none. */
+/*
+ * After Enter: a prompt is a line that does not end and that nothing follows. It comes in pieces,
+ * so wait for some time, more of it where the guest took long to say anything. NULL: there is none.
+ */
 static const char *prompt(struct session *s)
 {
-	int64_t end = now_ms() + ANSWER_MS;
-	char *nl;
+	int64_t begin = now_ms(), end = begin + ANSWER_MS, quiet = 0;
+	const char *line;
+	int ret;
 
 	if (type(s, "\r", 1))
 		return NULL;
 	for (;;) {
-		nl = strrchr(s->buf, '\n');
-		if (nl && nl[1 + strspn(nl + 1, "\r")])
-			return nl + 1;
-		if (now_ms() >= end || listen_for(s, (int)(end - now_ms())) < 0)
-			return NULL;
+		line = quiet ? last_line(s) : NULL;
+		if (asks_login(line) || now_ms() >= end)
+			return line;
+		ret = listen_for(s, (int)(line ? quiet : end - now_ms()));
+		if (ret < 0 || (!ret && line))
+			return line;
+		if (ret && !quiet)
+			quiet = QUIET_MS + 4 * (now_ms() - begin);
 	}
 }
 
 static int find_shell(struct session *s, const char *guest)
 {
-	const char *p = prompt(s);
 	char text[160], mark[32];
 
-	if (p && (strstr(p, "ogin:") || strstr(p, "assword:"))) {
-		cli_error("exec: the console of %s asks for a login; log in with `hvx console %s`, leave it, and try again",
-			  guest, guest);
-		return -1;
-	}
 	snprintf(mark, sizeof(mark), "hvx-%s", s->tag);
 	/* What is typed comes back as an echo: the mark is written in two parts. */
 	snprintf(text, sizeof(text), " hvx_s=$(stty -g 2>/dev/null); stty -echo -opost 2>/dev/null; echo hvx'-%s'\r", s->tag);
-	if (!p || type(s, text, strlen(text)) || !heard(s, mark, ANSWER_MS)) {
+	if (!asks_login(prompt(s)) && last_line(s) && !type(s, text, strlen(text)) && heard(s, mark, ANSWER_MS))
+		return 0;
+	if (asks_login(last_line(s)))
+		cli_error("exec: the console of %s asks for a login; log in with `hvx console %s`, leave it, and try again",
+			  guest, guest);
+	else
 		cli_error("exec: no shell answers on the console of %s; see `hvx console %s`", guest, guest);
-		return -1;
-	}
-	return 0;
+	return -1;
 }
 
 static int run(struct session *s, const char *guest)
