@@ -63,7 +63,7 @@ struct hvx_backend {
 	int (*enable_cpu)(void);
 	void (*disable_cpu)(void);
 
-	int (*vcpu_create)(struct hvx_vcpu *vcpu);	/* sets vcpu->backend when it succeeds */
+	int (*vcpu_create)(struct hvx_vcpu *vcpu);	/* what fails later has set vcpu->backend */
 	void (*vcpu_destroy)(struct hvx_vcpu *vcpu);
 	void (*vcpu_reset)(struct hvx_vcpu *vcpu, bool init);
 
@@ -74,8 +74,7 @@ struct hvx_backend {
 	void (*load)(struct hvx_vcpu *vcpu);	/* to this CPU: guest MSRs that need swapping */
 	void (*put)(struct hvx_vcpu *vcpu);	/* may be NULL */
 	void (*inject)(struct hvx_vcpu *vcpu, u32 event, u32 code);	/* HVX_EVENT_*, its error code */
-	void (*request_irq_window)(struct hvx_vcpu *vcpu);
-	void (*request_nmi_window)(struct hvx_vcpu *vcpu);
+	void (*request_window)(struct hvx_vcpu *vcpu, bool nmi);	/* an exit as soon as one could be taken */
 	void (*set_tpr_threshold)(struct hvx_vcpu *vcpu, int vector);	/* IRR vector that TPR holds back, -1 none */
 	void (*enter)(struct hvx_vcpu *vcpu);	/* one VM entry and exit; host interrupts off */
 	/*
@@ -84,25 +83,29 @@ struct hvx_backend {
 	 */
 	enum hvx_next (*handle_exit)(struct hvx_vcpu *vcpu);
 
-	/* State that lives in the control block. */
-	void (*set_sregs)(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);	/* checked by state.c */
+	/*
+	 * State that lives in the control block. What is set has been checked. CPL is
+	 * the DPL of SS; who sets all begins with EFER and ends with the segments.
+	 */
 	u64 (*get_cr)(struct hvx_vcpu *vcpu, int cr);		/* 0, 3, 4 */
-	u64 (*get_efer)(struct hvx_vcpu *vcpu);
-	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);
-	void (*set_cr0)(struct hvx_vcpu *vcpu, u64 val);	/* these two checked */
-	void (*set_cr4)(struct hvx_vcpu *vcpu, u64 val);
-	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out); /* HVX_SEG_ES ... */
-	int (*get_cpl)(struct hvx_vcpu *vcpu);
-	enum hvx_cpu_mode (*get_mode)(struct hvx_vcpu *vcpu);	/* of CS, for the decoder */
+	void (*set_cr)(struct hvx_vcpu *vcpu, int cr, u64 val);
+	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);	/* vcpu->efer, too */
+	u16 (*get_attr)(struct hvx_vcpu *vcpu, int seg);	/* HVX_SEG_ES ...: HVX_SEG_* bits */
+	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
+	void (*set_segment)(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in);
 	int (*msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write); /* switched ones: 0; 1 not mine */
-	u8 (*get_shadow)(struct hvx_vcpu *vcpu);	/* HVX_SHADOW_* */
-	void (*set_shadow)(struct hvx_vcpu *vcpu, u8 shadow);
 	void (*update)(struct hvx_vcpu *vcpu);	/* debug registers, debugger, TSC or CPUID changed */
 };
 
 extern bool hvx_beside;		/* another hypervisor's module is there */
 extern const struct hvx_backend *hvx_backend;	/* chosen at load, constant after */
 extern struct hvx_backend hvx_svm, hvx_vmx;
+
+/* Of one page of per-CPU memory. */
+static inline u64 hvx_percpu_pa(void *p)
+{
+	return is_vmalloc_addr(p) ? page_to_phys(vmalloc_to_page(p)) + offset_in_page(p) : __pa(p);
+}
 
 /* Deadlines nearer than that need no hrtimer while the guest runs. */
 static inline u32 hvx_near_ns(const struct hvx_vcpu *vcpu)
@@ -143,6 +146,8 @@ enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64
 enum hvx_next hvx_exit_to_user(struct hvx_vcpu *vcpu, u32 reason);	/* without details */
 void hvx_exit_complete(struct hvx_vcpu *vcpu);	/* what userspace answered; start of HVX_RUN */
 void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code); /* after each exit; without _VALID: none was */
+enum hvx_cpu_mode hvx_mode(struct hvx_vcpu *vcpu);
+#define hvx_cpl(vcpu)	HVX_SEG_DPL(hvx_backend->get_attr(vcpu, HVX_SEG_SS))
 void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip);	/* RIP, clears shadow and RF, raises #DB on TF */
 
 #endif

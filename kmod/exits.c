@@ -11,16 +11,27 @@
 /* The instruction is done. APM vol. 2 15.7: the interrupt shadow ends, RF is cleared, TF traps. */
 void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip)
 {
-	if (!(hvx_backend->get_efer(vcpu) & EFER_LMA))
+	if (!(vcpu->efer & EFER_LMA))
 		next_rip = (u32)next_rip;
 	vcpu->rip = next_rip;
 	vcpu->rflags &= ~(u64)X86_EFLAGS_RF;
-	if (unlikely(hvx_backend->get_shadow(vcpu)))
-		hvx_backend->set_shadow(vcpu, 0);
+	vcpu->ev.interrupt_shadow = 0;
 	if (unlikely(vcpu->debug_flags & HVX_DEBUG_STEP))
 		hvx_request(vcpu, HVX_REQ_STEP);
 	else if (unlikely(vcpu->rflags & X86_EFLAGS_TF))
 		hvx_queue_exception(vcpu, 1, false, 0, DR_STEP);
+}
+
+/* Of CS, for the decoder, and for the width of operands. */
+enum hvx_cpu_mode hvx_mode(struct hvx_vcpu *vcpu)
+{
+	u16 cs = hvx_backend->get_attr(vcpu, HVX_SEG_CS);
+
+	if (vcpu->efer & EFER_LMA && cs & HVX_SEG_L)
+		return HVX_MODE_64;
+	if (!(hvx_backend->get_cr(vcpu, 0) & X86_CR0_PE) || vcpu->rflags & X86_EFLAGS_VM)
+		return HVX_MODE_16;
+	return cs & HVX_SEG_DB ? HVX_MODE_32 : HVX_MODE_16;
 }
 
 static u64 edx_eax(struct hvx_vcpu *vcpu)
@@ -134,14 +145,14 @@ enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len)
  */
 enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	bool lm = hvx_backend->get_mode(vcpu) == HVX_MODE_64;
+	bool lm = hvx_mode(vcpu) == HVX_MODE_64;
 	u64 mask = lm ? ~0ULL : 0xffffffffULL;
 	u64 nr = vcpu->regs[0] & mask, ret;
 	u64 args[4] = { vcpu->regs[3] & mask, vcpu->regs[1] & mask,
 			vcpu->regs[2] & mask, vcpu->regs[6] & mask };
 
 	vcpu->stats.exit_hypercall++;
-	if (hvx_backend->get_cpl(vcpu)) {
+	if (hvx_cpl(vcpu)) {
 		ret = -EPERM;
 	} else if (hvx_pv_hypercall(vcpu, nr, args, &ret)) {
 		if (vcpu->vm->flags & HVX_VM_EXIT_HYPERCALL) {
@@ -179,7 +190,7 @@ enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len)
 	vcpu->stats.exit_other++;
 	if (!(hvx_backend->get_cr(vcpu, 4) & X86_CR4_OSXSAVE))
 		hvx_inject_ud(vcpu);
-	else if (hvx_backend->get_cpl(vcpu) || (u32)vcpu->regs[1] ||
+	else if (hvx_cpl(vcpu) || (u32)vcpu->regs[1] ||
 		 !hvx_set_xcr0(vcpu, edx_eax(vcpu)))
 		hvx_inject_gp(vcpu);
 	else
@@ -223,13 +234,13 @@ enum hvx_next hvx_exit_gp(struct hvx_vcpu *vcpu, unsigned int len)
 
 static u64 reg_mask(struct hvx_vcpu *vcpu)
 {
-	return hvx_backend->get_mode(vcpu) == HVX_MODE_64 ? ~0ULL : U32_MAX;
+	return hvx_mode(vcpu) == HVX_MODE_64 ? ~0ULL : U32_MAX;
 }
 
 /* SDM vol. 2 "MOV to/from Control Registers", APM vol. 2 14.6: what is #GP, how long mode comes and goes. */
 static bool mov_to_cr0(struct hvx_vcpu *vcpu, u64 val)
 {
-	u64 efer = hvx_backend->get_efer(vcpu), cr4 = hvx_backend->get_cr(vcpu, 4);
+	u64 efer = vcpu->efer, cr4 = hvx_backend->get_cr(vcpu, 4);
 	u64 change = val ^ hvx_backend->get_cr(vcpu, 0);
 	struct hvx_segment cs, tr;
 
@@ -247,13 +258,13 @@ static bool mov_to_cr0(struct hvx_vcpu *vcpu, u64 val)
 			return false;
 		hvx_backend->set_efer(vcpu, efer & ~(u64)EFER_LMA);
 	}
-	hvx_backend->set_cr0(vcpu, (val & HVX_CR0_BITS) | X86_CR0_ET);
+	hvx_backend->set_cr(vcpu, 0, (val & HVX_CR0_BITS) | X86_CR0_ET);
 	return true;
 }
 
 static bool mov_to_cr4(struct hvx_vcpu *vcpu, u64 val)
 {
-	u64 efer = hvx_backend->get_efer(vcpu), change = val ^ hvx_backend->get_cr(vcpu, 4);
+	u64 efer = vcpu->efer, change = val ^ hvx_backend->get_cr(vcpu, 4);
 
 	if (val & ~vcpu->cr4_allowed)
 		return false;
@@ -262,7 +273,7 @@ static bool mov_to_cr4(struct hvx_vcpu *vcpu, u64 val)
 	if (change & val & X86_CR4_PCIDE &&
 	    (!(efer & EFER_LMA) || hvx_backend->get_cr(vcpu, 3) & 0xfff))
 		return false;
-	hvx_backend->set_cr4(vcpu, val);
+	hvx_backend->set_cr(vcpu, 4, val);
 	return true;
 }
 
@@ -432,7 +443,7 @@ static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *
 		if (!insn_len && vcpu->fpu_loaded)
 			return HVX_SLOW;
 	}
-	if (hvx_decode_mov(insn, insn_len, hvx_backend->get_mode(vcpu), &m) ||
+	if (hvx_decode_mov(insn, insn_len, hvx_mode(vcpu), &m) ||
 	    m.is_write != write || (gpa & 0xfff) + m.size > 0x1000)
 		return emulate(vcpu, gpa, write, false, insn, insn_len);
 	if ((gpa & ~0xfffULL) == vcpu->lapic->mmio_page)
@@ -499,7 +510,7 @@ void hvx_exit_complete(struct hvx_vcpu *vcpu)
 		break;
 	case HVX_EXIT_HYPERCALL:
 		ret = READ_ONCE(run->hypercall.ret);
-		vcpu->regs[0] = hvx_backend->get_mode(vcpu) == HVX_MODE_64 ? ret : (u32)ret;
+		vcpu->regs[0] = hvx_mode(vcpu) == HVX_MODE_64 ? ret : (u32)ret;
 		break;
 	}
 	hvx_skip(vcpu, vcpu->complete_rip);

@@ -104,7 +104,7 @@ static bool walk(struct hvx_vcpu *vcpu, struct hvx_memslots *slots, u64 gva, u64
 		*gpa = (u32)gva;
 		return true;
 	}
-	if (hvx_backend->get_efer(vcpu) & EFER_LMA) {
+	if (vcpu->efer & EFER_LMA) {
 		level = cr4 & X86_CR4_LA57 ? 5 : 4;
 		max_leaf = 3;
 		table &= GUEST_ADDR;
@@ -153,7 +153,7 @@ int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep)
 	struct hvx_segment cs;
 	int n, got, idx = 0;
 
-	if (hvx_backend->get_mode(vcpu) != HVX_MODE_64) {
+	if (hvx_mode(vcpu) != HVX_MODE_64) {
 		hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
 		linear = cs.base + (u32)vcpu->rip;
 		mask = U32_MAX;		/* it wraps at 4 GiB */

@@ -165,8 +165,8 @@ struct hvx_vcpu {
 		struct { u64 regs[16], rip, rflags; };
 	};
 
-	u64 cr2, xcr0, apic_base;
-	struct hvx_events ev;		/* but for the shadow, which is the backend's */
+	u64 cr2, efer, xcr0, apic_base;	/* the first two: as gpr */
+	struct hvx_events ev;		/* its shadow: as gpr */
 	atomic_t nmi_queued;		/* by any thread */
 	unsigned long init_sipi;	/* atomic bits: 0 INIT pending, 1 SIPI pending */
 	u8 sipi_queued;

@@ -232,7 +232,7 @@ int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 		return 0;	/* the exit is all that is wanted */
 	if (nr == KVM_HC_SEND_IPI && has_feature(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
 		*ret = hvx_pv_send_ipi(vcpu, args[0], args[1], args[2], args[3],
-				       hvx_backend->get_mode(vcpu) == HVX_MODE_64);
+				       hvx_mode(vcpu) == HVX_MODE_64);
 		return 0;
 	}
 	if (nr == KVM_HC_KICK_CPU && has_feature(vcpu, KVM_FEATURE_PV_UNHALT)) {

@@ -49,8 +49,8 @@ static void get_sregs(struct hvx_vcpu *vcpu, void *buf)
 	s->cr2 = vcpu->cr2;
 	s->cr3 = hvx_backend->get_cr(vcpu, 3);
 	s->cr4 = hvx_backend->get_cr(vcpu, 4);
-	s->efer = hvx_backend->get_efer(vcpu);
-	s->cpl = hvx_backend->get_cpl(vcpu);
+	s->efer = vcpu->efer;
+	s->cpl = hvx_cpl(vcpu);
 	s->cr8 = hvx_lapic_get_cr8(vcpu);
 	s->apic_base = vcpu->apic_base;
 }
@@ -98,18 +98,35 @@ static bool segments_ok(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
 static_assert(offsetof(struct hvx_sregs, tr) - offsetof(struct hvx_sregs, es) ==
 	      7 * sizeof(struct hvx_segment));
 
+static void load_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
+{
+	struct hvx_segment dtable;
+	int i;
+
+	vcpu->cr2 = s->cr2;
+	hvx_backend->set_efer(vcpu, s->efer);
+	hvx_backend->set_cr(vcpu, 3, s->cr3);
+	hvx_backend->set_cr(vcpu, 4, s->cr4);
+	hvx_backend->set_cr(vcpu, 0, s->cr0 | X86_CR0_ET);
+	for (i = 0; i < HVX_SEG_GDTR; i++)
+		hvx_backend->set_segment(vcpu, i, &s->es + i);
+	for (i = 0; i < 2; i++) {
+		dtable = (struct hvx_segment) { .base = (&s->gdtr)[i].base,
+						.limit = (&s->gdtr)[i].limit };
+		hvx_backend->set_segment(vcpu, HVX_SEG_GDTR + i, &dtable);
+	}
+}
+
 static int set_sregs(struct hvx_vcpu *vcpu, const void *buf)
 {
 	const struct hvx_sregs *s = buf;
-	struct hvx_sregs fixed = *s;
 
 	if (!cr_ok(vcpu, s) || !segments_ok(vcpu, s))
 		return -EINVAL;
 	/* The last thing that can fail. */
 	if (s->apic_base != vcpu->apic_base && hvx_lapic_set_base(vcpu, s->apic_base, true))
 		return -EINVAL;
-	fixed.cr0 |= X86_CR0_ET;
-	hvx_backend->set_sregs(vcpu, &fixed);
+	load_sregs(vcpu, s);
 	hvx_lapic_set_cr8(vcpu, s->cr8);
 	return 0;
 }
@@ -119,7 +136,6 @@ static void get_events(struct hvx_vcpu *vcpu, void *buf)
 	struct hvx_events *e = buf;
 
 	*e = vcpu->ev;
-	e->interrupt_shadow = hvx_backend->get_shadow(vcpu);
 	e->nmi_pending = min(e->nmi_pending + atomic_read(&vcpu->nmi_queued), 2);
 }
 
@@ -149,7 +165,6 @@ static int set_events(struct hvx_vcpu *vcpu, const void *buf)
 		return -EINVAL;
 	vcpu->ev = *e;
 	atomic_set(&vcpu->nmi_queued, 0);
-	hvx_backend->set_shadow(vcpu, e->interrupt_shadow);
 	return 0;
 }
 
@@ -271,7 +286,6 @@ static const struct hvx_sregs reset_sregs = {
 	.tr = { .limit = 0xffff, .attr = 0x8b },	/* busy TSS */
 	.gdtr = { .limit = 0xffff },
 	.idtr = { .limit = 0xffff },
-	.cr0 = X86_CR0_ET,
 };
 
 void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
@@ -294,8 +308,7 @@ void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 	hvx_lapic_reset(vcpu, init);
 	memset(&vcpu->pv, 0, sizeof(vcpu->pv));
 	hvx_backend->vcpu_reset(vcpu, init);
-	hvx_backend->set_sregs(vcpu, &s);
-	hvx_backend->set_shadow(vcpu, 0);
+	load_sregs(vcpu, &s);
 	hvx_backend->update(vcpu);
 	if (!init)
 		hvx_msr_reset(vcpu);
@@ -304,7 +317,7 @@ void hvx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 /* SDM vol. 3 "MP Initialization". */
 void hvx_serve_init_sipi(struct hvx_vcpu *vcpu)
 {
-	struct hvx_sregs s;
+	struct hvx_segment cs;
 	u8 vector;
 
 	if (test_and_clear_bit(0, &vcpu->init_sipi))
@@ -312,10 +325,10 @@ void hvx_serve_init_sipi(struct hvx_vcpu *vcpu)
 	if (!test_and_clear_bit(1, &vcpu->init_sipi) || vcpu->ev.mp_state != HVX_MP_WAIT_SIPI)
 		return;
 	vector = READ_ONCE(vcpu->sipi_queued);
-	get_sregs(vcpu, &s);
-	s.cs.selector = vector << 8;
-	s.cs.base = (u64)vector << 12;
-	hvx_backend->set_sregs(vcpu, &s);
+	hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
+	cs.selector = vector << 8;
+	cs.base = (u64)vector << 12;
+	hvx_backend->set_segment(vcpu, HVX_SEG_CS, &cs);
 	vcpu->rip = 0;
 	vcpu->ev.mp_state = HVX_MP_RUNNABLE;
 }

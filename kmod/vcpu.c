@@ -137,7 +137,7 @@ static bool deliver_nmi(struct hvx_vcpu *vcpu, bool busy)
 	int n = ev->nmi_pending + atomic_xchg(&vcpu->nmi_queued, 0);
 
 	ev->nmi_pending = min(n, ev->nmi_masked ? 1 : 2);
-	if (!busy && !ev->nmi_masked && !hvx_backend->get_shadow(vcpu)) {
+	if (!busy && !ev->nmi_masked && !ev->interrupt_shadow) {
 		busy = true;
 		ev->nmi_pending--;
 		ev->nmi_masked = true;
@@ -147,7 +147,7 @@ static bool deliver_nmi(struct hvx_vcpu *vcpu, bool busy)
 		inject(vcpu);
 	}
 	if (ev->nmi_pending)
-		hvx_backend->request_nmi_window(vcpu);
+		hvx_backend->request_window(vcpu, true);
 	return busy;
 }
 
@@ -203,7 +203,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	vector = hvx_lapic_pending(vcpu->lapic);
 	if (likely(vector < 0 && !vcpu->extint_level && !ev->extint))
 		goto tpr;
-	allowed = !busy && vcpu->rflags & X86_EFLAGS_IF && !hvx_backend->get_shadow(vcpu);
+	allowed = !busy && vcpu->rflags & X86_EFLAGS_IF && !ev->interrupt_shadow;
 	if (!ev->extint && vector < 0) {
 		if (!extint_wanted(vcpu))
 			goto tpr;
@@ -227,7 +227,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	if (hvx_lapic_pending(vcpu->lapic) < 0 && !vcpu->extint_level)
 		goto tpr;
 window:
-	hvx_backend->request_irq_window(vcpu);
+	hvx_backend->request_window(vcpu, false);
 tpr:
 	/* Taken back when another interrupt has come to wait for the EOI. */
 	if (unlikely(vcpu->pv.eoi_set))

@@ -29,7 +29,7 @@ static unsigned int insn_len(struct hvx_vcpu *vcpu, const u8 *opcode, int opcode
 	if (n == opcode_len && !memcmp(insn, opcode, opcode_len))
 		return opcode_len;
 	n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
-	return hvx_insn_len(insn, n, hvx_backend->get_mode(vcpu), opcode, opcode_len, NULL);
+	return hvx_insn_len(insn, n, hvx_mode(vcpu), opcode, opcode_len, NULL);
 }
 
 static enum hvx_next on_msr(struct hvx_vcpu *vcpu, unsigned int len)
@@ -94,12 +94,11 @@ static enum hvx_next on_iret(struct hvx_vcpu *vcpu, unsigned int len)
 
 /* ------------------------------------------------------------- exceptions */
 
-static enum hvx_next on_db(struct hvx_vcpu *vcpu, unsigned int len)
+static enum hvx_next on_db(struct hvx_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 	u64 dr6 = vcpu->dr6;	/* the CPU has set it already */
 
-	vcpu->stats.exit_exception++;
 	if (svm->nmi_step && !(vcpu->debug_flags & HVX_DEBUG_STEP)) {
 		svm->nmi_step = false;
 		vcpu->dr6 = dr6 &= ~(u64)DR_STEP;
@@ -112,30 +111,29 @@ static enum hvx_next on_db(struct hvx_vcpu *vcpu, unsigned int len)
 		svm_update(vcpu);
 		return hvx_exit_debug(vcpu, 1, dr6);
 	}
-	/* Intercepted so that a guest cannot keep the CPU in microcode by a #DB whose delivery raises #DB. */
 	hvx_queue_exception(vcpu, 1, false, 0, 0);
 	return HVX_REENTER;
 }
 
-static enum hvx_next on_bp(struct hvx_vcpu *vcpu, unsigned int len)
+/*
+ * #DB and #AC are intercepted so that a guest cannot keep the CPU in microcode by
+ * one whose delivery raises it again. #MC is the host's, whose handler must see it.
+ */
+static enum hvx_next on_exception(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	vcpu->stats.exit_exception++;
-	return hvx_exit_debug(vcpu, 3, 0);
-}
-
-/* Intercepted for the same reason as #DB. */
-static enum hvx_next on_ac(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	vcpu->stats.exit_exception++;
-	hvx_queue_exception(vcpu, 17, true, 0, 0);
-	return HVX_REENTER;
-}
-
-/* A machine check of the host's, taken while the guest ran: the host's handler must see it. */
-static enum hvx_next on_mc(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	vcpu->stats.exit_exception++;
-	hvx_host_machine_check();
+	switch (to_vmcb(vcpu)->exit_code) {
+	case EXIT_DB:
+		return on_db(vcpu);
+	case EXIT_BP:
+		return hvx_exit_debug(vcpu, 3, 0);
+	case EXIT_AC:
+		hvx_queue_exception(vcpu, 17, true, 0, 0);
+		break;
+	case EXIT_MC:
+		hvx_host_machine_check();
+		break;
+	}
 	return HVX_REENTER;
 }
 
@@ -147,7 +145,7 @@ static int fetch_mov(struct hvx_vcpu *vcpu, u8 opcode, u8 *rm)
 	u8 insn[HVX_INSN_MAX];
 	int n = hvx_fetch_insn(vcpu, insn, sizeof(insn), false);
 
-	return hvx_insn_len(insn, n, hvx_backend->get_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, rm);
+	return hvx_insn_len(insn, n, hvx_mode(vcpu), (u8 []){ 0x0f, opcode }, 2, rm);
 }
 
 static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int len)
@@ -168,7 +166,7 @@ static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int len)
 		hvx_skip(vcpu, vcpu->rip + len);
 	} else {
 		/* CLTS, LMSW, SMSW: not worth doing. Without make-believe the CPU does them itself. */
-		svm_set_cr0(vcpu, 0);
+		svm_set_cr(vcpu, 0, 0);
 		to_vmcb(vcpu)->cr0 = cr0;
 	}
 	return HVX_REENTER;
@@ -238,10 +236,10 @@ static const struct exit_row {
 	[EXIT_CR8_WRITE] = { on_cr },
 	[EXIT_DR_READ ... EXIT_DR_READ + 7] = { on_dr },
 	[EXIT_DR_WRITE ... EXIT_DR_WRITE + 7] = { on_dr },
-	[EXIT_DB] = { on_db },
-	[EXIT_BP] = { on_bp, .at_times = true },
-	[EXIT_AC] = { on_ac },
-	[EXIT_MC] = { on_mc },
+	[EXIT_DB] = { on_exception },
+	[EXIT_BP] = { on_exception, .at_times = true },
+	[EXIT_AC] = { on_exception },
+	[EXIT_MC] = { on_exception },
 	[EXIT_INTR] = { on_host },
 	[EXIT_NMI] = { on_host },
 	[EXIT_INIT] = { on_host },

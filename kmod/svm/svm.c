@@ -81,20 +81,13 @@ static void init_msrpm(u8 *map)
 
 /* ------------------------------------------------------------- the CPUs */
 
+static struct svm_pages __percpu *cpu_pages;
+
 static void svm_free_cpus(void)
 {
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		struct svm_cpu *sc = &per_cpu(svm_cpus, cpu);
-
-		if (sc->pages)
-			__free_pages(sc->pages, 2);
-		memset(sc, 0, sizeof(*sc));
-	}
+	free_percpu(cpu_pages);
 	if (maps)
 		free_pages_exact(maps, MAPS_SIZE);
-	maps = NULL;
 }
 
 static int svm_alloc_cpus(void)
@@ -102,23 +95,23 @@ static int svm_alloc_cpus(void)
 	int cpu;
 
 	maps = alloc_pages_exact(MAPS_SIZE, GFP_KERNEL);
-	if (!maps)
+	cpu_pages = __alloc_percpu(sizeof(*cpu_pages), PAGE_SIZE);
+	if (!maps || !cpu_pages) {
+		svm_free_cpus();
 		return -ENOMEM;
+	}
 	memset(maps, 0xff, IOPM_SIZE);
 	init_msrpm(maps + IOPM_SIZE);
 	for_each_possible_cpu(cpu) {
 		struct svm_cpu *sc = &per_cpu(svm_cpus, cpu);
+		struct svm_pages *p = per_cpu_ptr(cpu_pages, cpu);
 
-		sc->pages = alloc_pages_node(cpu_to_node(cpu), GFP_KERNEL | __GFP_ZERO, 2);
-		if (!sc->pages) {
-			svm_free_cpus();
-			return -ENOMEM;
-		}
-		sc->save_pa = __sme_set(page_to_phys(sc->pages));
-		sc->host_pa = sc->save_pa + PAGE_SIZE;
-		sc->flusher = page_address(sc->pages + 2);
+		sc->save_pa = __sme_set(hvx_percpu_pa(p->save));
+		sc->host_pa = __sme_set(hvx_percpu_pa(p->host));
+		sc->flusher = &p->flusher;
+		sc->flusher_pa = __sme_set(hvx_percpu_pa(&p->flusher));
 		sc->flusher->np_control = 1;
-		sc->flusher->ncr3 = __sme_set(page_to_phys(sc->pages + 3));
+		sc->flusher->ncr3 = __sme_set(hvx_percpu_pa(p->table));
 		sc->flusher->efer = EFER_SVME;
 		sc->flusher->rflags = X86_EFLAGS_FIXED;
 	}
@@ -237,22 +230,25 @@ static void window_end(struct svm_cpu *sc)
 
 /* ------------------------------------------------------------------ vCPU */
 
+static void svm_vcpu_destroy(struct hvx_vcpu *vcpu)
+{
+	free_page((unsigned long)to_vmcb(vcpu));
+	kfree(to_svm(vcpu));
+}
+
 static int svm_vcpu_create(struct hvx_vcpu *vcpu)
 {
-	struct svm_vcpu *svm;
+	struct svm_vcpu *svm = kzalloc(sizeof(*svm), GFP_KERNEL_ACCOUNT);
 	struct vmcb *v;
 
-	svm = kzalloc(sizeof(*svm), GFP_KERNEL_ACCOUNT);
-	v = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (!svm || !v) {
-		free_page((unsigned long)v);
-		kfree(svm);
+	if (!svm)
 		return -ENOMEM;
-	}
-	svm->vmcb = v;
+	vcpu->backend = svm;
+	svm->vmcb = v = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!v)
+		return -ENOMEM;
 	svm->vmcb_pa = __sme_set(__pa(v));
 	svm->asid_cpu = -1;
-	vcpu->backend = svm;
 
 	svm_init_intercepts(svm);
 	if (svm_features & SVM_FEAT_PAUSE) {
@@ -264,12 +260,6 @@ static int svm_vcpu_create(struct hvx_vcpu *vcpu)
 	v->np_control = 1;
 	v->ncr3 = __sme_set(__pa(vcpu->vm->mmu.root));
 	return 0;
-}
-
-static void svm_vcpu_destroy(struct hvx_vcpu *vcpu)
-{
-	free_page((unsigned long)to_vmcb(vcpu));
-	kfree(to_svm(vcpu));
 }
 
 /* Registers and MSRs come from state.c and x86/msr.c; here only what is the backend's own. */
@@ -295,72 +285,44 @@ static const u8 seg_at[] = {
  * a spare bit for "unusable". What the CPU does not keep there (CS.G, TR's busy
  * bit, and SS.DPL, which SYSRET leaves behind) is made up to be as others want it.
  */
+static u16 svm_get_attr(struct hvx_vcpu *vcpu, int seg)
+{
+	const struct vmcb *v = to_vmcb(vcpu);
+	const struct vmcb_seg *s = &v->seg[seg_at[seg]];
+	u16 attr = (s->attr & 0xfff) | (s->attr & HVX_SEG_P ? 0 : HVX_SEG_UNUSABLE);
+
+	if (seg == HVX_SEG_TR)
+		attr |= 2;
+	else if (seg == HVX_SEG_CS && s->limit > 0xfffff)
+		attr |= HVX_SEG_G;
+	else if (seg == HVX_SEG_SS)
+		attr = (attr & ~(3 << 5)) | v->cpl << 5;
+	return attr;
+}
+
 static void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
 {
 	const struct vmcb_seg *s = &to_vmcb(vcpu)->seg[seg_at[seg]];
 
-	out->base = s->base;
-	out->limit = s->limit;
-	out->selector = s->selector;
-	out->attr = (s->attr & 0xfff) | (s->attr & HVX_SEG_P ? 0 : HVX_SEG_UNUSABLE);
-	if (seg_at[seg] == VMCB_TR)
-		out->attr |= 2;
-	else if (seg_at[seg] == VMCB_CS && out->limit > 0xfffff)
-		out->attr |= HVX_SEG_G;
-	else if (seg_at[seg] == VMCB_SS)
-		out->attr = (out->attr & ~(3 << 5)) | to_vmcb(vcpu)->cpl << 5;
+	*out = (struct hvx_segment) {
+		.base = s->base, .limit = s->limit, .selector = s->selector,
+		.attr = svm_get_attr(vcpu, seg),
+	};
 }
 
-static int svm_get_cpl(struct hvx_vcpu *vcpu)
+static void svm_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in)
 {
-	return to_vmcb(vcpu)->cpl;
-}
+	struct vmcb *v = to_vmcb(vcpu);
 
-/*
- * The host's machine checks come through whatever the guest wants: with MCE clear
- * they would end in SHUTDOWN. Guests that have it clear, which is early in their
- * lives, do not see it set.
- */
-static void svm_set_cr4(struct hvx_vcpu *vcpu, u64 val)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	/* APM vol. 2 5.5.2: which changes drop translations; OSXSAVE and the like do not. */
-	if ((svm->vmcb->cr4 ^ val) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
-				      X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
-		vcpu->flush_tlb = true;
-	svm->cr4_mce = ~val & __read_cr4() & X86_CR4_MCE;
-	svm->vmcb->cr4 = val | svm->cr4_mce;
-	svm_intercept(svm, EXIT_CR4_READ, svm->cr4_mce);
-	svm->clean &= ~CLEAN_CR;
-}
-
-static void svm_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-	struct vmcb *v = svm->vmcb;
-	const struct hvx_segment *seg = &s->es;
-	int i;
-
-	for (i = 0; i < HVX_SEG_GDTR; i++, seg++)
-		v->seg[seg_at[i]] = (struct vmcb_seg) {
-			.selector = seg->selector, .limit = seg->limit, .base = seg->base,
-			.attr = seg->attr & (seg->attr & HVX_SEG_UNUSABLE ? 0xfff & ~HVX_SEG_P : 0xfff),
-		};
-	v->seg[VMCB_GDTR].base = s->gdtr.base;
-	v->seg[VMCB_GDTR].limit = s->gdtr.limit;
-	v->seg[VMCB_IDTR].base = s->idtr.base;
-	v->seg[VMCB_IDTR].limit = s->idtr.limit;
-	svm_set_cr0(vcpu, s->cr0);
-	v->cr2 = vcpu->cr2 = s->cr2;
-	v->cr3 = s->cr3;
-	svm_set_cr4(vcpu, s->cr4);
-	v->efer = s->efer | EFER_SVME;
+	v->seg[seg_at[seg]] = (struct vmcb_seg) {
+		.selector = in->selector, .limit = in->limit, .base = in->base,
+		.attr = in->attr & 0xfff & ~(in->attr & HVX_SEG_UNUSABLE ? HVX_SEG_P : 0),
+	};
 	/* VMRUN takes CPL from here, not from SS (APM vol. 2 15.5.1). */
-	v->cpl = !(s->cr0 & X86_CR0_PE) ? 0 :
-		 vcpu->rflags & X86_EFLAGS_VM ? 3 : HVX_SEG_DPL(s->ss.attr);
-	vcpu->flush_tlb = true;
-	svm->clean = 0;
+	if (seg == HVX_SEG_SS)
+		v->cpl = !(v->cr0 & X86_CR0_PE) ? 0 :
+			 vcpu->rflags & X86_EFLAGS_VM ? 3 : HVX_SEG_DPL(in->attr);
+	to_svm(vcpu)->clean = 0;
 }
 
 /* ------------------------------------------------------ control registers */
@@ -377,17 +339,11 @@ u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr)
 	return 0;
 }
 
-static u64 svm_get_efer(struct hvx_vcpu *vcpu)
-{
-	return to_vmcb(vcpu)->efer & ~(u64)EFER_SVME;
-}
-
 static void svm_set_efer(struct hvx_vcpu *vcpu, u64 val)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	svm->vmcb->efer = val | EFER_SVME;
-	svm->clean &= ~CLEAN_CR;
+	vcpu->efer = val;
+	to_vmcb(vcpu)->efer = val | EFER_SVME;
+	to_svm(vcpu)->clean &= ~CLEAN_CR;
 	vcpu->flush_tlb = true;
 }
 
@@ -397,7 +353,7 @@ static void svm_set_efer(struct hvx_vcpu *vcpu, u64 val)
  * need not have its effect: the guest sees CD and NW, but the CPU does not. It
  * takes intercepting CR0 as long as one is set, and not after that.
  */
-void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val)
+static void set_cr0(struct hvx_vcpu *vcpu, u64 val)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
@@ -405,31 +361,36 @@ void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val)
 	svm->vmcb->cr0 = val & ~(X86_CR0_CD | X86_CR0_NW);
 	svm_intercept(svm, EXIT_CR0_READ, svm->cr0_cache);
 	svm_intercept(svm, EXIT_CR0_WRITE, svm->cr0_cache);
-	svm->clean &= ~CLEAN_CR;
 	vcpu->flush_tlb = true;
 }
 
-static enum hvx_cpu_mode svm_get_mode(struct hvx_vcpu *vcpu)
+/*
+ * The host's machine checks come through whatever the guest wants: with MCE clear
+ * they would end in SHUTDOWN. Guests that have it clear, which is early in their
+ * lives, do not see it set.
+ */
+static void set_cr4(struct hvx_vcpu *vcpu, u64 val)
 {
-	const struct vmcb *v = to_vmcb(vcpu);
-	u16 cs = v->seg[VMCB_CS].attr;
+	struct svm_vcpu *svm = to_svm(vcpu);
 
-	if (v->efer & EFER_LMA && cs & HVX_SEG_L)
-		return HVX_MODE_64;
-	if (!(v->cr0 & X86_CR0_PE) || v->rflags & X86_EFLAGS_VM)
-		return HVX_MODE_16;
-	return cs & HVX_SEG_DB ? HVX_MODE_32 : HVX_MODE_16;
+	/* APM vol. 2 5.5.2: which changes drop translations; OSXSAVE and the like do not. */
+	if ((svm->vmcb->cr4 ^ val) & (X86_CR4_PGE | X86_CR4_PAE | X86_CR4_PSE | X86_CR4_PCIDE |
+				      X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE | X86_CR4_LA57))
+		vcpu->flush_tlb = true;
+	svm->cr4_mce = ~val & __read_cr4() & X86_CR4_MCE;
+	svm->vmcb->cr4 = val | svm->cr4_mce;
+	svm_intercept(svm, EXIT_CR4_READ, svm->cr4_mce);
 }
 
-static u8 svm_get_shadow(struct hvx_vcpu *vcpu)
+void svm_set_cr(struct hvx_vcpu *vcpu, int cr, u64 val)
 {
-	/* The CPU does not say which kind; both last one instruction. */
-	return to_vmcb(vcpu)->int_state & 1 ? HVX_SHADOW_STI : 0;
-}
-
-static void svm_set_shadow(struct hvx_vcpu *vcpu, u8 shadow)
-{
-	to_vmcb(vcpu)->int_state = (to_vmcb(vcpu)->int_state & ~1ULL) | !!shadow;
+	if (cr == 0)
+		set_cr0(vcpu, val);
+	else if (cr == 4)
+		set_cr4(vcpu, val);
+	else
+		to_vmcb(vcpu)->cr3 = val;
+	to_svm(vcpu)->clean &= ~CLEAN_CR;
 }
 
 /* Nothing that VMLOAD loads is ever kept by the CPU; PAT is. */
@@ -497,7 +458,7 @@ static void flush_behind(struct svm_cpu *sc, struct svm_vcpu *svm)
 	sc->host_saved = false;	/* the LDT may have changed since svm_load() */
 	local_irq_disable();
 	window_begin(sc);
-	svm_vmrun(__sme_set(__pa(sc->flusher)), regs, sc->host_pa);
+	svm_vmrun(sc->flusher_pa, regs, sc->host_pa);
 	window_end(sc);
 	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(__this_cpu_read(cpu_dr7), 7);
@@ -569,37 +530,27 @@ static void svm_put(struct hvx_vcpu *vcpu)
 
 static void svm_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-	u32 what = event & (HVX_EVENT_TYPE | HVX_EVENT_VECTOR);
+	to_vmcb(vcpu)->event_inj = event | (u64)code << 32;
+	if (hvx_event_is(event, HVX_EVENT_NMI))
+		svm_intercept(to_svm(vcpu), EXIT_IRET, true);
+}
 
-	svm->vmcb->event_inj = event | (u64)code << 32;
-	if (what == HVX_EVENT_NMI) {
-		svm_intercept(svm, EXIT_IRET, true);
-	} else if (what == (HVX_EVENT_EXC | 14)) {
-		/* EVENTINJ does not set it (APM vol. 2 15.20). */
-		svm->vmcb->cr2 = vcpu->cr2;
-		svm->clean &= ~CLEAN_CR2;
+/*
+ * For interrupts a virtual one that is always pending: VINTR exits as soon as the
+ * guest could take it. For NMIs, where IRET exits, that asks again; else the IRET or
+ * the interrupt shadow is over one instruction further.
+ */
+static void svm_request_window(struct hvx_vcpu *vcpu, bool nmi)
+{
+	struct svm_vcpu *svm = to_svm(vcpu);
+
+	if (nmi) {
+		svm->nmi_step = !svm_intercepts(svm, EXIT_IRET);
+	} else if (!svm_intercepts(svm, EXIT_VINTR)) {
+		svm_intercept(svm, EXIT_VINTR, true);
+		svm->vmcb->vintr |= VINTR_WINDOW;
+		svm->clean &= ~CLEAN_TPR;
 	}
-}
-
-/* A virtual interrupt that is always pending: VINTR exits as soon as the guest could take one. */
-static void svm_request_irq_window(struct hvx_vcpu *vcpu)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	if (svm_intercepts(svm, EXIT_VINTR))
-		return;
-	svm_intercept(svm, EXIT_VINTR, true);
-	svm->vmcb->vintr |= VINTR_WINDOW;
-	svm->clean &= ~CLEAN_TPR;
-}
-
-/* Where IRET exits, that asks again; else the IRET or the interrupt shadow is over one instruction further. */
-static void svm_request_nmi_window(struct hvx_vcpu *vcpu)
-{
-	struct svm_vcpu *svm = to_svm(vcpu);
-
-	svm->nmi_step = !svm_intercepts(svm, EXIT_IRET);
 }
 
 /* CR8 writes exit only when one could let a waiting vector through. */
@@ -641,7 +592,12 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 	bool step = vcpu->debug_flags & HVX_DEBUG_STEP;
 
 	prepare_asid(vcpu, sc, smp_processor_id());
+	/* Changed for the guest: EVENTINJ does not set it (APM vol. 2 15.20). */
+	if (v->cr2 != vcpu->cr2)
+		svm->clean &= ~CLEAN_CR2;
+	v->cr2 = vcpu->cr2;
 	v->clean = svm->clean;
+	v->int_state = !!vcpu->ev.interrupt_shadow;
 	v->rax = vcpu->regs[0];
 	v->rsp = vcpu->regs[4];
 	v->rip = vcpu->rip;
@@ -667,6 +623,9 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 		vcpu->rflags &= ~(u64)X86_EFLAGS_TF;
 	vcpu->cr2 = v->cr2;
 	vcpu->dr6 = v->dr6;
+	vcpu->efer = v->efer & ~(u64)EFER_SVME;		/* LMA changes with CR0.PG */
+	/* The CPU does not say which kind; both last one instruction. */
+	vcpu->ev.interrupt_shadow = v->int_state & HVX_SHADOW_STI;
 	svm->clean = svm_features & SVM_FEAT_CLEAN ? CLEAN_ALL : 0;
 	v->event_inj = 0;
 	if ((v->vintr & 0xf) != hvx_lapic_get_cr8(vcpu))
@@ -695,22 +654,16 @@ struct hvx_backend hvx_svm = {
 	.load = svm_load,
 	.put = svm_put,
 	.inject = svm_inject,
-	.request_irq_window = svm_request_irq_window,
-	.request_nmi_window = svm_request_nmi_window,
+	.request_window = svm_request_window,
 	.set_tpr_threshold = svm_set_tpr_threshold,
 	.enter = svm_enter,
 	.handle_exit = svm_handle_exit,
-	.set_sregs = svm_set_sregs,
 	.get_cr = svm_get_cr,
-	.get_efer = svm_get_efer,
+	.set_cr = svm_set_cr,
 	.set_efer = svm_set_efer,
-	.set_cr0 = svm_set_cr0,
-	.set_cr4 = svm_set_cr4,
+	.get_attr = svm_get_attr,
 	.get_segment = svm_get_segment,
-	.get_cpl = svm_get_cpl,
-	.get_mode = svm_get_mode,
+	.set_segment = svm_set_segment,
 	.msr = svm_msr,
-	.get_shadow = svm_get_shadow,
-	.set_shadow = svm_set_shadow,
 	.update = svm_update,
 };

@@ -30,11 +30,18 @@ struct svm_vcpu {
 	u64 iret_rip;
 };
 
+/* Per CPU, for the hardware. */
+struct svm_pages {
+	u8 save[PAGE_SIZE];	/* VMRUN's save area */
+	u8 host[PAGE_SIZE];	/* VMSAVE of the rest */
+	struct vmcb flusher;	/* a guest of no instruction, to flush an ASID by */
+	u64 table[PAGE_SIZE / 8]; /* its nested table, empty */
+};
+
 /* Per CPU. */
 struct svm_cpu {
-	struct page *pages;	/* VMRUN's save area, VMSAVE of the rest, flusher, its nested table */
-	u64 save_pa, host_pa;	/* of the first two */
-	struct vmcb *flusher;	/* a guest of no instruction, to flush an ASID by */
+	u64 save_pa, host_pa, flusher_pa;	/* in svm_pages */
+	struct vmcb *flusher;
 	u64 gen;		/* ASID generation */
 	u32 next_asid;
 	bool owned;		/* EFER.SVME is ours, and stays */
@@ -74,7 +81,7 @@ void svm_vmrun(u64 vmcb_pa, u64 *regs, u64 host_pa);
 /* svm.c */
 void svm_forget_entry(struct svm_vcpu *svm);	/* the last VMRUN failed; preemption off */
 u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr);
-void svm_set_cr0(struct hvx_vcpu *vcpu, u64 val);
+void svm_set_cr(struct hvx_vcpu *vcpu, int cr, u64 val);
 void svm_update(struct hvx_vcpu *vcpu);
 
 /* exits.c */

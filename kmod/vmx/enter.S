@@ -13,12 +13,9 @@
 
 /* u32 vmx_run(u64 *regs (%rdi), bool resume (%sil), u64 spec_ctrl (%rdx)) */
 SYM_FUNC_START(vmx_run)
-	push	%rbp
-	push	%r15
-	push	%r14
-	push	%r13
-	push	%r12
-	push	%rbx
+	.irp reg, rbp, r15, r14, r13, r12, rbx
+	push	%\reg
+	.endr
 	push	%rdx			/* 8(%rsp): the host's SPEC_CTRL */
 	push	%rdi			/*  (%rsp): regs */
 
@@ -33,14 +30,9 @@ SYM_FUNC_START(vmx_run)
 	mov	REG(5)(%rax), %rbp
 	mov	REG(6)(%rax), %rsi
 	mov	REG(7)(%rax), %rdi
-	mov	REG(8)(%rax), %r8
-	mov	REG(9)(%rax), %r9
-	mov	REG(10)(%rax), %r10
-	mov	REG(11)(%rax), %r11
-	mov	REG(12)(%rax), %r12
-	mov	REG(13)(%rax), %r13
-	mov	REG(14)(%rax), %r14
-	mov	REG(15)(%rax), %r15
+	.irp n, 8, 9, 10, 11, 12, 13, 14, 15
+	mov	REG(\n)(%rax), %r\n
+	.endr
 	mov	REG(0)(%rax), %rax
 
 	HVX_BEFORE_ENTRY
@@ -63,33 +55,18 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	mov	%rbp, REG(5)(%rax)
 	mov	%rsi, REG(6)(%rax)
 	mov	%rdi, REG(7)(%rax)
-	mov	%r8, REG(8)(%rax)
-	mov	%r9, REG(9)(%rax)
-	mov	%r10, REG(10)(%rax)
-	mov	%r11, REG(11)(%rax)
-	mov	%r12, REG(12)(%rax)
-	mov	%r13, REG(13)(%rax)
-	mov	%r14, REG(14)(%rax)
-	mov	%r15, REG(15)(%rax)
+	.irp n, 8, 9, 10, 11, 12, 13, 14, 15
+	mov	%r\n, REG(\n)(%rax)
+	.endr
 	pop	%rcx
 	mov	%rcx, REG(0)(%rax)
 	xor	%eax, %eax
 
 3:	/* Nothing of the guest's stays where host code could be made to speculate on it. */
 	mov	%eax, %ebx
-	xor	%ecx, %ecx
-	xor	%edx, %edx
-	xor	%ebp, %ebp
-	xor	%esi, %esi
-	xor	%edi, %edi
-	xor	%r8d, %r8d
-	xor	%r9d, %r9d
-	xor	%r10d, %r10d
-	xor	%r11d, %r11d
-	xor	%r12d, %r12d
-	xor	%r13d, %r13d
-	xor	%r14d, %r14d
-	xor	%r15d, %r15d
+	.irp reg, ecx, edx, ebp, esi, edi, r8d, r9d, r10d, r11d, r12d, r13d, r14d, r15d
+	xor	%\reg, %\reg
+	.endr
 
 	HVX_AFTER_EXIT
 
@@ -105,11 +82,8 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 #endif
 	mov	%ebx, %eax
 	add	$16, %rsp
-	pop	%rbx
-	pop	%r12
-	pop	%r13
-	pop	%r14
-	pop	%r15
-	pop	%rbp
+	.irp reg, rbx, r12, r13, r14, r15, rbp
+	pop	%\reg
+	.endr
 	RET
 SYM_FUNC_END(vmx_run)

@@ -5,12 +5,6 @@
  * handle_exit() runs with preemption off. A handler that needs to sleep says
  * HVX_SLOW and is called again with preemption on.
  */
-#include <linux/nospec.h>
-#include <linux/sched.h>
-#include <linux/string.h>
-#include <asm/debugreg.h>
-#include <asm/msr-index.h>
-
 #include "trace.h"
 #include "vmx/vmx.h"
 
@@ -24,17 +18,6 @@ typedef enum hvx_next (*vmx_handler)(struct hvx_vcpu *vcpu, unsigned int len);
 
 /* Qualification and event bit 12: an IRET was cut short after it had unblocked NMIs. */
 #define UNBLOCKED_NMI		BIT(12)
-
-enum hvx_cpu_mode vmx_get_mode(struct hvx_vcpu *vcpu)
-{
-	u16 rights = vmx_get(to_vmx(vcpu), 4 * 1 + F_RIGHTS);
-
-	if (vmx_get_efer(vcpu) & EFER_LMA && rights & VMX_AR_L)
-		return HVX_MODE_64;
-	if (!(vmx_get_cr(vcpu, 0) & X86_CR0_PE) || vcpu->rflags & X86_EFLAGS_VM)
-		return HVX_MODE_16;
-	return rights & VMX_AR_DB ? HVX_MODE_32 : HVX_MODE_16;
-}
 
 /* ------------------------------------------------------------ instructions */
 
@@ -150,7 +133,7 @@ static enum hvx_next on_dr(struct hvx_vcpu *vcpu, unsigned int len)
 	u64 qual = to_vmx(vcpu)->qual;
 
 	/* This exit comes before the CPL is looked at: SDM vol. 3, "MOV DR" among the exits. */
-	if (vmx_get_cpl(vcpu))
+	if (hvx_cpl(vcpu))
 		return hvx_exit_gp(vcpu, len);
 	return hvx_exit_mov_dr(vcpu, qual & 7, qual >> 8 & 0xf, !(qual & BIT(4)), len);
 }
@@ -252,6 +235,8 @@ void vmx_complete_events(struct hvx_vcpu *vcpu)
 {
 	const struct vmx_vcpu *v = to_vmx(vcpu);
 
+	/* HVX_SHADOW_STI and _MOV_SS are the CPU's own bits. */
+	vcpu->ev.interrupt_shadow = v->val[F_INT_STATE] & 3;
 	vcpu->ev.nmi_masked = v->val[F_INT_STATE] & GUEST_INTR_STATE_NMI;
 	/* SDM vol. 3 "Resuming Guest Software after Handling an Exception" */
 	if (unlikely(!(v->idt_info & VECTORING_INFO_VALID_MASK) &&
@@ -262,3 +247,5 @@ void vmx_complete_events(struct hvx_vcpu *vcpu)
 		vcpu->ev.nmi_masked = true;
 	hvx_event_cut_short(vcpu, v->idt_info, v->idt_code);
 }
+static_assert(HVX_SHADOW_STI == GUEST_INTR_STATE_STI &&
+	      HVX_SHADOW_MOV_SS == GUEST_INTR_STATE_MOV_SS);

@@ -18,21 +18,15 @@
  * between, which would lose what the CPU holds of it (SDM vol. 3 "Software Use
  * of Virtual-Machine Control Structures").
  */
-#include <linux/gfp.h>
 #include <linux/module.h>
-#include <linux/smp.h>
 #include <asm/asm.h>
-#include <asm/msr-index.h>
-#include <asm/processor.h>
-#include <asm/tlbflush.h>
 
 #include "vmx/vmx.h"
 
 #define NO_VMCS		(~0ULL)
 
 struct vmx_cpu {
-	u64 *vmxon;		/* the VMXON region */
-	u64 vmxon_pa;
+	u64 vmxon_pa;		/* of vmxon_regions */
 	bool owned;		/* VMXON is ours, and stays */
 	bool window_on;		/* VMXON is for this window only */
 	u64 prev;		/* another's current VMCS */
@@ -41,6 +35,7 @@ struct vmx_cpu {
 };
 
 static DEFINE_PER_CPU(struct vmx_cpu, vmx_cpus);
+static u32 __percpu *vmxon_regions;
 struct vmx_caps vmx_caps;
 
 /* ---------------------------------------------------------- instructions */
@@ -303,30 +298,23 @@ void vmx_disable_cpu(void)
 
 void vmx_free_cpus(void)
 {
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		free_page((unsigned long)per_cpu(vmx_cpus, cpu).vmxon);
-		per_cpu(vmx_cpus, cpu).vmxon = NULL;
-	}
+	free_percpu(vmxon_regions);
 }
 
 int vmx_alloc_cpus(void)
 {
 	int cpu;
 
+	/* 4 KiB at most, SDM vol. 3 A.1, and zero but for the revision. */
+	vmxon_regions = __alloc_percpu(PAGE_SIZE, PAGE_SIZE);
+	if (!vmxon_regions)
+		return -ENOMEM;
 	for_each_possible_cpu(cpu) {
 		struct vmx_cpu *c = &per_cpu(vmx_cpus, cpu);
 
 		INIT_LIST_HEAD(&c->active);
-		/* 4 KiB at most, SDM vol. 3 A.1, and zero but for the revision. */
-		c->vmxon = (void *)get_zeroed_page(GFP_KERNEL);
-		if (!c->vmxon) {
-			vmx_free_cpus();
-			return -ENOMEM;
-		}
-		*(u32 *)c->vmxon = vmx_caps.revision;
-		c->vmxon_pa = __pa(c->vmxon);
+		*per_cpu_ptr(vmxon_regions, cpu) = vmx_caps.revision;
+		c->vmxon_pa = hvx_percpu_pa(per_cpu_ptr(vmxon_regions, cpu));
 	}
 	return 0;
 }

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* VT-x: the backend's table, a vCPU's life, the steps of the run loop. SDM vol. 3, part "VMX". */
 #include <linux/cpu.h>
-#include <linux/gfp.h>
 #include <linux/idr.h>
-#include <linux/module.h>
-#include <linux/slab.h>
 #include <asm/cpu_entry_area.h>
-#include <asm/debugreg.h>
 #include <asm/desc.h>
 #include <asm/mmu_context.h>
-#include <asm/msr.h>
 #include <asm/nospec-branch.h>
-#include <asm/processor.h>
-#include <asm/segment.h>
 
 #include "irq/lapic.h"
 #include "vmx/vmx.h"
@@ -27,11 +20,26 @@
 
 static bool has_rdtscp, has_debugctl, has_l1tf;
 static unsigned int timer_shift;	/* TSC ticks to the preemption timer's */
-/* Switched at load and put. Writes to the first three exit: there is one in a guest's life. */
-static const u32 vmx_msrs[VMX_MSRS] = {
-	MSR_STAR, MSR_LSTAR, MSR_SYSCALL_MASK, MSR_KERNEL_GS_BASE,
+
+/* MSRs that are the guest's own while it runs. */
+static const struct vmx_msr {
+	u32 index;
+	u8 field;		/* what VM entry and exit switch */
+	bool read, write;	/* ... do not exit */
+} msrs[] = {
+	/* In vmx_vcpu.msr[]. Switched at load and put; to the first three there is one write in a guest's life. */
+	{ MSR_STAR, 0, true, false },
+	{ MSR_LSTAR, 0, true, false },
+	{ MSR_SYSCALL_MASK, 0, true, false },
+	{ MSR_KERNEL_GS_BASE, 0, true, true },
+	{ MSR_CSTAR, 0, false, false },		/* Intel CPUs do not use it */
+	{ MSR_FS_BASE, 4 * 4 + F_BASE, true, true },
+	{ MSR_GS_BASE, 4 * 5 + F_BASE, true, true },
+	{ MSR_IA32_SYSENTER_CS, F_SYSENTER_CS, true, true },
+	{ MSR_IA32_SYSENTER_ESP, F_SYSENTER_ESP, true, true },
+	{ MSR_IA32_SYSENTER_EIP, F_SYSENTER_EIP, true, true },
 };
-#define GS_SLOT		3
+#define GS_SLOT		(VMX_MSRS - 1)
 
 static DEFINE_IDA(vpids);
 
@@ -72,25 +80,16 @@ static int vmx_setup(void)
 
 /* ------------------------------------------------------------------ vCPU */
 
-int vmx_msr_slot(u32 index)
-{
-	int i;
-
-	for (i = 0; i < VMX_MSRS; i++)
-		if (vmx_msrs[i] == index)
-			return i;
-	return -1;
-}
-
 /* SDM vol. 3 "MSR-Bitmap Address": reads of low and high MSRs, then writes; set = exit. */
 #define BITMAP_HIGH	0x400
 #define BITMAP_WRITE	0x800
 
-static void bitmap_allow(u8 *map, u32 msr, bool write)
+static void bitmap_allow(u8 *map, u32 msr, bool read, bool write)
 {
 	u32 at = msr >= 0xc0000000 ? BITMAP_HIGH : 0, bit = msr & 0x1fff;
 
-	map[at + bit / 8] &= ~(1U << bit % 8);
+	if (read)
+		map[at + bit / 8] &= ~(1U << bit % 8);
 	if (write)
 		map[at + BITMAP_WRITE + bit / 8] &= ~(1U << bit % 8);
 }
@@ -98,15 +97,32 @@ static void bitmap_allow(u8 *map, u32 msr, bool write)
 /* Switched MSRs belong to the guest while it runs. They cannot be filtered (UAPI). */
 static void fill_msr_bitmap(u8 *map)
 {
-	static const u32 own[] = { MSR_FS_BASE, MSR_GS_BASE, MSR_IA32_SYSENTER_CS,
-				   MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP };
-	int i;
+	const struct vmx_msr *m;
 
 	memset(map, 0xff, PAGE_SIZE);
-	for (i = 0; i < ARRAY_SIZE(own); i++)
-		bitmap_allow(map, own[i], true);
-	for (i = 0; i < VMX_MSRS; i++)
-		bitmap_allow(map, vmx_msrs[i], i == GS_SLOT);
+	for (m = msrs; m < msrs + ARRAY_SIZE(msrs); m++)
+		bitmap_allow(map, m->index, m->read, m->write);
+}
+
+static int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
+{
+	const struct vmx_msr *m = msrs;
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	u64 *p;
+
+	while (m->index != index)
+		if (++m == msrs + ARRAY_SIZE(msrs))	/* memory types are the host's affair */
+			return index != MSR_IA32_CR_PAT;
+	p = m->field ? &v->val[m->field] : &v->msr[m - msrs];
+	if (!write)
+		*val = m->field ? vmx_get(v, m->field) : *p;
+	else if (m->field)	/* 32 bits of SYSENTER_CS count, and VM entry wants the field so */
+		vmx_set(v, m->field, m->field == F_SYSENTER_CS ? (u32)*val : *val);
+	else
+		*p = *val;
+	if (write && v->loaded && m < msrs + VMX_MSRS)
+		wrmsrq(index, *val);
+	return 0;
 }
 
 /*
@@ -139,12 +155,12 @@ static void switch_x2apic(struct hvx_vcpu *vcpu)
 	vmx_set(v, F_PROC2, proc2 | (v->x2apic ? vmx_caps.x2apic : 0));
 	if (!v->x2apic)
 		return;
-	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_TPR, true);
+	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_TPR, true, true);
 	if (!(vmx_caps.x2apic & SECONDARY_EXEC_APIC_REGISTER_VIRT))
 		return;
 	for (i = 0; i < ARRAY_SIZE(reads); i++)
 		for (reg = reads[i].first; reg <= reads[i].last; reg++)
-			bitmap_allow(v->msr_bitmap, AREG_MSR + reg, false);
+			bitmap_allow(v->msr_bitmap, AREG_MSR + reg, true, false);
 }
 
 /*
@@ -185,7 +201,7 @@ static void vmx_update_cpuid(struct hvx_vcpu *vcpu)
 	vmx_set(v, F_PROC2, proc2);
 	v->x2apic = v->eoi = false;
 	/* Which CR4 bits are the guest's own depends on CPUID as well. */
-	vmx_set_cr4(vcpu, vmx_get_cr(vcpu, 4));
+	vmx_set_cr(vcpu, 4, vmx_get_cr(vcpu, 4));
 }
 
 static void vmx_update_tsc(struct hvx_vcpu *vcpu)
@@ -206,35 +222,41 @@ static void vmx_update(struct hvx_vcpu *vcpu)
 		vmx_update_cpuid(vcpu);
 }
 
+static void vmx_vcpu_destroy(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	vmcs_release(v);
+	if (v->vpid)
+		ida_free(&vpids, 0x10000 - v->vpid);
+	free_page((unsigned long)v->pml);
+	free_page((unsigned long)v->msr_bitmap);
+	free_page((unsigned long)v->vmcs);
+	kfree(v);
+}
+
 static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 {
-	struct vmx_vcpu *v;
+	struct vmx_vcpu *v = kzalloc(sizeof(*v), GFP_KERNEL_ACCOUNT);
 	int vpid;
 
-	v = kzalloc(sizeof(*v), GFP_KERNEL_ACCOUNT);
 	if (!v)
 		return -ENOMEM;
+	vcpu->backend = v;
+	v->cpu = v->host_cpu = -1;
+	INIT_LIST_HEAD(&v->active);
 	v->vmcs = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	v->msr_bitmap = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	v->pml = (void *)(vmx_pml ? get_zeroed_page(GFP_KERNEL_ACCOUNT) : 0);
 	/* KVM gives out VPIDs from 1 upwards: come from the other end. */
 	vpid = ida_alloc_range(&vpids, 1, 0x7fff, GFP_KERNEL);
-	if (!v->vmcs || !v->msr_bitmap || (vmx_pml && !v->pml) || vpid < 0) {
-		if (vpid >= 0)
-			ida_free(&vpids, vpid);
-		free_page((unsigned long)v->pml);
-		free_page((unsigned long)v->msr_bitmap);
-		free_page((unsigned long)v->vmcs);
-		kfree(v);
+	v->vpid = vpid < 0 ? 0 : 0x10000 - vpid;
+	if (!v->vmcs || !v->msr_bitmap || (vmx_pml && !v->pml) || vpid < 0)
 		return -ENOMEM;
-	}
 	*(u32 *)v->vmcs = vmx_caps.revision;
 	v->vmcs_pa = __pa(v->vmcs);
-	v->vpid = 0x10000 - vpid;
 	v->eptp = __pa(vcpu->vm->mmu.root) | VMX_EPTP_MT_WB | (vcpu->vm->mmu.levels - 1) << 3 |
 		  (vmx_caps.ept_ad ? VMX_EPTP_AD_ENABLE_BIT : 0);
-	v->cpu = v->host_cpu = -1;
-	INIT_LIST_HEAD(&v->active);
 	/* A VMCS begins with no defined contents. */
 	v->valid = v->dirty = GENMASK_ULL(F_NR - 1, 0);
 	if (!vmx_tsc_scaling)
@@ -245,20 +267,7 @@ static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 	v->val[F_PROC2] = vmx_caps.proc2;
 	v->val[F_ENTRY] = vmx_caps.entry;
 	fill_msr_bitmap(v->msr_bitmap);
-	vcpu->backend = v;
 	return 0;
-}
-
-static void vmx_vcpu_destroy(struct hvx_vcpu *vcpu)
-{
-	struct vmx_vcpu *v = to_vmx(vcpu);
-
-	vmcs_release(v);
-	ida_free(&vpids, 0x10000 - v->vpid);
-	free_page((unsigned long)v->pml);
-	free_page((unsigned long)v->msr_bitmap);
-	free_page((unsigned long)v->vmcs);
-	kfree(v);
 }
 
 /* Registers come from the core's state.c; here only what is the backend's own. */
@@ -268,11 +277,9 @@ static void vmx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 
 	v->inject = 0;
 	vmx_set(v, F_PROC, vmx_caps.proc);
-	vmx_set(v, F_INT_STATE, 0);
 	vmx_set(v, F_PENDING_DBG, 0);
 	if (!init) {
 		memset(v->msr, 0, sizeof(v->msr));
-		v->cstar = 0;
 		vmx_set(v, F_SYSENTER_CS, 0);
 		vmx_set(v, F_SYSENTER_ESP, 0);
 		vmx_set(v, F_SYSENTER_EIP, 0);
@@ -288,7 +295,7 @@ static void switch_msrs(const u64 *from, const u64 *to)
 
 	for (i = 0; i < VMX_MSRS; i++)
 		if (from[i] != to[i])
-			wrmsrq(vmx_msrs[i], to[i]);
+			wrmsrq(msrs[i].index, to[i]);
 }
 
 /*
@@ -314,7 +321,7 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 	if (has_debugctl)
 		rdmsrq(MSR_IA32_DEBUGCTLMSR, v->debugctl);
 	for (i = 0; i < VMX_MSRS; i++)
-		rdmsrq(vmx_msrs[i], v->host_msr[i]);
+		rdmsrq(msrs[i].index, v->host_msr[i]);
 	switch_msrs(v->host_msr, v->msr);
 	v->loaded = v->l1d_dirty = true;
 }
@@ -368,18 +375,12 @@ static void vmx_inject(struct hvx_vcpu *vcpu, u32 event, u32 code)
 	v->inject = event;
 }
 
-static void vmx_request_irq_window(struct hvx_vcpu *vcpu)
+static void vmx_request_window(struct hvx_vcpu *vcpu, bool nmi)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	vmx_set(v, F_PROC, v->val[F_PROC] | CPU_BASED_INTR_WINDOW_EXITING);
-}
-
-static void vmx_request_nmi_window(struct hvx_vcpu *vcpu)
-{
-	struct vmx_vcpu *v = to_vmx(vcpu);
-
-	vmx_set(v, F_PROC, v->val[F_PROC] | CPU_BASED_NMI_WINDOW_EXITING);
+	vmx_set(v, F_PROC, v->val[F_PROC] | (nmi ? CPU_BASED_NMI_WINDOW_EXITING :
+						   CPU_BASED_INTR_WINDOW_EXITING));
 }
 
 /* An exit when the guest lowers its TPR below a waiting vector's class; never above what it is. */
@@ -493,11 +494,13 @@ static void write_host(struct hvx_vcpu *vcpu)
 static void prepare_guest(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	u64 state = vmx_get(v, F_INT_STATE) & 3;
+	u64 state = vcpu->ev.interrupt_shadow;
 
-	/* An event ends the shadow; and STI's is none without IF. */
-	if (v->inject & INTR_INFO_VALID_MASK || !(vcpu->rflags & X86_EFLAGS_IF))
-		state &= v->inject & INTR_INFO_VALID_MASK ? 0 : GUEST_INTR_STATE_MOV_SS;
+	/* An event ends the shadow. STI's is none without IF, nor beside the other's. */
+	if (v->inject & INTR_INFO_VALID_MASK)
+		state = 0;
+	else if (state & HVX_SHADOW_MOV_SS || !(vcpu->rflags & X86_EFLAGS_IF))
+		state &= HVX_SHADOW_MOV_SS;
 	if (state)	/* a trap is pending exactly when TF is set */
 		vmx_set(v, F_PENDING_DBG, (vmx_get(v, F_PENDING_DBG) & ~(u64)PENDING_DBG_BS) |
 			(vcpu->rflags & X86_EFLAGS_TF ? PENDING_DBG_BS : 0));
@@ -665,22 +668,16 @@ struct hvx_backend hvx_vmx = {
 	.load = vmx_load,
 	.put = vmx_put,
 	.inject = vmx_inject,
-	.request_irq_window = vmx_request_irq_window,
-	.request_nmi_window = vmx_request_nmi_window,
+	.request_window = vmx_request_window,
 	.set_tpr_threshold = vmx_set_tpr_threshold,
 	.enter = vmx_enter,
 	.handle_exit = vmx_handle_exit,
-	.set_sregs = vmx_set_sregs,
 	.get_cr = vmx_get_cr,
-	.get_efer = vmx_get_efer,
+	.set_cr = vmx_set_cr,
 	.set_efer = vmx_set_efer,
-	.set_cr0 = vmx_set_cr0,
-	.set_cr4 = vmx_set_cr4,
+	.get_attr = vmx_get_attr,
 	.get_segment = vmx_get_segment,
-	.get_cpl = vmx_get_cpl,
-	.get_mode = vmx_get_mode,
+	.set_segment = vmx_set_segment,
 	.msr = vmx_msr,
-	.get_shadow = vmx_get_shadow,
-	.set_shadow = vmx_set_shadow,
 	.update = vmx_update,
 };

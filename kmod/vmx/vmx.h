@@ -9,8 +9,6 @@
 #ifndef _HVX_VMX_H
 #define _HVX_VMX_H
 
-#include <linux/list.h>
-#include <asm/processor-flags.h>
 #include <asm/vmx.h>
 #include "backend.h"
 
@@ -45,7 +43,7 @@ static_assert(F_NR <= 64);
 #define EXIT_VMFAIL	0x10001		/* the entry failed with a VM-instruction error */
 #define EXIT_PDPTE	0x10002		/* the PAE root must be read first */
 
-#define VMX_MSRS	4	/* vmx_msrs[] */
+#define VMX_MSRS	4	/* switched at load and put */
 
 struct vmx_vcpu {
 	void *vmcs;
@@ -81,7 +79,7 @@ struct vmx_vcpu {
 	/* Guest MSRs that VM entry does not switch; what was in them, and else, while loaded. */
 	bool loaded;
 	bool l1d_dirty;		/* host data may be in the L1 cache */
-	u64 cstar, msr[VMX_MSRS], host_msr[VMX_MSRS];
+	u64 msr[VMX_MSRS + 1], host_msr[VMX_MSRS];
 	u64 fs_base, efer, debugctl;
 	u16 ds, es, fs, gs;
 };
@@ -160,28 +158,19 @@ static inline void vmx_set(struct vmx_vcpu *v, enum vmx_field f, u64 val)
 u32 vmx_run(u64 *regs, bool resume, u64 spec_ctrl);
 extern const char vmx_exit_point[];
 
-/* vmx.c */
-int vmx_msr_slot(u32 index);	/* in msr[], -1: none */
-
 /* exits.c */
-enum hvx_cpu_mode vmx_get_mode(struct hvx_vcpu *vcpu);
 enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu);
 void vmx_complete_events(struct hvx_vcpu *vcpu);
 
 /* state.c */
 extern struct hvx_pte_format vmx_pte;	/* constant after setup */
-void vmx_set_sregs(struct hvx_vcpu *vcpu, const struct hvx_sregs *s);
 u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr);
-void vmx_set_cr0(struct hvx_vcpu *vcpu, u64 val);
-void vmx_set_cr4(struct hvx_vcpu *vcpu, u64 val);
-u64 vmx_get_efer(struct hvx_vcpu *vcpu);
+void vmx_set_cr(struct hvx_vcpu *vcpu, int cr, u64 val);
 void vmx_set_efer(struct hvx_vcpu *vcpu, u64 val);
 bool vmx_load_pdptes(struct hvx_vcpu *vcpu, bool can_sleep);
+u16 vmx_get_attr(struct hvx_vcpu *vcpu, int seg);
 void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
-int vmx_get_cpl(struct hvx_vcpu *vcpu);
-int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write);
-u8 vmx_get_shadow(struct hvx_vcpu *vcpu);
-void vmx_set_shadow(struct hvx_vcpu *vcpu, u8 shadow);
+void vmx_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in);
 void vmx_update_debug(struct hvx_vcpu *vcpu);
 
 #endif

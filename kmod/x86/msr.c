@@ -131,15 +131,10 @@ bool hvx_canonical(struct hvx_vcpu *vcpu, u64 addr)
 	return (u64)((s64)(addr << shift) >> shift) == addr;
 }
 
-static u64 get_efer(struct hvx_vcpu *vcpu)
-{
-	return hvx_backend->get_efer(vcpu);
-}
-
 /* APM vol. 2 3.1.7: LMA follows LME and CR0.PG; LME is fixed while paging is on. */
 static int set_efer(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
-	u64 old = hvx_backend->get_efer(vcpu);
+	u64 old = vcpu->efer;
 
 	val = (val & ~(u64)EFER_LMA) | (old & EFER_LMA);
 	if (val & ~vcpu->efer_allowed)
@@ -195,7 +190,7 @@ static const struct msr_row rows[] = {
 	{ ONE(MSR_KVM_STEAL_TIME), hvx_pv_set_steal, AT(pv.steal_msr), PV(STEAL_TIME),
 	  KVM_STEAL_RESERVED_MASK },
 	{ ONE(MSR_KVM_PV_EOI_EN), hvx_pv_set_eoi, AT(pv.eoi_msr), PV(PV_EOI), 2 },
-	{ ONE(MSR_EFER), set_efer, get_efer },
+	{ ONE(MSR_EFER), set_efer, AT(efer) },
 	{ ONE(MSR_STAR) },
 	{ MSR_LSTAR, MSR_CSTAR, .address = true },
 	{ ONE(MSR_SYSCALL_MASK) },
