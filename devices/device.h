@@ -117,7 +117,7 @@ int virtio_blk_create_on(struct machine *m, const struct dom_disk *cfg, struct i
 /*
  * Give the disk with this <target dev=> another size, and tell the guest. vCPUs
  * parked, machine lock. -ENODEV; -EPERM: read only, transient or a block device;
- * -EINVAL: no multiple of its block size; or what ftruncate() says.
+ * -EBUSY: it is being copied to another host; -EINVAL: no multiple of its block size; or what ftruncate() says.
  */
 int virtio_blk_resize(struct machine *m, const char *target, uint64_t size);
 struct overlay;
@@ -126,6 +126,13 @@ struct overlay;
  * does file. The guest stands still, machine lock. NULL, or why not; check: only ask.
  */
 const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check);
+struct disk_log;
+/*
+ * What is written to the disk with this <target dev=> is marked in log from now on; NULL: no
+ * more, and the last one is out of use. Its image, which stays as it is as long as there is a log;
+ * NULL with *why (static). Machine lock.
+ */
+const struct image *virtio_blk_log(struct machine *m, const char *target, struct disk_log *log, const char **why);
 /* What a disk may carry in a second. -ENODEV. Machine lock held. */
 int virtio_blk_set_rates(struct machine *m, const char *target, const struct dom_rate rate[RATE_NR]);
 int virtio_net_create(struct machine *m, const struct dom_nic *cfg);

@@ -19,13 +19,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "devices/storage/aio.h"
-#include "devices/storage/image.h"
-#include "devices/throttle.h"
-#include "devices/virtio/virtio.h"
+#include "devices/storage/disklog.h"
+#include "devices/virtio/blk_int.h"
 #include "vmm/dirty.h"
 
 #define QUEUE_SIZE	128
-#define MAX_QUEUES	64
 #define DEFAULT_QUEUES	8	/* at most, one a vCPU */
 #define SEG_MAX		(QUEUE_SIZE - 2)
 #define INLINE_IOV	18
@@ -36,8 +34,6 @@
 #define ZERO_PIECE	(64U << 10)
 #define BOUNCE_MAX	(4U << 20)	/* bytes of one bounce buffer */
 #define BOUNCE_TOTAL	(16U << 20)	/* of all of a queue */
-
-struct blk_queue;
 
 struct blk_req {
 	struct blk_queue *bq;
@@ -64,31 +60,6 @@ struct blk_op {
 	bool overlay_write;		/* commit [start, start + length) when done */
 	uint64_t start, length;
 	struct iovec iov[];
-};
-
-struct blk_queue {
-	struct virtio_blk *blk;
-	struct virtio_queue *q;
-	struct iothread *io;
-	struct aio *aio;
-	struct loop_timer *resume;	/* when a limit lets the next request through */
-	struct blk_req *free;
-	unsigned int nr_free;
-	size_t bounced;
-	/* stat_add() on the queue's thread; [0] reads, [1] writes, [2] flushes */
-	uint64_t ops[3], bytes[3], ns[3], failed;
-};
-
-struct virtio_blk {
-	struct virtio_device v;
-	struct image img;
-	char serial[VIRTIO_BLK_ID_BYTES];
-	const struct dom_disk *cfg;
-	char *file;			/* another than cfg's since a snapshot, NULL: cfg's */
-	struct throttle limit[RATE_NR];
-	_Atomic bool limited;
-	unsigned int nr_queues;
-	struct blk_queue bq[];
 };
 
 static void zero_fallback(struct blk_req *req, uint64_t offset, uint64_t len);
@@ -240,6 +211,7 @@ static void op_done(struct aio_op *aio, int err)
 	struct blk_op *op = (struct blk_op *)aio;
 	struct blk_req *req = op->req;
 	struct overlay *o = req->bq->blk->img.overlay;
+	struct disk_log *log = req->bq->blk->log;
 
 	if ((err == -EOPNOTSUPP || err == -EINVAL) && op->aio.type == AIO_ALLOCATE) {
 		/* Not there, or not at this alignment: a discard is only a hint. */
@@ -249,6 +221,9 @@ static void op_done(struct aio_op *aio, int err)
 	} else if (!err && op->overlay_write) {
 		overlay_commit(o, op->start, op->length);
 	}
+	/* Behind all of the write, well or not: whoever takes the mark reads what is there now. */
+	if (log && (op->aio.type == AIO_WRITE || op->aio.type == AIO_ALLOCATE))
+		disk_log_mark(log, op->start, op->length);
 	if (err && !req->err)
 		req->err = err;
 	free(op);
@@ -513,7 +488,7 @@ static bool must_wait(struct blk_queue *bq, const struct vq_chain *c)
 	return wait;
 }
 
-static void resume_queue(void *opaque)
+void blk_resume_queue(void *opaque)
 {
 	struct blk_queue *bq = opaque;
 
@@ -754,7 +729,7 @@ static void blk_stats(struct device *dev, struct device_stats *s)
 	}
 }
 
-static const struct device_ops blk_ops = {
+const struct device_ops blk_ops = {
 	.name = "virtio-blk",
 	.pluggable = true,
 	.xml = "<disk device='disk'> with <target bus='virtio'>",
@@ -787,7 +762,7 @@ static uint64_t blk_features(const struct image *img, unsigned int nr_queues)
 	return f;
 }
 
-static void blk_fill_config(struct virtio_blk *blk)
+void blk_fill_config(struct virtio_blk *blk)
 {
 	struct virtio_blk_config *c = (void *)blk->v.config;
 	const struct image *img = &blk->img;
@@ -815,7 +790,7 @@ static unsigned int queue_count(const struct machine *m, const struct dom_disk *
 		n = m->nr_vcpus < DEFAULT_QUEUES ? m->nr_vcpus : DEFAULT_QUEUES;
 	if (!n)
 		n = 1;
-	return n < MAX_QUEUES ? n : MAX_QUEUES;
+	return n < BLK_MAX_QUEUES ? n : BLK_MAX_QUEUES;
 }
 
 static int start_threads(struct virtio_blk *blk, const struct dom_disk *cfg)
@@ -835,7 +810,7 @@ static int start_threads(struct virtio_blk *blk, const struct dom_disk *cfg)
 			return -ENOMEM;
 		bq->q->io = bq->io;
 		bq->aio = aio_new(iothread_loop(bq->io, NULL), blk_idle, bq);
-		bq->resume = bq->aio ? loop_add_timer(iothread_loop(bq->io, NULL), resume_queue, bq) : NULL;
+		bq->resume = bq->aio ? loop_add_timer(iothread_loop(bq->io, NULL), blk_resume_queue, bq) : NULL;
 		if (!bq->resume) {
 			log_error("%s: out of memory", blk->v.dev.id);
 			return -ENOMEM;
@@ -847,7 +822,7 @@ static int start_threads(struct virtio_blk *blk, const struct dom_disk *cfg)
 int virtio_blk_create_on(struct machine *m, const struct dom_disk *cfg, struct image *img)
 {
 	unsigned int i, nr = queue_count(m, cfg);
-	uint16_t sizes[MAX_QUEUES];
+	uint16_t sizes[BLK_MAX_QUEUES];
 	struct virtio_blk *blk;
 	char id[32];
 	int ret;
@@ -889,103 +864,4 @@ int virtio_blk_create(struct machine *m, const struct dom_disk *cfg)
 	struct image img;
 
 	return image_open(&img, cfg, m->dom ? m->dom->file : "") ?: virtio_blk_create_on(m, cfg, &img);
-}
-
-/* With the queues standing still: their threads read the size. */
-static int resize(struct virtio_blk *blk, uint64_t size)
-{
-	bool paused = blk->v.paused;
-	int ret = 0;
-
-	if (!blk->v.paused)
-		virtio_pause(&blk->v.dev);
-	if (ftruncate(blk->img.fd_buffered, (off_t)size) < 0)
-		ret = -errno;
-	if (!ret) {
-		blk->img.size = blk->img.raw_size = size;
-		pthread_mutex_lock(&blk->v.config_lock);
-		blk_fill_config(blk);
-		pthread_mutex_unlock(&blk->v.config_lock);
-	}
-	if (!paused)
-		virtio_resume(&blk->v.dev);
-	if (!ret)
-		virtio_config_changed(&blk->v);
-	return ret;
-}
-
-int virtio_blk_resize(struct machine *m, const char *target, uint64_t size)
-{
-	struct device *d;
-
-	for (d = m->devices; d; d = d->next) {
-		struct virtio_blk *blk = (struct virtio_blk *)d;
-
-		if (d->ops != &blk_ops || !blk->cfg->target || strcmp(blk->cfg->target, target))
-			continue;
-		if (blk->img.readonly || blk->img.overlay || blk->cfg->block)
-			return -EPERM;
-		if (!size || size % blk->img.logical_block || size > INT64_MAX)
-			return -EINVAL;
-		return resize(blk, size);
-	}
-	return -ENODEV;
-}
-
-const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check)
-{
-	struct virtio_blk *blk = NULL;
-	struct device *d;
-
-	for (d = m->devices; d && !blk; d = d->next)
-		if (d->ops == &blk_ops && ((struct virtio_blk *)d)->cfg->target &&
-		    !strcmp(((struct virtio_blk *)d)->cfg->target, target))
-			blk = (struct virtio_blk *)d;
-	if (!blk)
-		return "no such disk";
-	if (blk->img.readonly || blk->cfg->transient || blk->cfg->shareable || blk->cfg->block)
-		return "read only, transient, shareable or a block device: no layer can be put on it";
-	if (o->size != blk->img.raw_size)
-		return "the layer was made for a disk of another size";
-	if (check)
-		return NULL;
-	/* The queues' threads have drained and stand still; O_DIRECT's descriptor reads, from now on. */
-	o->below = blk->img.overlay;
-	o->base_fd = blk->img.overlay ? -1 : blk->img.fd_buffered;
-	blk->img.overlay = o;
-	free(blk->file);
-	blk->file = file;
-	return NULL;
-}
-
-static struct virtio_blk *find_blk(struct machine *m, const char *target)
-{
-	struct device *d;
-
-	for (d = m->devices; d; d = d->next) {
-		struct virtio_blk *blk = (struct virtio_blk *)d;
-
-		if (d->ops == &blk_ops && blk->cfg->target && !strcmp(blk->cfg->target, target))
-			return blk;
-	}
-	return NULL;
-}
-
-int virtio_blk_set_rates(struct machine *m, const char *target, const struct dom_rate rate[RATE_NR])
-{
-	struct virtio_blk *blk = find_blk(m, target);
-	bool limited = false;
-	unsigned int i;
-
-	if (!blk)
-		return -ENODEV;
-	for (i = 0; i < RATE_NR; i++) {
-		throttle_set(&blk->limit[i], &rate[i]);
-		limited |= rate[i].rate != 0;
-	}
-	blk->limited = limited;
-	/* Those that wait look again. */
-	for (i = 0; i < blk->nr_queues; i++)
-		resume_queue(&blk->bq[i]);
-	return 0;
 }
