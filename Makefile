@@ -42,7 +42,7 @@ BASE_CFLAGS += $(SAN)
 BASE_LDFLAGS += $(SAN)
 endif
 
-PKGS_ALL := libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive slirp gnutls
+PKGS_ALL := libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd libarchive slirp gnutls
 # Looked up on first use, so that `make module` and `make help` need none of it.
 pkg_missing = $(foreach p,$(1),$(if $(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo y),,$(p)))
 pkg_check = $(if $(strip $(call pkg_missing,$(1))),$(error not installed: $(strip $(call pkg_missing,$(1))) - run scripts/setup))
@@ -78,9 +78,9 @@ all: vmm $(if $(KVER),module)
 vmm: $(programs)
 
 $(B)/hvx-vmm: $(call obj,$(vmm_src))
-$(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd)
+$(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd)
 $(B)/hvx: $(call obj,$(cli_src)) $(B)/libhvx.a
-$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive) -Wl,--export-dynamic-symbol=cli_error
+$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd libarchive) -Wl,--export-dynamic-symbol=cli_error
 $(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
 $(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap libseccomp)
 
@@ -164,7 +164,7 @@ $(foreach s,$(uapi_src),$(eval $(call uapi_rule,$(s))))
 $(unit_bin):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(SAN) $(LDFLAGS) -o $@ $(filter %.o,$^) \
-		$(call pkg_libs,check libxml-2.0 libcap libseccomp liburing json-c zlib libzstd libarchive gnutls)
+		$(call pkg_libs,check libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd libarchive gnutls)
 $(uapi_bin):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(call pkg_libs,check)
@@ -247,7 +247,7 @@ $(foreach s,$(fuzz_src),$(eval $(call fuzz_rule,$(s))))
 $(B)/fuzz/%_fuzz:
 	@mkdir -p $(@D)
 	$(call say,LD,$@)clang $(BASE_CPPFLAGS) $(PKG_CFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
-		-o $@ $(filter %.c,$^) $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c zlib libzstd)
+		-o $@ $(filter %.c,$^) $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd)
 
 .PHONY: bench
 bench: vmm

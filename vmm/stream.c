@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Header, sections, checksums. docs/stream.md has the layout. */
 #include <errno.h>
+#include <libdeflate.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "stream.h"
 
@@ -16,8 +16,8 @@
 
 uint32_t stream_crc(uint32_t crc, const void *data, size_t len)
 {
-	/* Without data zlib gives what one starts with. */
-	return len ? (uint32_t)crc32_z(crc, data, len) : crc;
+	/* Without data the library gives what one starts with. */
+	return len ? libdeflate_crc32(crc, data, len) : crc;
 }
 
 const char *stream_type_name(uint32_t type)

@@ -253,20 +253,21 @@ static int save_packed(struct ram_job *j, struct scratch *s, uint64_t chunk, str
 struct placing {
 	struct ram_job *j;
 	uint64_t offset;	/* of the chunk in the file */
+	const uint8_t *run;	/* pages that follow each other and are not written yet */
+	size_t len;
+	uint64_t at;		/* where they belong */
 	uint32_t sum;
 	struct state_error *err;
 	int ret;
 };
 
-static void place_page(void *opaque, unsigned int page, const uint8_t *data)
+static void place_run(struct placing *p)
 {
-	struct placing *p = opaque;
-	uint64_t at = p->offset + (uint64_t)page * RAM_PAGE;
 	size_t done = 0;
 
-	p->sum = stream_crc(p->sum, data, RAM_PAGE);
-	while (!p->ret && done < RAM_PAGE) {
-		ssize_t n = pwrite(p->j->out->fd, data + done, RAM_PAGE - done, (off_t)(at + done));
+	p->sum = stream_crc(p->sum, p->run, p->len);
+	while (!p->ret && done < p->len) {
+		ssize_t n = pwrite(p->j->out->fd, p->run + done, p->len - done, (off_t)(p->at + done));
 
 		if (n > 0)
 			done += (size_t)n;
@@ -275,6 +276,20 @@ static void place_page(void *opaque, unsigned int page, const uint8_t *data)
 			state_error(p->err, "cannot write the state: %s", strerror(-p->ret));
 		}
 	}
+	p->len = 0;
+}
+
+static void place_page(void *opaque, unsigned int page, const uint8_t *data)
+{
+	struct placing *p = opaque;
+
+	if (p->len && p->run + p->len != data)
+		place_run(p);
+	if (!p->len) {
+		p->run = data;
+		p->at = p->offset + (uint64_t)page * RAM_PAGE;
+	}
+	p->len += RAM_PAGE;
 }
 
 /* A chunk's sum is over its map and the pages in it. */
@@ -284,6 +299,7 @@ static int save_plain(struct ram_job *j, uint64_t chunk, struct state_error *err
 	uint8_t map[MAP_BYTES];
 	unsigned int n = each_page(j, chunk, map, place_page, &p);
 
+	place_run(&p);
 	j->sums[chunk] = stream_crc(p.sum, map, sizeof(map));
 	atomic_fetch_add(&j->zero, chunk_len(j, chunk) - (uint64_t)n * RAM_PAGE);
 	atomic_fetch_add(&j->written, (uint64_t)n * RAM_PAGE);
@@ -367,9 +383,10 @@ static int place_chunk(struct ram_job *j, struct scratch *s, struct state_error 
 	uint64_t offset = sbuf_get_num(&s->b, 8), chunk = offset / RAM_CHUNK, len;
 	uint64_t n = sbuf_get_num(&s->b, 4), page_size = sbuf_get_num(&s->b, 4);
 	const uint8_t *map = sbuf_get(&s->b, MAP_BYTES);
-	unsigned int i, bits = 0;
+	unsigned int i, bits = 0, first = RAM_CHUNK_PAGES, last = 0;
 	size_t got = 0;
 	uint8_t *from = s->pages;
+	bool run;
 
 	if (!map || offset % RAM_CHUNK || chunk >= j->nr_chunks || page_size != RAM_PAGE)
 		return state_error(err, "a chunk of memory at %#llx", (unsigned long long)offset);
@@ -380,20 +397,26 @@ static int place_chunk(struct ram_job *j, struct scratch *s, struct state_error 
 		bool there = map[i / 8] >> i % 8 & 1;
 
 		bits += there;
+		first = there && i < first ? i : first;
+		last = there ? i : last;
 		if (there && (uint64_t)i * RAM_PAGE >= len)
 			return state_error(err, "memory beyond its end");
 	}
 	if (bits != n)
 		return state_error(err, "%u pages where %llu are announced", bits,
 				   (unsigned long long)n);
+	/* Pages that follow each other go where they belong, others by way of a buffer. */
+	run = n && last - first + 1 == n;
+	if (run)
+		from = j->base + offset + (uint64_t)first * RAM_PAGE;
 	if (n)
-		got = ZSTD_decompressDCtx(s->d, s->pages, RAM_CHUNK, s->b.data + s->b.pos,
+		got = ZSTD_decompressDCtx(s->d, from, run ? n * RAM_PAGE : RAM_CHUNK, s->b.data + s->b.pos,
 					  sbuf_left(&s->b));
 	if (ZSTD_isError(got) || got != n * RAM_PAGE || (!n && sbuf_left(&s->b)))
 		return state_error(err, "memory at %#llx cannot be uncompressed",
 				   (unsigned long long)offset);
 	/* New memory is zeroes: the other pages are as they should be. */
-	for (i = 0; i < RAM_CHUNK_PAGES; i++) {
+	for (i = 0; i < RAM_CHUNK_PAGES && !run; i++) {
 		if (!(map[i / 8] >> i % 8 & 1))
 			continue;
 		memcpy(j->base + offset + (uint64_t)i * RAM_PAGE, from, RAM_PAGE);

@@ -3,11 +3,11 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 #include "devices/storage/overlay.h"
 
 #define MAGIC		"HVXLAYER"
@@ -43,7 +43,7 @@ static uint64_t data_at(uint64_t size)
 
 static uint32_t header_crc(const struct header *h)
 {
-	return (uint32_t)crc32(0, (const uint8_t *)h, offsetof(struct header, crc));
+	return libdeflate_crc32(0, h, offsetof(struct header, crc));
 }
 
 /* The map's room, for good: it must not be a full disk that keeps a bit from being written. */
