@@ -187,10 +187,16 @@ struct domain {
 	struct {
 		enum cpu_mode mode;
 		char *model, *vendor;
-		bool migratable;
+		enum { MATCH_EXACT, MATCH_MINIMUM, MATCH_STRICT } match;
+		enum { CHECK_DEFAULT, CHECK_NONE, CHECK_PARTIAL, CHECK_FULL } check;
+		bool forbid_fallback;
+		int migratable;		/* -1 not given */
+		bool host_bits;		/* <maxphysaddr mode='passthrough'> */
+		unsigned int phys_bits;	/* ... bits=, 0: not given */
+		unsigned int line, model_line;	/* in the XML, for messages; 0: not there */
 		unsigned int sockets, dies, cores, threads;	/* 0: not given */
 		unsigned int nr_feature;
-		struct { char *name; enum { FEAT_FORCE, FEAT_REQUIRE, FEAT_OPTIONAL, FEAT_DISABLE, FEAT_FORBID } policy; } feature[DOM_MAX_CPU_FEATURES];
+		struct { char *name; enum { FEAT_FORCE, FEAT_REQUIRE, FEAT_OPTIONAL, FEAT_DISABLE, FEAT_FORBID } policy; unsigned int line; } feature[DOM_MAX_CPU_FEATURES];
 	} cpu;
 	struct {
 		enum { CLOCK_UTC, CLOCK_LOCALTIME, CLOCK_TIMEZONE, CLOCK_VARIABLE, CLOCK_ABSOLUTE } offset;

@@ -5,7 +5,7 @@
 
 #include "cpu.h"
 #include "emul.h"
-#include "cpu_features.h"
+#include "cpu_feature.h"
 
 #define LEAF_FEATURES	0x1
 #define LEAF_CACHE	0x4
@@ -82,54 +82,11 @@ unsigned int cpu_apic_id(const struct cpu_topology *t, unsigned int index)
 
 static struct hvx_cpuid_entry *find(struct cpu_policy *p, uint32_t leaf, uint32_t subleaf)
 {
-	unsigned int i;
-
-	for (i = 0; i < p->nr; i++) {
-		struct hvx_cpuid_entry *e = &p->entry[i];
-
-		if (e->leaf == leaf && (!(e->flags & HVX_CPUID_SUBLEAF) || e->subleaf == subleaf))
-			return e;
-	}
-	return NULL;
+	return cpuid_entry(p->entry, p->nr, leaf, subleaf);
 }
 
-static uint32_t *reg_of(struct hvx_cpuid_entry *e, enum cpuid_reg reg)
-{
-	switch (reg) {
-	case R_EAX:
-		return &e->eax;
-	case R_EBX:
-		return &e->ebx;
-	case R_ECX:
-		return &e->ecx;
-	default:
-		return &e->edx;
-	}
-}
-
-static bool has(struct cpu_policy *p, const struct cpu_feature *f)
-{
-	struct hvx_cpuid_entry *e = find(p, f->leaf, f->subleaf);
-
-	return e && (*reg_of(e, f->reg) >> f->bit & 1);
-}
-
-static void clear(struct cpu_policy *p, const struct cpu_feature *f)
-{
-	struct hvx_cpuid_entry *e = find(p, f->leaf, f->subleaf);
-
-	if (e)
-		*reg_of(e, f->reg) &= ~(1U << f->bit);
-	/* AMD repeats the basic features in its own leaf. */
-	if (f->leaf == LEAF_FEATURES && f->reg == R_EDX && ((0x0183f3ffU >> f->bit) & 1)) {
-		e = find(p, LEAF_EXT_FEATURES, 0);
-		if (e)
-			e->edx &= ~(1U << f->bit);
-	}
-}
-
-static struct hvx_cpuid_entry *add(struct cpu_policy *p, uint32_t leaf, uint32_t subleaf,
-				   uint32_t flags)
+struct hvx_cpuid_entry *cpu_policy_add(struct cpu_policy *p, uint32_t leaf, uint32_t subleaf,
+				       uint32_t flags)
 {
 	struct hvx_cpuid_entry *e;
 
@@ -140,7 +97,7 @@ static struct hvx_cpuid_entry *add(struct cpu_policy *p, uint32_t leaf, uint32_t
 	return e;
 }
 
-static void drop_range(struct cpu_policy *p, uint32_t first, uint32_t last)
+void cpu_policy_drop(struct cpu_policy *p, uint32_t first, uint32_t last)
 {
 	unsigned int i, kept = 0;
 
@@ -148,126 +105,6 @@ static void drop_range(struct cpu_policy *p, uint32_t first, uint32_t last)
 		if (p->entry[i].leaf < first || p->entry[i].leaf > last)
 			p->entry[kept++] = p->entry[i];
 	p->nr = kept;
-}
-
-/* ------------------------------------------------------ models, features */
-
-static const struct cpu_feature *feature_by_name(const char *name, unsigned int *from)
-{
-	unsigned int i;
-
-	for (i = *from; i < sizeof(features) / sizeof(features[0]); i++)
-		if (!strcmp(features[i].name, name)) {
-			*from = i + 1;
-			return &features[i];
-		}
-	return NULL;
-}
-
-static int apply_model(struct cpu_policy *p, const struct domain *dom)
-{
-	const struct cpu_model *best = NULL;
-	unsigned int i, level;
-
-	if (dom->cpu.mode != CPU_CUSTOM || !dom->cpu.model)
-		return 0;
-	for (i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
-		size_t len = strlen(models[i].prefix);
-
-		if (!strncmp(dom->cpu.model, models[i].prefix, len) &&
-		    (!best || len > strlen(best->prefix)))
-			best = &models[i];
-	}
-	if (!best) {
-		log_error("<cpu><model>%s: not known; write mode='host-passthrough', or a model like x86-64-v2 or Haswell",
-			  dom->cpu.model);
-		return -1;
-	}
-	level = best->level;
-	for (i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
-		if (!features[i].level)
-			continue;
-		if (features[i].level > level)
-			clear(p, &features[i]);
-		else if (!has(p, &features[i]) && strcmp(features[i].name, "xop") &&
-			 strcmp(features[i].name, "fma4"))
-			log_warn("<cpu><model>%s has %s, which this host does not",
-				 dom->cpu.model, features[i].name);
-	}
-	log_info("CPU model %s: this host's CPU, limited to x86-64-v%u", dom->cpu.model, level);
-	return 0;
-}
-
-static int apply_feature(struct cpu_policy *p, const struct domain *dom, unsigned int i)
-{
-	const char *name = dom->cpu.feature[i].name;
-	unsigned int from = 0;
-	const struct cpu_feature *f = feature_by_name(name, &from);
-
-	switch (dom->cpu.feature[i].policy) {
-	case FEAT_DISABLE:
-		if (f)
-			clear(p, f);	/* one that is not known is not offered either */
-		return 0;
-	case FEAT_FORBID:
-		if (f && has(p, f)) {
-			log_error("<cpu>: the guest's CPU has %s, which <feature policy='forbid'> rules out", name);
-			return -1;
-		}
-		return 0;
-	case FEAT_OPTIONAL:
-		return 0;
-	case FEAT_FORCE:
-	case FEAT_REQUIRE:
-		break;
-	}
-	if (f && has(p, f))
-		return 0;
-	log_error("<cpu>: feature %s is required, but this host or hvx does not have it; remove it, or write policy='optional'",
-		  name);
-	return -1;
-}
-
-/* Nothing that a guest sees may depend on a feature that was taken away. */
-static void close_over(struct cpu_policy *p)
-{
-	struct hvx_cpuid_entry *f1 = find(p, LEAF_FEATURES, 0), *f7 = find(p, 7, 0);
-	struct hvx_cpuid_entry *xs = find(p, 0xd, 0);
-	unsigned int i;
-
-	if (!f1)
-		return;
-	if (!(f1->ecx & (1U << 26))) {		/* no XSAVE */
-		drop_range(p, 0xd, 0xd);
-		xs = NULL;
-	}
-	if (!(f1->ecx & (1U << 28)) || !xs) {	/* no AVX */
-		for (i = 0; i < sizeof(features) / sizeof(features[0]); i++)
-			if (features[i].level >= 3 && strcmp(features[i].name, "movbe") &&
-			    strcmp(features[i].name, "bmi1") && strcmp(features[i].name, "bmi2") &&
-			    strcmp(features[i].name, "abm") && strcmp(features[i].name, "lzcnt") &&
-			    strcmp(features[i].name, "xsave"))
-				clear(p, &features[i]);
-		if (xs)
-			xs->eax &= ~0xe4U;
-	}
-	if (xs && !(f7 && (f7->ebx & (1U << 16))))	/* no AVX-512 */
-		xs->eax &= ~0xe0U;
-	if (xs && !(f7 && (f7->ecx & (1U << 3))))	/* no PKU */
-		xs->eax &= ~0x200U;
-}
-
-static int apply_features(struct cpu_policy *p, const struct domain *dom)
-{
-	unsigned int i;
-	int ret = apply_model(p, dom);
-
-	for (i = 0; i < dom->cpu.nr_feature && !ret; i++)
-		ret = apply_feature(p, dom, i);
-	if (dom->features.pmu == 1)
-		log_warn("<pmu>: hvx offers no performance counters");
-	close_over(p);
-	return ret;
 }
 
 /* -------------------------------------------------------- paravirtual ABI */
@@ -281,7 +118,7 @@ static void apply_pv(struct cpu_policy *p, const struct domain *dom, const struc
 	struct hvx_cpuid_entry *e;
 
 	if (dom->features.kvm_hidden) {
-		drop_range(p, LEAF_PV, LEAF_PV_END);
+		cpu_policy_drop(p, LEAF_PV, LEAF_PV_END);
 		return;
 	}
 	e = find(p, LEAF_PV_FEATURES, 0);
@@ -324,7 +161,7 @@ static void cache_sharing(struct cpu_policy *p)
 static void add_level(struct cpu_policy *p, uint32_t leaf, uint32_t sub, unsigned int type,
 		      unsigned int shift, unsigned int count)
 {
-	struct hvx_cpuid_entry *e = add(p, leaf, sub, HVX_CPUID_SUBLEAF);
+	struct hvx_cpuid_entry *e = cpu_policy_add(p, leaf, sub, HVX_CPUID_SUBLEAF);
 
 	if (!e)
 		return;
@@ -340,8 +177,8 @@ static void extended_topology(struct cpu_policy *p, uint32_t max_basic)
 	const struct cpu_topology *t = &p->topo;
 	unsigned int socket = t->threads * t->cores * t->dies;
 
-	drop_range(p, LEAF_TOPOLOGY, LEAF_TOPOLOGY);
-	drop_range(p, LEAF_TOPOLOGY2, LEAF_TOPOLOGY2);
+	cpu_policy_drop(p, LEAF_TOPOLOGY, LEAF_TOPOLOGY);
+	cpu_policy_drop(p, LEAF_TOPOLOGY2, LEAF_TOPOLOGY2);
 	add_level(p, LEAF_TOPOLOGY, 0, LEVEL_THREAD, t->thread_shift, t->threads);
 	add_level(p, LEAF_TOPOLOGY, 1, LEVEL_CORE, t->die_shift, socket);
 	add_level(p, LEAF_TOPOLOGY, 2, 0, 0, 0);
@@ -380,9 +217,9 @@ static void apply_topology(struct cpu_policy *p)
 	if (e && amd)
 		e->ecx = t->die_shift << 12 | (t->threads * t->cores * t->dies - 1);
 	e = find(p, LEAF_EXT_FEATURES, 0);
-	drop_range(p, LEAF_EXT_TOPOLOGY, LEAF_EXT_TOPOLOGY);
+	cpu_policy_drop(p, LEAF_EXT_TOPOLOGY, LEAF_EXT_TOPOLOGY);
 	if (e && (e->ecx & F81_ECX_TOPOEXT)) {
-		e = add(p, LEAF_EXT_TOPOLOGY, 0, 0);
+		e = cpu_policy_add(p, LEAF_EXT_TOPOLOGY, 0, 0);
 		if (e)
 			e->ebx = (t->threads - 1) << 8;
 	}
@@ -390,17 +227,23 @@ static void apply_topology(struct cpu_policy *p)
 
 /* ---------------------------------------------------------------- policy */
 
-static bool feature_bit(struct cpu_policy *p, const char *name)
+/* What follows from the table. */
+static void derive(struct cpu_policy *p, const struct hvx_info *info)
 {
-	unsigned int from = 0;
-	const struct cpu_feature *f = feature_by_name(name, &from);
+	struct cpu_set set = cpu_set_of(p->entry, p->nr);
+	struct hvx_cpuid_entry *e = find(p, LEAF_PV_FEATURES, 0);
 
-	return f && has(p, f);
+	p->pv_features = e ? e->eax : 0;
+	e = find(p, LEAF_EXT_SIZES, 0);
+	p->phys_bits = e ? e->eax & 0xff : info->phys_bits;
+	if (p->phys_bits < 32 || p->phys_bits > 52)
+		p->phys_bits = info->phys_bits;
+	p->emul_quirks = (cpu_has(&set, cpu_feature("abm")) ? 0 : EMUL_NO_LZCNT) |
+			 (cpu_has(&set, cpu_feature("bmi1")) ? 0 : EMUL_NO_TZCNT);
 }
 
-static int check_tsc(struct cpu_policy *p, const struct domain *dom, const struct hvx_info *info)
+static int check_tsc(const struct domain *dom, const struct hvx_info *info)
 {
-	(void)p;
 	if (dom->clock.tsc_khz && dom->clock.tsc_khz != info->tsc_khz &&
 	    !(info->features & HVX_FEAT_TSC_SCALING)) {
 		log_error("<timer name='tsc' frequency=>: this host's TSC runs at %u kHz and cannot be scaled; remove the frequency",
@@ -414,7 +257,6 @@ struct cpu_policy *cpu_policy_new(const struct domain *dom, const struct hvx_inf
 				  const struct hvx_cpuid_entry *host, unsigned int nr_host)
 {
 	struct cpu_policy *p = calloc(1, sizeof(*p));
-	struct hvx_cpuid_entry *e;
 
 	if (!p || nr_host > HVX_MAX_CPUID) {
 		log_error("cannot make the CPUID table");
@@ -423,22 +265,25 @@ struct cpu_policy *cpu_policy_new(const struct domain *dom, const struct hvx_inf
 	}
 	memcpy(p->entry, host, nr_host * sizeof(*host));
 	p->nr = nr_host;
-	if (cpu_topology_init(&p->topo, dom) || check_tsc(p, dom, info) || apply_features(p, dom)) {
+	if (cpu_topology_init(&p->topo, dom) || check_tsc(dom, info) || cpu_features_apply(p, dom, info)) {
 		free(p);
 		return NULL;
 	}
+	if (dom->features.pmu == 1)
+		log_warn("<pmu>: hvx offers no performance counters");
 	apply_pv(p, dom, info);
 	apply_topology(p);
 
-	e = find(p, LEAF_PV_FEATURES, 0);
-	p->pv_features = e ? e->eax : 0;
-	e = find(p, LEAF_EXT_SIZES, 0);
-	p->phys_bits = e ? e->eax & 0xff : info->phys_bits;
-	if (p->phys_bits < 36 || p->phys_bits > 52)
-		p->phys_bits = info->phys_bits;
-	p->emul_quirks = (feature_bit(p, "lzcnt") ? 0 : EMUL_NO_LZCNT) |
-			 (feature_bit(p, "bmi1") ? 0 : EMUL_NO_TZCNT);
+	derive(p, info);
 	return p;
+}
+
+void cpu_policy_adopt(struct cpu_policy *p, const struct hvx_info *info,
+		      const struct hvx_cpuid_entry *table, unsigned int n)
+{
+	memcpy(p->entry, table, n * sizeof(*table));
+	p->nr = n;
+	derive(p, info);
 }
 
 static int by_leaf(const void *a, const void *b)

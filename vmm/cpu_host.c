@@ -289,3 +289,18 @@ unsigned int cpu_host_table(const struct hvx_info *info, struct hvx_cpuid_entry 
 	}
 	return t.count;
 }
+
+struct cpu_set cpu_possible(void)
+{
+	struct cpu_set s = { { 0 } };
+	unsigned int i, n;
+
+	for (i = 0; i < CPU_WORDS; i++)
+		for (n = 0; n < NR(policy); n++)
+			if (policy[n].leaf == cpu_words[i].leaf &&
+			    policy[n].sub == (int)cpu_words[i].subleaf &&
+			    policy[n].regs & BIT(cpu_words[i].reg))
+				s.w[i] |= policy[n].mask | policy[n].always;
+	s.w[W_81_EDX] &= ~CPU_AMD_COPY;
+	return s;
+}

@@ -229,7 +229,7 @@ static void defaults(struct domain *dom)
 {
 	dom->features.pmu = -1;
 	dom->cpu.mode = CPU_HOST_PASSTHROUGH;
-	dom->cpu.migratable = true;
+	dom->cpu.migratable = -1;
 	dom->vcpus = dom->max_vcpus = 1;
 	dom->on_poweroff = LIFE_DESTROY;
 	dom->on_reboot = LIFE_RESTART;

@@ -119,6 +119,7 @@ static void cpu_feature(struct px *px, xmlNode *n)
 	if (!dom->cpu.feature[nr].name)
 		return;
 	dom->cpu.feature[nr].policy = FEAT_REQUIRE;
+	dom->cpu.feature[nr].line = (unsigned int)xmlGetLineNo(n);
 	for (unsigned int p = 0; p < sizeof(policies) / sizeof(policies[0]); p++)
 		if (x_is(n, "policy", policies[p]))
 			dom->cpu.feature[nr].policy = p;
@@ -140,6 +141,18 @@ static void topology(struct px *px, xmlNode *n)
 	}
 }
 
+static void maxphysaddr(struct px *px, xmlNode *n)
+{
+	uint64_t bits = 0;
+
+	if (x_is(n, "mode", "passthrough"))
+		px->dom->cpu.host_bits = true;
+	else if (x_is(n, "mode", "emulate") && !x_attr(n, "bits"))
+		px_err(px, n, "mode", "no bits=; write how many");
+	else if (x_num(px, n, "bits", 32, 52, &bits))
+		px->dom->cpu.phys_bits = (unsigned int)bits;
+}
+
 void h_cpu(struct px *px, xmlNode *n)
 {
 	static const struct { const char *name; enum cpu_mode mode; } modes[] = {
@@ -159,8 +172,16 @@ void h_cpu(struct px *px, xmlNode *n)
 		dom->cpu.mode = CPU_CUSTOM;
 	else if (x_is(n, "mode", "custom") && !dom->cpu.model)
 		px_err(px, n, "mode", "no <model> in it; add one, or write mode='host-passthrough'");
-	if (x_is(n, "migratable", "off"))
-		dom->cpu.migratable = false;
+	if (x_attr(n, "migratable"))
+		dom->cpu.migratable = x_is(n, "migratable", "on");
+	dom->cpu.match = x_is(n, "match", "minimum") ? MATCH_MINIMUM :
+			 x_is(n, "match", "strict") ? MATCH_STRICT : MATCH_EXACT;
+	dom->cpu.check = x_is(n, "check", "none") ? CHECK_NONE : x_is(n, "check", "partial") ? CHECK_PARTIAL :
+			 x_is(n, "check", "full") ? CHECK_FULL : CHECK_DEFAULT;
+	dom->cpu.forbid_fallback = x_is(model, "fallback", "forbid");
+	dom->cpu.line = (unsigned int)xmlGetLineNo(n);
+	dom->cpu.model_line = model ? (unsigned int)xmlGetLineNo(model) : 0;
+	maxphysaddr(px, x_child(n, "maxphysaddr"));
 	if (x_child(n, "topology"))
 		topology(px, x_child(n, "topology"));
 	for (xmlNode *f = x_child(n, "feature"); f; f = x_next(f, "feature"))

@@ -100,7 +100,7 @@ static const struct xelem features_kids[] = {
 
 static const struct xelem cpu_kids[] = {
 	{ .name = "model", .flags = F_ONCE | F_TEXT, .attrs = ATTRS(
-		{ .name = "fallback", .act = IGN }, { .name = "vendor_id" }) },
+		{ .name = "fallback", .only = "allow|forbid" }, { .name = "vendor_id" }) },
 	{ .name = "vendor", .flags = F_ONCE | F_TEXT },
 	{ .name = "topology", .flags = F_ONCE, .attrs = ATTRS(
 		{ .name = "sockets" }, { .name = "dies" }, { .name = "cores" }, { .name = "threads" },
@@ -108,7 +108,8 @@ static const struct xelem cpu_kids[] = {
 	{ .name = "feature", .attrs = ATTRS({ .name = "name" },
 		{ .name = "policy", .only = "force|require|optional|disable|forbid" }) },
 	{ .name = "cache", .act = IGN },
-	{ .name = "maxphysaddr", .act = HINT, .note = "left out: the guest sees the host's address width" },
+	{ .name = "maxphysaddr", .flags = F_ONCE, .attrs = ATTRS(
+		{ .name = "mode", .only = "passthrough|emulate" }, { .name = "bits" }, { .name = "limit", .act = IGN }) },
 	{ .name = "numa", .flags = F_OPAQUE | F_ONCE },
 	END
 };
@@ -206,7 +207,8 @@ static const struct xelem domain_kids[] = {
 	{ .name = "features", .fn = h_features, .flags = F_ONCE, .kids = features_kids },
 	{ .name = "cpu", .fn = h_cpu, .flags = F_ONCE, .kids = cpu_kids, .attrs = ATTRS(
 		{ .name = "mode", .only = "host-passthrough|host-model|custom|maximum" },
-		{ .name = "match", .act = IGN }, { .name = "check", .act = IGN },
+		{ .name = "match", .only = "exact|minimum|strict" },
+		{ .name = "check", .only = "none|partial|full" },
 		{ .name = "migratable", .only = "on|off" },
 		{ .name = "deprecated_features", .act = IGN }) },
 	{ .name = "clock", .fn = h_clock, .flags = F_ONCE, .kids = clock_kids, .attrs = ATTRS(

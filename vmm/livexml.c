@@ -246,6 +246,98 @@ char *livexml_vcpus(const char *xml, size_t len, unsigned int now, unsigned int 
 	return out;
 }
 
+static void drop_children(xmlNode *n, const char *name)
+{
+	xmlNode *c, *next;
+
+	for (c = n->children; c; c = next) {
+		next = c->next;
+		if (!is(c, name))
+			continue;
+		/* With the white space before it. */
+		if (c->prev && xmlIsBlankNode(c->prev)) {
+			xmlNode *blank = c->prev;
+
+			xmlUnlinkNode(blank);
+			xmlFreeNode(blank);
+		}
+		xmlUnlinkNode(c);
+		xmlFreeNode(c);
+	}
+}
+
+/* A child of <cpu> in the given place (NULL: the last one), on a line of its own. */
+static xmlNode *cpu_child(xmlNode *cpu, xmlNode *before, const char *name, const char *text)
+{
+	xmlNode *n = xmlNewDocNode(cpu->doc, NULL, (const xmlChar *)name, NULL);
+	xmlNode *blank = xmlNewDocText(cpu->doc, (const xmlChar *)"\n    ");
+
+	if (!n || !blank)
+		return NULL;
+	if (text)
+		xmlNodeAddContent(n, (const xmlChar *)text);
+	if (before) {
+		xmlAddPrevSibling(before, n);
+		xmlAddPrevSibling(n, blank);
+	} else {
+		xmlAddChild(cpu, blank);
+		xmlAddChild(cpu, n);
+	}
+	return n;
+}
+
+static int write_cpu(xmlNode *cpu, const char *model, const char *vendor, const struct xml_cpu_feature *f,
+		     unsigned int nr)
+{
+	xmlNode *first, *n;
+	unsigned int i;
+
+	drop_children(cpu, "model");
+	drop_children(cpu, "vendor");
+	drop_children(cpu, "feature");
+	xmlUnsetProp(cpu, (const xmlChar *)"migratable");
+	xmlSetProp(cpu, (const xmlChar *)"mode", (const xmlChar *)"custom");
+	xmlSetProp(cpu, (const xmlChar *)"match", (const xmlChar *)"exact");
+	xmlSetProp(cpu, (const xmlChar *)"check", (const xmlChar *)"full");
+	for (n = cpu->last; n && xmlIsBlankNode(n); n = cpu->last) {
+		xmlUnlinkNode(n);
+		xmlFreeNode(n);
+	}
+	first = cpu->children;
+	n = cpu_child(cpu, first, "model", model);
+	if (!n)
+		return -1;
+	xmlSetProp(n, (const xmlChar *)"fallback", (const xmlChar *)"allow");
+	if (vendor && *vendor)
+		cpu_child(cpu, first, "vendor", vendor);
+	for (i = 0; i < nr; i++) {
+		n = cpu_child(cpu, NULL, "feature", NULL);
+		if (!n)
+			return -1;
+		xmlSetProp(n, (const xmlChar *)"policy", (const xmlChar *)(f[i].disable ? "disable" : "require"));
+		xmlSetProp(n, (const xmlChar *)"name", (const xmlChar *)f[i].name);
+	}
+	xmlAddChild(cpu, xmlNewDocText(cpu->doc, (const xmlChar *)"\n  "));
+	return 0;
+}
+
+char *livexml_cpu(const char *xml, size_t len, const char *model, const char *vendor,
+		  const struct xml_cpu_feature *f, unsigned int nr, size_t *out_len, const char **why)
+{
+	xmlDoc *doc = parse(xml, len, why);
+	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL, *n = x_child(root, "cpu");
+	char *text = NULL;
+
+	if (root && !n)
+		n = xmlNewChild(root, NULL, (const xmlChar *)"cpu", NULL);
+	if (n && !write_cpu(n, model, vendor, f, nr))
+		text = dump(doc, out_len, why);
+	else if (root)
+		*why = "out of memory";
+	xmlFreeDoc(doc);
+	return text;
+}
+
 int livexml_kind(const char *snippet, size_t len, enum xml_dev *kind, char **target, uint8_t mac[6],
 		 bool *has_mac, const char **why)
 {

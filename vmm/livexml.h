@@ -45,6 +45,17 @@ char *livexml_remove(const char *xml, size_t len, const struct xml_ref *ref, boo
 char *livexml_device(const char *xml, size_t len, const struct xml_ref *ref, const char **why);
 /* <vcpu current='now'>max</vcpu>; max 0: as it is. */
 char *livexml_vcpus(const char *xml, size_t len, unsigned int now, unsigned int max, size_t *out_len, const char **why);
+/* One feature of a <cpu>. */
+struct xml_cpu_feature {
+	const char *name;
+	bool disable;		/* else required */
+};
+/*
+ * The running guest's <cpu>: exactly this model, with these features told from it. What it says
+ * of topology, caches and addresses stays. vendor: NULL or "" for none.
+ */
+char *livexml_cpu(const char *xml, size_t len, const char *model, const char *vendor,
+		  const struct xml_cpu_feature *f, unsigned int nr, size_t *out_len, const char **why);
 /* What a snippet is: its kind and, for a disk, its target (free() it), for an interface its MAC where it has one. */
 int livexml_kind(const char *snippet, size_t len, enum xml_dev *kind, char **target, uint8_t mac[6],
 		 bool *has_mac, const char **why);

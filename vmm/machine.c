@@ -19,6 +19,7 @@
 #include "devices/pci.h"
 #include "gdb.h"
 #include "hotplug.h"
+#include "livexml.h"
 #include "migrate.h"
 #include "qmp.h"
 #include "runstate.h"
@@ -206,13 +207,39 @@ static int build_memory(struct machine *m)
 	return ret;
 }
 
+/* The guest's XML tells which CPU it got, so that it gets the same one elsewhere. */
+static int name_cpu(struct machine *m)
+{
+	struct xml_cpu_feature f[DOM_MAX_CPU_FEATURES];
+	const char *why = "";
+	unsigned int n = 0;
+	int i = -1;
+	size_t len;
+	char *text;
+
+	if (!m->cpu->model || !m->xml)
+		return 0;
+	while (n < DOM_MAX_CPU_FEATURES && (i = cpu_set_next(&m->cpu->require, i)) >= 0)
+		f[n++] = (struct xml_cpu_feature){ cpu_feature_name(i), false };
+	for (i = -1; n < DOM_MAX_CPU_FEATURES && (i = cpu_set_next(&m->cpu->disable, i)) >= 0;)
+		f[n++] = (struct xml_cpu_feature){ cpu_feature_name(i), true };
+	text = livexml_cpu(m->xml, m->xml_len, m->cpu->model->name, cpu_vendor_name(m->cpu->vendor), f, n, &len, &why);
+	if (!text) {
+		log_error("cannot write <cpu> into the guest's XML: %s", why);
+		return -ENOMEM;
+	}
+	m->new_xml = m->xml = text;
+	m->xml_len = len;
+	return 0;
+}
+
 static int build_cpu(struct machine *m)
 {
 	struct hvx_cpuid_entry host[HVX_MAX_CPUID];
 	unsigned int n = cpu_host_table(&m->hv.info, host);
 
 	m->cpu = cpu_policy_new(m->dom, &m->hv.info, host, n);
-	return m->cpu ? 0 : -EINVAL;
+	return m->cpu ? name_cpu(m) : -EINVAL;
 }
 
 static void signal_arrived(void *opaque, uint32_t events)

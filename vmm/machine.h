@@ -150,6 +150,7 @@ static inline void msi_send(struct machine *m, uint64_t address, uint32_t data)
 
 /* --- vcpu.c --- */
 int vcpus_create(struct machine *m);		/* -errno after a message */
+int vcpus_set_cpuid(struct machine *m);		/* m->cpu's, before any has run. -errno */
 int vcpus_start(struct machine *m);		/* threads; they wait until vcpus_resume() */
 void vcpus_pause(struct machine *m);		/* returns when none runs; machine lock not held */
 void vcpus_resume(struct machine *m);

@@ -291,13 +291,7 @@ static int load_head(struct stream_in *in, struct machine *m, struct sbuf *b, st
 		return ret;
 	if (s.nr_vcpus != here.nr_vcpus)
 		return state_error(err, "%u vCPUs, the XML says %u", s.nr_vcpus, here.nr_vcpus);
-	if (s.xsave_size != here.xsave_size)
-		return state_error(err, "saved on a CPU with %u bytes of FPU and vector registers, this host's has %u",
-				   s.xsave_size, here.xsave_size);
-	if (s.phys_bits != here.phys_bits)
-		return state_error(err, "the guest knows %u bits of physical address, here there are %u",
-				   s.phys_bits, here.phys_bits);
-	return want(in, SEC_CPUID, b, err) ?: cpuid_check(b, m, err);
+	return want(in, SEC_CPUID, b, err) ?: cpuid_load(b, m, s.tsc_khz, err);
 }
 
 int load_machine(struct stream_in *in, struct machine *m, struct state_error *err)

@@ -71,6 +71,7 @@ int vcpu_load(struct sbuf *b, struct vcpu *v, struct state_error *err);
  */
 void vcpus_settle(struct machine *m);
 int cpuid_save(struct sbuf *b, const struct machine *m);
-int cpuid_check(struct sbuf *b, const struct machine *m, struct state_error *err);
+/* Before the guest's first instruction here. tsc_khz: of the host that it comes from. */
+int cpuid_load(struct sbuf *b, struct machine *m, uint32_t tsc_khz, struct state_error *err);
 
 #endif

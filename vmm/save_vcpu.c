@@ -111,13 +111,28 @@ int vcpu_save(struct sbuf *b, struct vcpu *v, struct state_error *err)
 
 /* ------------------------------------------------------------------ loading */
 
-static int check_xsave(struct vcpu *v, const struct hvx_xsave_hdr *hdr, struct state_error *err)
-{
-	uint64_t missing = hdr->xcr0 & ~v->m->hv.info.xcr0;
+#define XSTATE_BV	512	/* in the XSAVE area: SDM vol. 1, 13.4.2 */
+#define XSAVE_MIN	576
 
+/*
+ * Another host's area may be longer or shorter: what both have is in the same place
+ * (cpu_check.c). What only that one has, the guest must not have turned on.
+ */
+static int fit_xsave(struct vcpu *v, struct hvx_xsave_hdr *hdr, uint32_t size, struct state_error *err)
+{
+	uint64_t have = v->m->hv.info.xcr0, missing, in_use;
+	uint8_t *area = (uint8_t *)(hdr + 1);
+
+	if (size < sizeof(*hdr) + XSAVE_MIN || hdr->size != size - sizeof(*hdr))
+		return state_error(err, "vCPU %u: its FPU and vector registers have a wrong size", v->id);
+	missing = hdr->xcr0 & ~have;
 	if (missing)
 		return state_error(err, "vCPU %u uses vector registers that this host's CPU has not (XCR0 bits %#llx)",
 				   v->id, (unsigned long long)missing);
+	memcpy(&in_use, area + XSTATE_BV, sizeof(in_use));
+	in_use &= have | 3;
+	memcpy(area + XSTATE_BV, &in_use, sizeof(in_use));
+	hdr->size = v->m->hv.info.xsave_size;
 	return 0;
 }
 
@@ -125,19 +140,20 @@ static int load_group(struct sbuf *b, struct vcpu *v, unsigned int i, struct sta
 {
 	uint32_t group = (uint32_t)sbuf_get_num(b, 4), size = (uint32_t)sbuf_get_num(b, 4);
 	const void *at = size <= MAX_GROUP ? sbuf_get(b, size) : NULL;
+	uint32_t here = group_size(v, i);
 	void *data;
 	int ret = 0;
 
-	if (!at || group != groups[i].group || size != group_size(v, i))
+	if (!at || group != groups[i].group || (size != here && group != HVX_STATE_XSAVE))
 		return state_error(err, "vCPU %u: its %s have another size than on this host", v->id,
 				   groups[i].name);
-	data = malloc(size);	/* aligned */
+	data = calloc(1, size > here ? size : here);	/* aligned */
 	if (!data)
 		return state_error(err, "out of memory");
 	memcpy(data, at, size);
 	if (group == HVX_STATE_XSAVE)
-		ret = check_xsave(v, data, err);
-	if (!ret && hv_set_state(&v->hv, group, data, size))
+		ret = fit_xsave(v, data, size, err);
+	if (!ret && hv_set_state(&v->hv, group, data, here))
 		ret = group == HVX_STATE_TSC ?
 		      state_error(err, "vCPU %u: its TSC runs at %u kHz, this host's at %u, and the CPU cannot scale it",
 				  v->id, ((struct hvx_tsc_state *)data)->khz, v->m->hv.info.tsc_khz) :
@@ -154,7 +170,8 @@ static int load_msrs(struct sbuf *b, struct vcpu *v, struct state_error *err)
 		struct hvx_msr_entry e = { .index = (uint32_t)sbuf_get_num(b, 4),
 					   .value = sbuf_get_num(b, 8) };
 
-		if (!b->failed && hv_set_msrs(&v->hv, &e, 1) != 1)
+		/* One that this host has not, and the guest's CPU neither, or it would not be here: still as at power-on. */
+		if (!b->failed && hv_set_msrs(&v->hv, &e, 1) != 1 && e.value)
 			return state_error(err, "vCPU %u: MSR %#x cannot be %#llx", v->id, e.index,
 					   (unsigned long long)e.value);
 	}
@@ -205,35 +222,44 @@ int cpuid_save(struct sbuf *b, const struct machine *m)
 	return b->failed ? -ENOMEM : 0;
 }
 
-static const struct hvx_cpuid_entry *find_leaf(const struct hvx_cpuid_entry *e, unsigned int n,
-					       uint32_t leaf, uint32_t subleaf)
+static int read_table(struct sbuf *b, struct hvx_cpuid_entry *e, unsigned int *n, struct state_error *err)
 {
-	for (; n--; e++)
-		if (e->leaf == leaf && (e->flags & HVX_CPUID_SUBLEAF ? e->subleaf : ~0U) == subleaf)
-			return e;
-	return NULL;
+	uint32_t count = (uint32_t)sbuf_get_num(b, 4), i, sub;
+
+	if (b->failed || !count || count > HVX_MAX_CPUID)
+		return state_error(err, "the CPUID table's length");
+	for (i = 0; i < count; i++) {
+		e[i] = (struct hvx_cpuid_entry){ .leaf = (uint32_t)sbuf_get_num(b, 4) };
+		sub = (uint32_t)sbuf_get_num(b, 4);
+		if (sub != ~0U) {
+			e[i].flags = HVX_CPUID_SUBLEAF;
+			e[i].subleaf = sub;
+		}
+		e[i].eax = (uint32_t)sbuf_get_num(b, 4);
+		e[i].ebx = (uint32_t)sbuf_get_num(b, 4);
+		e[i].ecx = (uint32_t)sbuf_get_num(b, 4);
+		e[i].edx = (uint32_t)sbuf_get_num(b, 4);
+	}
+	*n = count;
+	return b->failed || sbuf_left(b) ? state_error(err, "the CPUID table's length") : 0;
 }
 
-/* A guest has read its CPUID long ago: it must be the same here, bit by bit. */
-int cpuid_check(struct sbuf *b, const struct machine *m, struct state_error *err)
+/* A guest has read its CPUID long ago: it gets the same here, bit by bit, where this host can give that. */
+int cpuid_load(struct sbuf *b, struct machine *m, uint32_t tsc_khz, struct state_error *err)
 {
-	static const char *const reg[] = { "EAX", "EBX", "ECX", "EDX" };
-	struct hvx_cpuid_entry e[HVX_MAX_CPUID];
-	unsigned int n = cpu_policy_table(m->cpu, 0, e), i;
-	uint32_t count = (uint32_t)sbuf_get_num(b, 4);
+	struct hvx_cpuid_entry theirs[HVX_MAX_CPUID], ours[HVX_MAX_CPUID];
+	unsigned int n = 0, nr = cpu_policy_table(m->cpu, 0, ours);
+	char why[320];
+	int ret = read_table(b, theirs, &n, err);
 
-	while (count-- && !b->failed) {
-		uint32_t leaf = (uint32_t)sbuf_get_num(b, 4), sub = (uint32_t)sbuf_get_num(b, 4);
-		const struct hvx_cpuid_entry *here = find_leaf(e, n, leaf, sub);
-
-		for (i = 0; i < 4; i++) {
-			uint32_t val = (uint32_t)sbuf_get_num(b, 4);
-			uint32_t now = here ? (&here->eax)[i] : 0;
-
-			if (!b->failed && val != now)
-				return state_error(err, "the guest's CPU shows %#x in %s of CPUID leaf %#x, this host's gives %#x; restore it on a host like the one that saved it",
-						   val, reg[i], leaf, now);
-		}
-	}
-	return b->failed || sbuf_left(b) ? state_error(err, "the CPUID table's length") : 0;
+	if (ret)
+		return ret;
+	if (n == nr && !memcmp(theirs, ours, n * sizeof(*ours)))
+		return 0;
+	nr = cpu_host_table(&m->hv.info, ours);
+	if (cpu_table_fits(theirs, n, tsc_khz, ours, nr, &m->hv.info, why, sizeof(why)))
+		return state_error(err, "%s", why);
+	cpu_policy_adopt(m->cpu, &m->hv.info, theirs, n);
+	ret = vcpus_set_cpuid(m);
+	return ret ? state_error(err, "the module refuses the guest's CPUID table: %s", strerror(-ret)) : 0;
 }

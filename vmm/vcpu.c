@@ -611,17 +611,29 @@ int vcpus_reset(struct machine *m, const struct hvx_regs *regs, const struct hvx
 
 /* --------------------------------------------------- creation and end */
 
-int vcpus_create(struct machine *m)
+int vcpus_set_cpuid(struct machine *m)
 {
 	struct hvx_cpuid_entry table[HVX_MAX_CPUID];
+	unsigned int i, n;
+	int ret = 0;
+
+	for (i = 0; i < m->nr_vcpus && !ret; i++) {
+		n = cpu_policy_table(m->cpu, m->vcpu[i].id, table);
+		ret = hv_set_cpuid(&m->vcpu[i].hv, table, n);
+	}
+	return ret;
+}
+
+int vcpus_create(struct machine *m)
+{
 	/* All that may come later are made now: the sandbox makes none. They cost memory only. */
 	unsigned int possible = m->dom->features.acpi ? m->dom->max_vcpus : m->dom->vcpus;
-	unsigned int i, n;
+	unsigned int i;
 	int ret = 0;
 
 	if (possible < m->dom->vcpus)
 		possible = m->dom->vcpus;
-	for (i = 0; i < possible && !ret; i++) {
+	for (i = 0; i < possible; i++) {
 		struct vcpu *v = &m->vcpu[i];
 
 		v->m = m;
@@ -636,11 +648,10 @@ int vcpus_create(struct machine *m)
 		v->absent = i >= m->dom->vcpus;
 		if (!v->absent)
 			m->cpus_present |= 1ULL << i;
-		n = cpu_policy_table(m->cpu, v->id, table);
-		ret = hv_set_cpuid(&v->hv, table, n);
-		if (ret)
-			log_error("the module refuses the CPUID table: %s", strerror(-ret));
 	}
+	ret = vcpus_set_cpuid(m);
+	if (ret)
+		log_error("the module refuses the CPUID table: %s", strerror(-ret));
 	if (!ret) {
 		ret = take_reset_state(m);
 		if (ret)

@@ -15,9 +15,20 @@ check "its command ran" shown debug '^HVX-GUEST-DONE status=20'
 check "the debug-exit value is the status ($status)" [ "$status" -eq 41 ]
 check "the kernel has no complaints" no_complaints debug
 
-domain off 256 1 'hvx.exit=poweroff hvx.run="true"'
+# It has a CPU by name, and sees that one's flags; the second line is Linux's own.
+flags=' fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2
+	syscall nx lm pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm x2apic hypervisor '
+by_linux=' constant_tsc nonstop_tsc rep_good nopl cpuid extd_apicid tsc_known_freq tsc_reliable vmmcall pti '
+cpu_mode=custom cpu_model=x86-64-v2 domain off 256 1 'hvx.exit=poweroff hvx.run="grep -m 1 ^flags /proc/cpuinfo"'
 boot off 240
 check "power-off ends with 0 ($status)" [ "$status" -eq 0 ]
+seen=" $(tr -d '\r' < "$work/off.out" | sed -n 's/^flags.*: //p') " missing='' more=''
+for flag in $flags; do [[ $seen = *" $flag "* ]] || missing+=" $flag"; done
+for flag in $seen; do
+	[[ ${flags//[[:space:]]/ } = *" $flag "* || $by_linux = *" $flag "* ]] || more+=" $flag"
+done
+check "x86-64-v2 has all its flags; missing:$missing" [ -z "$missing" ]
+check "and no others; more:$more" [ -z "$more" ]
 
 on_reboot=destroy domain reboot 256 1 'hvx.exit=reboot hvx.run="true"'
 boot reboot 240

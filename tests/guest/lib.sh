@@ -61,7 +61,7 @@ domain() {
 	    <cmdline>$(xml_text "console=ttyS0 panic=-1 loglevel=5 no_timer_check $4")</cmdline>
 	  </os>
 	  <features><acpi/><apic/></features>
-	  <cpu mode='host-passthrough'>$cpu_xml</cpu>
+	  <cpu mode='${cpu_mode:-host-passthrough}'>${cpu_model:+<model>$cpu_model</model>}$cpu_xml</cpu>
 	  <clock offset='utc'/>
 	  <on_poweroff>destroy</on_poweroff>
 	  <on_reboot>${on_reboot:-restart}</on_reboot>

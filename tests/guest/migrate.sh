@@ -44,7 +44,7 @@ loop+='; [ $last -eq 0 ] || { [ $now -ge $last ] && [ $((now - last)) -lt 60 ]; 
 loop+='; last=$now; echo HVX-ROUND $n; done'
 
 truncate -s 64M "$work/disk.img"
-domain state 160 2 "hvx.run=\"$loop\"" \
+cpu_mode=host-model domain state 160 2 "hvx.run=\"$loop\"" \
 	"<disk type='file' device='disk'><source file='$work/disk.img'/><target dev='vda' bus='virtio'/></disk>
 	$xml_user_net<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
 	<memballoon model='virtio'/>"
@@ -118,6 +118,7 @@ start_guest() {
 receive_options=()
 
 start_guest
+check "host-model is a model by now" grep -q "<cpu mode=.custom. match=.exact. check=.full." <(on a dumpxml state)
 for cycle in $(seq "${HVX_MIGRATE_CYCLES:-1}"); do
 	move a b "unix:$sock"
 	move b a "unix:$sock" --parallel 3 --compressed --auto-converge
