@@ -12,18 +12,18 @@
 
 const struct cpu_model cpu_models[] = {
 	/* Levels, and processors that never were. */
-	{ "x86-64-v1", NULL, "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush "
+	{ "x86-64-v1", NULL, "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush "
 	  "mmx fxsr sse sse2 syscall nx lm", NULL, VENDOR_ANY, 15, 107, 1 },
 	{ "x86-64-v2", "x86-64-v1", "pni ssse3 cx16 sse4.1 sse4.2 popcnt lahf_lm", NULL, 0, 0, 0, 0 },
 	{ "x86-64-v2-AES", "x86-64-v2", "aes", NULL, 0, 0, 0, 0 },
 	{ "x86-64-v3", "x86-64-v2", "fma movbe xsave avx f16c bmi1 avx2 bmi2 abm", NULL, 0, 0, 0, 0 },
 	{ "x86-64-v4", "x86-64-v3", "avx512f avx512dq avx512cd avx512bw avx512vl", NULL, 0, 0, 0, 0 },
-	{ "qemu64", "x86-64-v1", "pni cx16 lahf_lm", "vme", VENDOR_ANY, 15, 107, 1 },
-	{ "kvm64", "x86-64-v1", "pni cx16", "vme", VENDOR_ANY, 15, 6, 1 },
+	{ "qemu64", "x86-64-v1", "pni cx16 lahf_lm", NULL, VENDOR_ANY, 15, 107, 1 },
+	{ "kvm64", "x86-64-v1", "pni cx16", NULL, VENDOR_ANY, 15, 6, 1 },
 
 	/* Intel */
-	{ "core2duo", "x86-64-v1", "pni monitor ssse3", NULL, VENDOR_INTEL, 6, 15, 11 },
-	{ "Conroe", "x86-64-v1", "pni ssse3 lahf_lm", "vme", VENDOR_INTEL, 6, 15, 3 },
+	{ "core2duo", "x86-64-v1", "vme pni monitor ssse3", NULL, VENDOR_INTEL, 6, 15, 11 },
+	{ "Conroe", "x86-64-v1", "pni ssse3 lahf_lm", NULL, VENDOR_INTEL, 6, 15, 3 },
 	{ "Penryn", "Conroe", "cx16 sse4.1", NULL, 0, 6, 23, 3 },
 	{ "Nehalem", "Penryn", "sse4.2 popcnt", NULL, 0, 6, 26, 3 },
 	{ "Nehalem-IBRS", "Nehalem", "vme" IBRS, NULL, 0, 0, 0, 0 },
@@ -64,7 +64,7 @@ const struct cpu_model cpu_models[] = {
 	{ "GraniteRapids", "SapphireRapids", "amx-fp16 prefetchiti", NULL, 0, 6, 173, 0 },
 
 	/* AMD, and Hygon's after it */
-	{ "Opteron_G1", "x86-64-v1", "pni", "vme", VENDOR_AMD, 15, 6, 1 },
+	{ "Opteron_G1", "x86-64-v1", "pni", NULL, VENDOR_AMD, 15, 6, 1 },
 	{ "Opteron_G2", "Opteron_G1", "cx16 lahf_lm svm", NULL, 0, 0, 0, 0 },
 	{ "Opteron_G3", "Opteron_G2", "monitor popcnt abm sse4a misalignsse rdtscp", NULL, 0, 16, 2, 3 },
 	{ "phenom", "Opteron_G3", "vme mmxext fxsr_opt 3dnowext 3dnow", "abm misalignsse rdtscp lahf_lm", 0, 16, 2, 3 },

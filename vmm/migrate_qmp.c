@@ -57,6 +57,10 @@ static void begin_now(struct machine *m, void *opaque)
 			 ", the template of forks," : "");
 		while (b->nr)
 			close(b->fd[--b->nr]);
+	} else if (!m->dom->cpu.migratable) {
+		qmp_fail(b->req, "the guest's XML has <cpu migratable='off'>");
+		while (b->nr)
+			close(b->fd[--b->nr]);
 	} else if (migrate_begin(mg, b->fd, b->nr, &err)) {
 		qmp_fail(b->req, "%s", err.text);
 	} else {

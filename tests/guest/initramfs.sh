@@ -16,9 +16,9 @@ check "the debug-exit value is the status ($status)" [ "$status" -eq 41 ]
 check "the kernel has no complaints" no_complaints debug
 
 # It has a CPU by name, and sees that one's flags; the second line is Linux's own.
-flags=' fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2
+flags=' fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2
 	syscall nx lm pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm x2apic hypervisor '
-by_linux=' constant_tsc nonstop_tsc rep_good nopl cpuid extd_apicid tsc_known_freq tsc_reliable vmmcall pti '
+by_linux=' 3dnowprefetch constant_tsc nonstop_tsc rep_good nopl cpuid extd_apicid tsc_known_freq tsc_reliable vmmcall pti '
 cpu_mode=custom cpu_model=x86-64-v2 domain off 256 1 'hvx.exit=poweroff hvx.run="grep -m 1 ^flags /proc/cpuinfo"'
 boot off 240
 check "power-off ends with 0 ($status)" [ "$status" -eq 0 ]

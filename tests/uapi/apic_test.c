@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c vmm/cpu_host.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Interrupts: local APIC, timers, IPIs, messages, eventfds, and the paravirtual clock and EOI. */
 #include <sys/eventfd.h>
 #include <sys/resource.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c vmm/cpu_host.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Exits to userspace, each by the few bytes of code that cause it. tests/uapi/insn_test.c has those that stay inside. */
 #include <signal.h>
 

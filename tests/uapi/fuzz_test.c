@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c vmm/cpu_host.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /*
  * Random calls from several threads on several VMs. The host must come through
  * it without a word in its log, and a VM made afterwards must work. Structures

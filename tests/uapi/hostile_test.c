@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c vmm/cpu_host.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Arguments that no honest caller gives, descriptors in the wrong hands. */
 #include <stddef.h>
 #include <fcntl.h>

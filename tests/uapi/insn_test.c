@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c vmm/cpu_host.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Instructions that the module answers itself, and the debugger's exits. */
 #include <x86intrin.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c vmm/cpu_host.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /*
  * hvx beside KVM: guests of both in one process, on one CPU. Neither may see
  * the other's memory through translations left in the TLB, whatever

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: tests/uapi/tg.c vmm/cpu_host.c */
+/* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Calls against each other, deaths at bad moments, CPUs that go, and the module's own end. */
 #include <signal.h>
 #include <sys/eventfd.h>

@@ -296,6 +296,36 @@ START_TEST(xml_in_and_out)
 }
 END_TEST
 
+/* <cpu> tells what the guest got; topology stays, and so does all around it. */
+START_TEST(xml_cpu)
+{
+	static const char host_model[] =
+		"<domain><name>a</name>\n  <cpu mode='host-model' migratable='on'>\n    <model fallback='forbid'/>\n"
+		"    <topology sockets='1' cores='2' threads='1'/>\n    <feature policy='disable' name='avx'/>\n  </cpu>\n"
+		"  <devices/></domain>";
+	static const struct xml_cpu_feature f[] = { { "invtsc", false }, { "hle", true } };
+	const char *why = "";
+	char *a;
+	size_t len;
+
+	a = must(livexml_cpu(host_model, sizeof(host_model) - 1, "EPYC-Rome", "AMD", f, 2, &len, &why), why);
+	ck_assert_uint_eq(len, strlen(a));
+	ck_assert_msg(strstr(a, "<cpu mode=\"custom\" match=\"exact\" check=\"full\">\n"
+			     "    <model fallback=\"allow\">EPYC-Rome</model>\n"
+			     "    <vendor>AMD</vendor>\n"
+			     "    <topology sockets=\"1\" cores=\"2\" threads=\"1\"/>\n"
+			     "    <feature policy=\"require\" name=\"invtsc\"/>\n"
+			     "    <feature policy=\"disable\" name=\"hle\"/>\n"
+			     "  </cpu>\n  <devices/>"), "%s", a);
+	free(a);
+	a = must(livexml_cpu("<domain/>", 9, "qemu64", "", NULL, 0, &len, &why), why);
+	ck_assert_ptr_nonnull(strstr(a, "<model fallback=\"allow\">qemu64</model>"));
+	ck_assert_ptr_null(strstr(a, "vendor"));
+	free(a);
+	ck_assert_ptr_null(livexml_cpu("<domain>", 8, "qemu64", "", NULL, 0, &len, &why));
+}
+END_TEST
+
 /* Nothing that makes the C library open a file, and nothing that is no device. */
 START_TEST(xml_refused)
 {
@@ -329,6 +359,7 @@ int main(void)
 	tcase_add_test(t, places_are_saved);
 	tcase_add_test(t, place_refuses);
 	tcase_add_test(t, xml_in_and_out);
+	tcase_add_test(t, xml_cpu);
 	tcase_add_test(t, xml_refused);
 	suite_add_tcase(s, t);
 	return fake_main(s);
