@@ -87,26 +87,20 @@ static int source_machine(void *o, struct stream_out *out, struct state_error *e
 	return save_machine(out, mg->m, err);
 }
 
-/* Where the memfd has data; holes are zeroes, as is the destination's new memory. */
+/* What was ever written to; the rest is zeroes, as is the destination's new memory. */
 static int source_first(void *o, uint64_t *map, struct state_error *err)
 {
 	struct migration *mg = o;
 	const struct guest_mem *mem = &mg->m->mem;
-	uint64_t at = 0, end, page;
+	struct ram_job j = {
+		.base = mem->region[0].hva, .size = mem->ram_size, .fd = mem->fd,
+		.source = mem->source, .source_offset = mem->source_offset, .pagemap = mem->pagemap,
+	};
 
 	(void)err;
-	while (at < mem->ram_size) {
-		off_t data = mem->fd < 0 ? -1 : lseek(mem->fd, (off_t)at, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(mem->fd, data, SEEK_HOLE);
-
-		if (mem->fd >= 0 && data < 0 && errno == ENXIO)
-			break;
-		at = data < 0 ? at : (uint64_t)data;
-		end = hole < 0 || (uint64_t)hole > mem->ram_size ? mem->ram_size : (uint64_t)hole;
-		for (page = at / RAM_PAGE; page < (end + RAM_PAGE - 1) / RAM_PAGE; page++)
-			map[page / 64] |= 1ULL << page % 64;
-		at = end;
-	}
+	for (uint64_t page = 0; page < mem->ram_size / RAM_PAGE; page++)
+		map[page / 64] |= 1ULL << page % 64;
+	ram_drop_untouched(&j, map);
 	return 0;
 }
 

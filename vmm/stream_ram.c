@@ -182,6 +182,27 @@ static unsigned int each_page(const struct ram_job *j, uint64_t chunk, uint8_t *
 	return n;
 }
 
+uint64_t ram_drop_untouched(const struct ram_job *j, uint64_t *map)
+{
+	uint64_t at, end, pages = 0;
+	unsigned int page;
+	struct look l;
+
+	for (at = 0; at < j->size; at = end) {
+		end = j->size - at < RAM_CHUNK ? j->size : at + RAM_CHUNK;
+		look_at(j, at, end, &l);
+		for (page = 0; at < end; page++, at += RAM_PAGE) {
+			uint64_t *word = &map[at / RAM_PAGE / 64], bit = 1ULL << at / RAM_PAGE % 64;
+
+			if (!(*word & bit) || may_hold(j, at, page, end, &l))
+				continue;
+			*word &= ~bit;
+			pages++;
+		}
+	}
+	return pages;
+}
+
 /* ------------------------------------------------------------------- saving */
 
 int ram_save_begin(struct ram_job *j, struct stream_out *out, enum ram_form form,
@@ -475,6 +496,40 @@ static int read_at(int fd, uint8_t *buf, size_t len, uint64_t offset)
 	return 0;
 }
 
+/* The parts of a chunk that the file has data for; its holes are the zeroes that are there already. */
+static int load_plain_chunk(struct ram_job *j, struct scratch *s, uint64_t chunk)
+{
+	uint64_t start = chunk * RAM_CHUNK, end = start + chunk_len(j, chunk), at, stop, page;
+	uint8_t map[MAP_BYTES] = { 0 };
+	uint32_t sum = 0;
+	int ret;
+
+	for (at = start; at < end; at = stop) {
+		uint64_t data = j->plain + at;
+
+		stop = next_data(j->in->fd, &data, j->plain + end) - j->plain;
+		at = data - j->plain;
+		/* A page that begins as data is whole: the file's size was compared. */
+		stop = (stop + RAM_PAGE - 1) & ~(uint64_t)(RAM_PAGE - 1);
+		stop = stop < end ? stop : end;
+		ret = read_at(j->in->fd, s->pages, stop - at, j->plain + at);
+		if (ret)
+			return ret;
+		for (page = 0; page < stop - at; page += RAM_PAGE) {
+			unsigned int n = (unsigned int)((at + page - start) / RAM_PAGE);
+
+			if (is_zero(s->pages + page))
+				continue;
+			map[n / 8] |= (uint8_t)(1 << n % 8);
+			sum = stream_crc(sum, s->pages + page, RAM_PAGE);
+			memcpy(j->base + at + page, s->pages + page, RAM_PAGE);
+		}
+	}
+	j->sums[chunk] = stream_crc(sum, map, sizeof(map));
+	atomic_fetch_add(&j->done, end - start);
+	return 0;
+}
+
 /* RAM_PLAIN into memory, chunk by chunk; the sums are compared at the end. */
 static void load_plain(struct ram_job *j, struct scratch *s)
 {
@@ -482,27 +537,12 @@ static void load_plain(struct ram_job *j, struct scratch *s)
 	uint64_t chunk;
 	int ret = 0;
 
-	while (!atomic_load(&j->stop) && (chunk = atomic_fetch_add(&j->next, 1)) < j->nr_chunks) {
-		uint64_t len = chunk_len(j, chunk), at;
-		uint8_t map[MAP_BYTES] = { 0 };
-		uint32_t sum = 0;
-
-		ret = read_at(j->in->fd, s->pages, len, j->plain + chunk * RAM_CHUNK);
-		if (ret) {
-			state_error(&err, "cannot read the memory: %s", strerror(-ret));
-			fail(j, ret, &err);
-			return;
-		}
-		for (at = 0; at < len; at += RAM_PAGE) {
-			if (is_zero(s->pages + at))
-				continue;
-			map[at / RAM_PAGE / 8] |= (uint8_t)(1 << at / RAM_PAGE % 8);
-			sum = stream_crc(sum, s->pages + at, RAM_PAGE);
-			memcpy(j->base + chunk * RAM_CHUNK + at, s->pages + at, RAM_PAGE);
-		}
-		j->sums[chunk] = stream_crc(sum, map, sizeof(map));
-		atomic_fetch_add(&j->done, len);
-	}
+	while (!atomic_load(&j->stop) && !ret && (chunk = atomic_fetch_add(&j->next, 1)) < j->nr_chunks)
+		ret = load_plain_chunk(j, s, chunk);
+	if (!ret)
+		return;
+	state_error(&err, "cannot read the memory: %s", strerror(-ret));
+	fail(j, ret, &err);
 }
 
 void ram_load_work(void *job)
@@ -550,7 +590,14 @@ int ram_load_end(struct ram_job *j, struct state_error *err)
 		return ret;
 	}
 	/* As many chunks as there are, none of them twice: all were there. */
-	return j->form == RAM_PLAIN ? read_sums(j, true, err) : 0;
+	if (j->form != RAM_PLAIN)
+		return 0;
+	/* The search for holes has moved it. */
+	if (lseek(j->in->fd, (off_t)j->in->bytes, SEEK_SET) < 0) {
+		state_error(err, "cannot read the state: %s", strerror(errno));
+		return -EIO;
+	}
+	return read_sums(j, true, err);
 }
 
 int ram_load_mapped(struct ram_job *j, struct state_error *err)

@@ -50,6 +50,13 @@ struct ram_job {
 int ram_job_init(struct ram_job *j, uint8_t *base, uint64_t size, int fd);	/* 0 or -ENOMEM */
 void ram_job_free(struct ram_job *j);
 
+/*
+ * Takes pages that nothing was ever written to out of map, one bit a page: they are zeroes, and
+ * reading them would make them take room. Of j it needs base, size, fd, source, source_offset and
+ * pagemap. Returns their number.
+ */
+uint64_t ram_drop_untouched(const struct ram_job *j, uint64_t *map);
+
 /* --- saving --- */
 /* Writes the section RAM, and makes room for RAM_PLAIN. 0 or -errno, *err. */
 int ram_save_begin(struct ram_job *j, struct stream_out *out, enum ram_form form,

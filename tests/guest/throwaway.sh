@@ -92,7 +92,7 @@ for pause in $pauses; do
 done
 "$hvx" run --kernel "$kernel" --root "$root" -- sleep 1000 > /dev/null 2>&1 < /dev/null &
 pid=$!
-sleep 3
+until [ -n "$("$hvx" list --name)" ]; do sleep 0.1; done
 pkill -9 -x hvx-vmm
 wait $pid
 status=$?

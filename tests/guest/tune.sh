@@ -40,7 +40,9 @@ group() { # NAME
 }
 check "a control group for each" [ -d "$(group one)" ] && [ -d "$(group three)" ]
 usage() { sed -n 's/^usage_usec //p' "$(group "$1")/cpu.stat"; }
-sleep 2	# both have begun
+a=$(usage one) b=$(usage three)
+# Both have begun.
+until [ $(($(usage one) - a)) -ge 500000 ] && [ $(($(usage three) - b)) -ge 500000 ]; do sleep 0.1; done
 a=$(usage one) b=$(usage three)
 until [ $(($(usage one) - a + $(usage three) - b)) -ge 8000000 ]; do sleep 0.5; done
 a=$(($(usage one) - a)) b=$(($(usage three) - b))
