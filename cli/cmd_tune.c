@@ -1,35 +1,71 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Verbs on a running guest's share of the host: its control group (vmm/cgroup.h), its
- * threads' CPUs, and the limits of its disks and interfaces.
+ * Verbs on a guest's share of the host: its control group (vmm/cgroup.h), its threads'
+ * CPUs, and the limits of its disks and interfaces; of the guest that runs, and of its
+ * definition.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "guest.h"
+#include "defedit.h"
+#include "plug.h"
+#include "store.h"
 #include "vmm/cgroup.h"
 #include "vmm/domxml_int.h"
 
 /* ------------------------------------------------------- control group */
 
-/* Its group, and the guest, which guest_free() ends. NULL after a message. */
-static char *group_of(const char *what, struct guest *g)
-{
-	char *group;
+/* What a verb does: the guest that runs, its definition, or both. */
+struct tuning {
+	struct guest g;
+	struct scope scope;
+	struct def def;		/* where scope.config */
+};
 
-	if (guest_find(what, g))
-		return NULL;
-	group = g->dir ? cgroup_of(g->pid) : NULL;
-	if (!g->dir)
-		cli_error("%s: the guest is not running", g->name);
-	else if (!group)
+/* VMM_OK, or an exit status after a message. tune_end() in either case. */
+static int tune_begin(const struct cli_cmd *cmd, const char *v[], const char *guest, enum def_base base, const char *id,
+		      struct tuning *t)
+{
+	int status;
+
+	*t = (struct tuning){ .def.lock = -1 };
+	if (guest_find(guest, &t->g))
+		return VMM_ERR_SETUP;
+	status = scope_find(cmd, v, &t->g, &t->scope);
+	if (!status && t->scope.config && def_open(&t->def, t->g.name, base, id))
+		status = VMM_ERR_SETUP;
+	return status;
+}
+
+/* The definition is checked before anything is done, and kept when the guest that runs has it. */
+static int tune_check(struct tuning *t)
+{
+	return t->scope.config && def_check(&t->def) ? VMM_ERR_SETUP : VMM_OK;
+}
+
+static int tune_keep(struct tuning *t)
+{
+	return t->scope.config && def_keep(&t->def) ? VMM_ERR_SETUP : VMM_OK;
+}
+
+static void tune_end(struct tuning *t)
+{
+	def_close(&t->def);
+	guest_free(&t->g);
+}
+
+/* NULL after a message. */
+static char *group_of(const struct guest *g)
+{
+	char *group = cgroup_of(g->pid);
+
+	if (!group)
 		cli_error("%s: it has no control group of its own: it was started without <cputune>, <memtune> and <blkiotune>, or none was delegated; "
 			  "put one into its XML and start it again, as a user with: systemd-run --user --scope -p Delegate=yes hvx ...", g->name);
-	if (!group)
-		guest_free(g);
 	return group;
 }
 
@@ -56,11 +92,23 @@ struct param {
 	unsigned int word;	/* of the file's line, from 0 */
 	unsigned int shift;	/* shown and set in units of 1 << shift */
 	const char *prefix;	/* before what is written: "default " */
+	const char *beyond;	/* shown and set with the number of this file added to it */
+	const char *path;	/* in the definition */
+	const char *none;	/* "max" there; NULL: the element goes */
 };
+
+/* The number in a file of a group; ULLONG_MAX: there is no limit, or no such file. */
+static unsigned long long number_in(const char *group, const char *file)
+{
+	char line[128];
+
+	return cgroup_read(group, file, line, sizeof(line)) || !strncmp(line, "max", 3) ? ULLONG_MAX : strtoull(line, NULL, 10);
+}
 
 static void show(const char *group, const struct param *p)
 {
 	char line[128], *save = NULL, *word;
+	unsigned long long more = p->beyond ? number_in(group, p->beyond) : 0;
 	unsigned int i;
 
 	if (cgroup_read(group, p->file, line, sizeof(line)))
@@ -70,8 +118,8 @@ static void show(const char *group, const struct param *p)
 		word = strtok_r(NULL, " ", &save);
 	for (i = 0; word && i < p->word; i++)
 		word = strtok_r(NULL, " ", &save);
-	if (word && strcmp(word, "max"))
-		printf("%-16s: %llu\n", p->name, strtoull(word, NULL, 10) >> p->shift);
+	if (word && strcmp(word, "max") && more != ULLONG_MAX)
+		printf("%-16s: %llu\n", p->name, (strtoull(word, NULL, 10) + more) >> p->shift);
 	else if (word)
 		printf("%-16s: unlimited\n", p->name);
 }
@@ -90,6 +138,14 @@ static int set(const struct guest *g, const char *group, const struct param *p, 
 		cgroup_read(group, p->file, line, sizeof(line));
 		sscanf(line, "%31s %31s", first, second);
 		snprintf(out, sizeof(out), "%s %s", p->word ? first : value, p->word ? value : second);
+	} else if (p->beyond && strcmp(value, "max")) {
+		unsigned long long less = number_in(group, p->beyond), all = strtoull(value, NULL, 10);
+
+		if (all < less) {
+			cli_error("%s: %s: it is of memory and swap together: not less than hard_limit, which must be set", g->name, p->name);
+			return VMM_ERR_USAGE;
+		}
+		snprintf(out, sizeof(out), "%llu", all - less);
 	} else {
 		snprintf(out, sizeof(out), "%s%s", p->prefix ? p->prefix : "", value);
 	}
@@ -100,118 +156,155 @@ static int set(const struct guest *g, const char *group, const struct param *p, 
 	return VMM_ERR_SETUP;
 }
 
-/* value[i], where it was given, to params[i]; where none was, all are shown. */
-static int group_verb(const char *guest, const struct param *params, unsigned int n, const char *const value[])
+static int put_param(struct def *d, const struct param *p, const char *text)
 {
-	bool any = false;
-	int status = VMM_OK;
-	struct guest g;
-	unsigned int i;
-	char *group = group_of(guest, &g);
+	bool none = !strcmp(text, "max") || !strcmp(text, "-1");
+	int ret = 0;
 
-	if (!group)
-		return VMM_ERR_SETUP;
+	if (p->shift && !none)
+		ret = def_put(d, p->path, "unit", "KiB");
+	return ret ?: def_put(d, p->path, NULL, none ? p->none : text);
+}
+
+static void show_param(const struct def *d, const struct param *p)
+{
+	char *text = def_get(d, p->path, NULL), *unit = p->shift ? def_get(d, p->path, "unit") : NULL;
+	uint64_t bytes;
+
+	if (text && p->shift && !parse_size(text, unit, &bytes))
+		printf("%-16s: %" PRIu64 "\n", p->name, bytes >> p->shift);
+	else if (text && strcmp(text, "-1"))
+		printf("%-16s: %s\n", p->name, text);
+	else
+		printf("%-16s: %s\n", p->name, text || p->shift || p->none ? "unlimited" : "not set");
+	xmlFree(text);
+	xmlFree(unit);
+}
+
+/* value[i], where it was given, to params[i]; where none was, all are shown. */
+static int group_verb(const struct cli_cmd *cmd, const char *v[], const char *guest, const struct param *params,
+		      unsigned int n, const char *const value[])
+{
+	struct tuning t;
+	bool any = false;
+	unsigned int i;
+	char *group = NULL;
+	int status = tune_begin(cmd, v, guest, DEF_DOMAIN, NULL, &t);
+
 	for (i = 0; i < n && !status; i++) {
 		any |= value[i] != NULL;
-		if (value[i])
-			status = set(&g, group, &params[i], value[i]);
+		if (t.scope.config && value[i] && put_param(&t.def, &params[i], value[i]))
+			status = VMM_ERR_SETUP;
 	}
-	for (i = 0; i < n && !any; i++)
-		show(group, &params[i]);
+	if (!status && any)
+		status = tune_check(&t);
+	if (!status && t.scope.live) {
+		group = group_of(&t.g);
+		status = group ? VMM_OK : VMM_ERR_SETUP;
+	}
+	for (i = 0; i < n && !status; i++) {
+		if (!any && group)
+			show(group, &params[i]);
+		else if (!any)
+			show_param(&t.def, &params[i]);
+		else if (group && value[i])
+			status = set(&t.g, group, &params[i], value[i]);
+	}
+	if (!status && any)
+		status = tune_keep(&t);
 	free(group);
-	guest_free(&g);
+	tune_end(&t);
 	return status;
 }
 
 static const struct param sched_params[] = {
-	{ .name = "cpu_shares", .file = "cpu.weight" },
-	{ .name = "global_period", .file = "cpu.max", .word = 1 },
-	{ .name = "global_quota", .file = "cpu.max" },
+	{ .name = "cpu_shares", .file = "cpu.weight", .path = "cputune/shares" },
+	{ .name = "global_period", .file = "cpu.max", .word = 1, .path = "cputune/global_period" },
+	{ .name = "global_quota", .file = "cpu.max", .path = "cputune/global_quota", .none = "-1" },
 };
 
 static int cmd_schedinfo(const struct cli_cmd *cmd, int argc, char **argv)
 {
-	const char *v[3], *value[3] = { NULL }, *eq;
+	const char *v[O_OWN + 2], *value[3] = { NULL }, *eq, *one;
 	int status = cli_parse(cmd, argc, argv, v, 1, 2);
 	unsigned int i;
 
 	if (status >= 0)
 		return status;
-	if (argc - optind > 1 && !v[0])
-		v[0] = argv[optind + 1];
-	if (v[0]) {
-		eq = strchr(v[0], '=');
+	one = v[O_OWN] ?: argc - optind > 1 ? argv[optind + 1] : NULL;
+	if (one) {
+		eq = strchr(one, '=');
 		for (i = 0; eq && i < 3; i++)
-			if (strlen(sched_params[i].name) == (size_t)(eq - v[0]) && !strncmp(v[0], sched_params[i].name, (size_t)(eq - v[0])))
+			if (strlen(sched_params[i].name) == (size_t)(eq - one) && !strncmp(one, sched_params[i].name, (size_t)(eq - one)))
 				value[i] = eq + 1;
 		if (!value[0] && !value[1] && !value[2]) {
-			cli_error("%s: %s: cpu_shares=N, global_period=US or global_quota=US", cmd->name, v[0]);
+			cli_error("%s: %s: cpu_shares=N, global_period=US or global_quota=US", cmd->name, one);
 			return VMM_ERR_USAGE;
 		}
 	}
-	return group_verb(argv[optind], sched_params, 3, value);
+	return group_verb(cmd, v, argv[optind], sched_params, 3, value);
 }
 
-#define LIVE_OPT { "live", 'l', NULL, "the guest that runs (the default, and all there is)" }
 #define HELP_GROUP \
-"The guest needs a control group of its own: see hvx-domain-xml(5), <cputune>. Its\n" \
-"definition does not change.\n"
+"A guest that runs needs a control group of its own: see hvx-domain-xml(5), <cputune>.\n" \
+HELP_SCOPE
 
 static const struct cli_cmd schedinfo_verb = {
 	.name = "schedinfo", .group = CLI_CHANGE, .args = "NAME [PARAMETER=VALUE]", .run = cmd_schedinfo,
-	.summary = "show or change a running guest's share of CPU time",
+	.summary = "show or change a guest's share of CPU time",
 	.help =
 "cpu_shares is its weight among its neighbours, 1 to 10000; global_quota the time in us\n"
 "that all of it may run in each global_period, or max.\n"
 "\n" HELP_GROUP,
-	.opts = OPTS({ "set", 's', "PARAMETER=VALUE", "change this one" }, LIVE_OPT),
+	.opts = OPTS(SCOPE_OPTS, [O_OWN] = { "set", 's', "PARAMETER=VALUE", "change this one" }),
 };
 CLI_VERB(schedinfo_verb);
 
 static const struct param mem_params[] = {
-	{ .name = "hard_limit", .file = "memory.max", .shift = 10 },
-	{ .name = "soft_limit", .file = "memory.high", .shift = 10 },
-	{ .name = "swap_hard_limit", .file = "memory.swap.max", .shift = 10 },
-	{ .name = "min_guarantee", .file = "memory.min", .shift = 10 },
+	{ .name = "hard_limit", .file = "memory.max", .shift = 10, .path = "memtune/hard_limit" },
+	{ .name = "soft_limit", .file = "memory.high", .shift = 10, .path = "memtune/soft_limit" },
+	{ .name = "swap_hard_limit", .file = "memory.swap.max", .shift = 10, .beyond = "memory.max", .path = "memtune/swap_hard_limit" },
+	{ .name = "min_guarantee", .file = "memory.min", .shift = 10, .path = "memtune/min_guarantee" },
 };
 
 static int cmd_memtune(const struct cli_cmd *cmd, int argc, char **argv)
 {
-	const char *v[6];
+	const char *v[O_OWN + 5];
 	int status = cli_parse(cmd, argc, argv, v, 1, 1);
 
-	return status >= 0 ? status : group_verb(argv[optind], mem_params, 4, v);
+	return status >= 0 ? status : group_verb(cmd, v, argv[optind], mem_params, 4, v + O_OWN);
 }
 
 static const struct cli_cmd memtune_verb = {
 	.name = "memtune", .group = CLI_CHANGE, .args = "NAME", .run = cmd_memtune,
-	.summary = "show or change how much of the host's memory a running guest may take",
+	.summary = "show or change how much of the host's memory a guest may take",
 	.help =
-"In KiB, or max. These are of the guest with its VMM; --swap-hard-limit is of swap\n"
-"alone. Above --hard-limit the kernel ends the VMM.\n"
+"In KiB, or max. These are of the guest with its VMM; --swap-hard-limit is of memory\n"
+"and swap together. Above --hard-limit the kernel ends the VMM.\n"
 "\n" HELP_GROUP,
-	.opts = OPTS({ "hard-limit", 0, "KIB", "never more than this" },
-		     { "soft-limit", 0, "KIB", "above this it is slowed down and swapped out" },
-		     { "swap-hard-limit", 0, "KIB", "never more swap than this" },
-		     { "min-guarantee", 0, "KIB", "never swapped out below this" }, LIVE_OPT),
+	.opts = OPTS(SCOPE_OPTS,
+		[O_OWN] = { "hard-limit", 0, "KIB", "never more than this" },
+		{ "soft-limit", 0, "KIB", "above this it is slowed down and swapped out" },
+		{ "swap-hard-limit", 0, "KIB", "never more than this, swap included" },
+		{ "min-guarantee", 0, "KIB", "never swapped out below this" }),
 };
 CLI_VERB(memtune_verb);
 
-static const struct param io_params[] = { { .name = "weight", .file = "io.weight", .prefix = "default " } };
+static const struct param io_params[] = { { .name = "weight", .file = "io.weight", .prefix = "default ", .path = "blkiotune/weight" } };
 
 static int cmd_blkiotune(const struct cli_cmd *cmd, int argc, char **argv)
 {
-	const char *v[3];
+	const char *v[O_OWN + 2];
 	int status = cli_parse(cmd, argc, argv, v, 1, 1);
 
-	return status >= 0 ? status : group_verb(argv[optind], io_params, 1, v);
+	return status >= 0 ? status : group_verb(cmd, v, argv[optind], io_params, 1, v + O_OWN);
 }
 
 static const struct cli_cmd blkiotune_verb = {
 	.name = "blkiotune", .group = CLI_CHANGE, .args = "NAME", .run = cmd_blkiotune,
-	.summary = "show or change a running guest's weight at the host's block devices",
+	.summary = "show or change a guest's weight at the host's block devices",
 	.help = "1 to 10000; of an I/O scheduler that knows weights.\n\n" HELP_GROUP,
-	.opts = OPTS({ "weight", 0, "N", "change it" }, LIVE_OPT),
+	.opts = OPTS(SCOPE_OPTS, [O_OWN] = { "weight", 0, "N", "change it" }),
 };
 CLI_VERB(blkiotune_verb);
 
@@ -259,23 +352,54 @@ static int pin_thread(const char *what, int tid, const char *cpus)
 	return VMM_OK;
 }
 
-static int cmd_vcpupin(const struct cli_cmd *cmd, int argc, char **argv)
+/* In the definition: show, or with cpus change. */
+static int pin_config(struct tuning *t, const char *what, const char *path, const char *cpus)
 {
-	const char *v[2], *which, *cpus;
-	struct json_object *list = NULL, *o;
-	struct control *c;
-	struct guest g;
-	bool found = false;
-	int status = cli_parse(cmd, argc, argv, v, 1, 3);
+	char *text;
 
-	if (status >= 0)
-		return status;
-	which = argc - optind > 1 ? argv[optind + 1] : NULL;
-	cpus = argc - optind > 2 ? argv[optind + 2] : NULL;
-	c = guest_control(argv[optind], &g);
-	if (!c)
+	if (cpus)
+		return def_put(&t->def, path, "cpuset", cpus) ? VMM_ERR_SETUP : tune_check(t);
+	text = def_get(&t->def, path, "cpuset");
+	printf(" %-8s %s\n", what, text ? text : "any");
+	xmlFree(text);
+	return VMM_OK;
+}
+
+/* which NULL: all of them, which can only be shown. */
+static int pin_vcpus_config(struct tuning *t, const char *which, const char *cpus)
+{
+	unsigned int first = which ? (unsigned int)strtoul(which, NULL, 10) : 0, i;
+	struct domain *dom;
+	int status;
+
+	status = def_check(&t->def) ? VMM_ERR_SETUP : VMM_OK;
+	dom = status ? NULL : store_parse(t->g.name, t->def.text, t->def.len, false);
+	free(t->def.text);
+	t->def.text = NULL;
+	if (!dom)
 		return VMM_ERR_SETUP;
-	status = control_do(c, "query-cpus-fast", NULL, &list) ? VMM_ERR_SETUP : VMM_OK;
+	if (first >= dom->max_vcpus) {
+		cli_error("%s: it has no vCPU %u", t->g.name, first);
+		status = VMM_ERR_SETUP;
+	}
+	for (i = first; !status && i < (which ? first + 1 : dom->max_vcpus); i++) {
+		char name[16], path[64];
+
+		snprintf(name, sizeof(name), "%u", i);
+		snprintf(path, sizeof(path), "cputune/vcpupin[vcpu=%u]", i);
+		status = pin_config(t, name, path, cpus);
+	}
+	domain_free(dom);
+	return status;
+}
+
+static int pin_vcpus(const char *guest, const char *which, const char *cpus)
+{
+	struct control *c = control_open_or_say(guest);
+	struct json_object *list = NULL, *o;
+	bool found = false;
+	int status = c && !control_do(c, "query-cpus-fast", NULL, &list) ? VMM_OK : VMM_ERR_SETUP;
+
 	for (size_t i = 0; !status && i < json_object_array_length(list); i++) {
 		char name[16];
 
@@ -287,45 +411,72 @@ static int cmd_vcpupin(const struct cli_cmd *cmd, int argc, char **argv)
 		status = pin_thread(name, json_object_get_int(json_object_object_get(o, "thread-id")), cpus);
 	}
 	if (!status && !found) {
-		cli_error("%s: it has no vCPU %s", g.name, which ? which : "");
+		cli_error("%s: it has no vCPU %s", guest, which ? which : "");
 		status = VMM_ERR_SETUP;
 	}
 	json_object_put(list);
 	control_close(c);
-	guest_free(&g);
+	return status;
+}
+
+static int cmd_vcpupin(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	const char *v[O_OWN + 1], *which, *cpus;
+	struct tuning t;
+	int status = cli_parse(cmd, argc, argv, v, 1, 3);
+
+	if (status >= 0)
+		return status;
+	which = argc - optind > 1 ? argv[optind + 1] : NULL;
+	cpus = argc - optind > 2 ? argv[optind + 2] : NULL;
+	if (which && (!*which || which[strspn(which, "0123456789")] || strlen(which) > 3)) {
+		cli_error("%s: %s: not a vCPU's number", cmd->name, which);
+		return VMM_ERR_USAGE;
+	}
+	status = tune_begin(cmd, v, argv[optind], DEF_DOMAIN, NULL, &t);
+	if (!status && t.scope.config && (cpus || !t.scope.live))
+		status = pin_vcpus_config(&t, which, cpus);
+	if (!status && t.scope.live)
+		status = pin_vcpus(t.g.name, which, cpus);
+	if (!status && cpus)
+		status = tune_keep(&t);
+	tune_end(&t);
 	return status;
 }
 
 static const struct cli_cmd vcpupin_verb = {
 	.name = "vcpupin", .group = CLI_CHANGE, .args = "NAME [VCPU] [CPUS]", .run = cmd_vcpupin,
-	.summary = "show or change the host's CPUs that a running guest's vCPUs run on",
-	.help = "CPUS is like 0-3,^2. Without it, those of VCPU, or of all, are shown. The definition\ndoes not change.\n",
-	.opts = OPTS(LIVE_OPT),
+	.summary = "show or change the host's CPUs that a guest's vCPUs run on",
+	.help = "CPUS is like 0-3,^2. Without it, those of VCPU, or of all, are shown.\n\n" HELP_SCOPE,
+	.opts = OPTS(SCOPE_OPTS),
 };
 CLI_VERB(vcpupin_verb);
 
 static int cmd_emulatorpin(const struct cli_cmd *cmd, int argc, char **argv)
 {
-	const char *v[2];
-	struct guest g;
+	const char *v[O_OWN + 1], *cpus;
+	struct tuning t;
 	int status = cli_parse(cmd, argc, argv, v, 1, 2);
 
 	if (status >= 0)
 		return status;
-	if (guest_find(argv[optind], &g))
-		return VMM_ERR_SETUP;
-	if (!g.dir)
-		cli_error("%s: the guest is not running", g.name);
-	status = g.dir ? pin_thread("emulator", g.pid, argc - optind > 1 ? argv[optind + 1] : NULL) : VMM_ERR_SETUP;
-	guest_free(&g);
+	cpus = argc - optind > 1 ? argv[optind + 1] : NULL;
+	status = tune_begin(cmd, v, argv[optind], DEF_DOMAIN, NULL, &t);
+	if (!status && t.scope.config && (cpus || !t.scope.live))
+		status = pin_config(&t, "emulator", "cputune/emulatorpin", cpus);
+	if (!status && t.scope.live)
+		status = pin_thread("emulator", t.g.pid, cpus);
+	if (!status && cpus)
+		status = tune_keep(&t);
+	tune_end(&t);
 	return status;
 }
 
 static const struct cli_cmd emulatorpin_verb = {
 	.name = "emulatorpin", .group = CLI_CHANGE, .args = "NAME [CPUS]", .run = cmd_emulatorpin,
-	.summary = "show or change the host's CPUs that a running guest's VMM runs on",
-	.help = "Its main thread's; CPUS is like 0-3,^2. The definition does not change.\n",
-	.opts = OPTS(LIVE_OPT),
+	.summary = "show or change the host's CPUs that a guest's VMM runs on",
+	.help = "Its main thread's; CPUS is like 0-3,^2.\n\n" HELP_SCOPE,
+	.opts = OPTS(SCOPE_OPTS),
 };
 CLI_VERB(emulatorpin_verb);
 
@@ -368,6 +519,27 @@ static const char *const rate_names[][2] = {
 	{ "total_iops_sec", "iops" }, { "read_iops_sec", "iops_rd" }, { "write_iops_sec", "iops_wr" },
 };
 
+/* Its number, as it is in the definition; what is not given is no limit. */
+static int put_config(struct def *d, const char *path, const char *attr, const char *text)
+{
+	bool none = !text || !strcmp(text, "0");
+
+	return def_put(d, path, attr, none ? NULL : text) ? VMM_ERR_SETUP : VMM_OK;
+}
+
+static int show_rates_config(const struct def *d)
+{
+	for (unsigned int i = 0; i < 6; i++) {
+		char path[64], *text;
+
+		snprintf(path, sizeof(path), "iotune/%s", rate_names[i][0]);
+		text = def_get(d, path, NULL);
+		printf("%-16s: %s\n", rate_names[i][0], text ? text : "0");
+		xmlFree(text);
+	}
+	return VMM_OK;
+}
+
 static int show_rates(const char *guest, const char *disk)
 {
 	struct json_object *list = NULL, *in = NULL, *o, *n;
@@ -389,85 +561,135 @@ static int show_rates(const char *guest, const char *disk)
 	return status;
 }
 
+static int set_rates(struct tuning *t, const char *const v[], const char *disk, struct json_object *args)
+{
+	int status = VMM_OK;
+
+	for (unsigned int i = 0; i < 6 && !status && t->scope.config; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "iotune/%s", rate_names[i][0]);
+		status = put_config(&t->def, path, NULL, v[i]);
+	}
+	status = status ?: tune_check(t);
+	if (!status && t->scope.live) {
+		json_object_object_add(args, "device", json_object_new_string(disk));
+		status = call(t->g.name, "block_set_io_throttle", json_object_get(args), NULL);
+	}
+	return status ?: tune_keep(t);
+}
+
 static int cmd_blkdeviotune(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	struct json_object *args;
-	const char *v[8];
-	bool any = false;
+	const char *v[O_OWN + 7], *disk;
+	struct tuning t;
+	bool any = false, ok = true;
 	int status = cli_parse(cmd, argc, argv, v, 2, 2);
 
 	if (status >= 0)
 		return status;
-	for (unsigned int i = 0; i < 6; i++)
-		any |= v[i] != NULL;
-	if (!any)
-		return show_rates(argv[optind], argv[optind + 1]);
+	disk = argv[optind + 1];
 	args = json_object_new_object();
-	json_object_object_add(args, "device", json_object_new_string(argv[optind + 1]));
-	for (unsigned int i = 0; i < 6; i++)
-		if (!put_num(cmd, args, rate_names[i][1], v[i], 0)) {
-			json_object_put(args);
-			return VMM_ERR_USAGE;
-		}
-	return call(argv[optind], "block_set_io_throttle", args, NULL);
+	for (unsigned int i = 0; i < 6 && ok; i++) {
+		any |= v[O_OWN + i] != NULL;
+		ok = put_num(cmd, args, rate_names[i][1], v[O_OWN + i], 0);
+	}
+	if (!ok) {
+		json_object_put(args);
+		return VMM_ERR_USAGE;
+	}
+	status = tune_begin(cmd, v, argv[optind], DEF_DISK, disk, &t);
+	if (!status && any)
+		status = set_rates(&t, v + O_OWN, disk, args);
+	else if (!status)
+		status = t.scope.live ? show_rates(t.g.name, disk) : show_rates_config(&t.def);
+	json_object_put(args);
+	tune_end(&t);
+	return status;
 }
 
 static const struct cli_cmd blkdeviotune_verb = {
 	.name = "blkdeviotune", .group = CLI_CHANGE, .args = "NAME DISK", .run = cmd_blkdeviotune,
-	.summary = "show or change what a running guest's disk may carry in a second",
-	.help = "DISK is a target, vda. 0 is no limit; what is not given is 0 where anything is. The\ndefinition does not change.\n",
-	.opts = OPTS({ "total-bytes-sec", 0, "N", "both ways" }, { "read-bytes-sec", 0, "N", "read" },
-		     { "write-bytes-sec", 0, "N", "written" }, { "total-iops-sec", 0, "N", "requests" },
-		     { "read-iops-sec", 0, "N", "requests to read" }, { "write-iops-sec", 0, "N", "other requests" }, LIVE_OPT),
+	.summary = "show or change what a guest's disk may carry in a second",
+	.help = "DISK is a target, vda. 0 is no limit; what is not given is 0 where anything is.\n\n" HELP_SCOPE,
+	.opts = OPTS(SCOPE_OPTS,
+		[O_OWN] = { "total-bytes-sec", 0, "N", "both ways" }, { "read-bytes-sec", 0, "N", "read" },
+		{ "write-bytes-sec", 0, "N", "written" }, { "total-iops-sec", 0, "N", "requests" },
+		{ "read-iops-sec", 0, "N", "requests to read" }, { "write-iops-sec", 0, "N", "other requests" }),
 };
 CLI_VERB(blkdeviotune_verb);
 
-/* "AVERAGE[,PEAK[,BURST]]" in KiB. */
-static bool put_rate(const struct cli_cmd *cmd, struct json_object *args, const char *key, const char *burst_key, const char *text)
-{
-	char *copy = text ? strdup(text) : NULL, *peak, *burst = NULL;
-	bool ok;
+/* "AVERAGE[,PEAK[,BURST]]" in KiB; pieces that are not there are "". */
+struct rate_text {
+	char average[24], burst[24];
+};
 
+static bool take_rate(const struct cli_cmd *cmd, const char *text, struct rate_text *r)
+{
+	int end = 0;
+
+	*r = (struct rate_text){ .average = "0" };
 	if (!text)
 		return true;
-	if (!copy)
-		return false;
-	peak = strchr(copy, ',');
-	if (peak) {
-		*peak++ = '\0';
-		burst = strchr(peak, ',');
-		if (burst)
-			burst++;
-	}
-	ok = put_num(cmd, args, key, copy, 10) && put_num(cmd, args, burst_key, burst && *burst ? burst : NULL, 10);
-	free(copy);
-	return ok;
+	if (sscanf(text, "%23[0-9]%n,%*[0-9],%23[0-9]%n", r->average, &end, r->burst, &end) >= 1 &&
+	    (!text[end] || (text[end] == ',' && !text[end + 1 + strspn(text + end + 1, "0123456789")])))
+		return true;
+	cli_error("%s: %s: not AVERAGE,PEAK,BURST in KiB; 0 is no limit", cmd->name, text);
+	return false;
+}
+
+static bool put_rate(const struct cli_cmd *cmd, struct json_object *args, const char *key, const char *burst_key, const struct rate_text *r)
+{
+	return put_num(cmd, args, key, r->average, 10) && put_num(cmd, args, burst_key, r->burst[0] ? r->burst : NULL, 10);
+}
+
+static int put_rate_config(struct def *d, const char *path, const struct rate_text *r)
+{
+	int status = strcmp(r->average, "0") ? VMM_OK : put_config(d, path, NULL, NULL);
+
+	if (strcmp(r->average, "0"))
+		status = put_config(d, path, "average", r->average) ?: put_config(d, path, "burst", r->burst[0] ? r->burst : NULL);
+	return status;
 }
 
 static int cmd_domiftune(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	struct json_object *args;
-	const char *v[4];
+	const char *v[O_OWN + 3];
+	struct rate_text in, out;
+	struct tuning t;
 	int status = cli_parse(cmd, argc, argv, v, 2, 2);
 
 	if (status >= 0)
 		return status;
+	if (!take_rate(cmd, v[O_OWN], &in) || !take_rate(cmd, v[O_OWN + 1], &out))
+		return VMM_ERR_USAGE;
 	args = json_object_new_object();
 	json_object_object_add(args, "id", json_object_new_string(argv[optind + 1]));
-	if (!put_rate(cmd, args, "inbound", "inbound-burst", v[0]) || !put_rate(cmd, args, "outbound", "outbound-burst", v[1])) {
+	if (!put_rate(cmd, args, "inbound", "inbound-burst", &in) || !put_rate(cmd, args, "outbound", "outbound-burst", &out)) {
 		json_object_put(args);
 		return VMM_ERR_USAGE;
 	}
-	return call(argv[optind], "x-hvx-set-nic-rates", args, NULL);
+	status = tune_begin(cmd, v, argv[optind], DEF_NIC, argv[optind + 1], &t);
+	if (!status && t.scope.config)
+		status = put_rate_config(&t.def, "bandwidth/inbound", &in) ?: put_rate_config(&t.def, "bandwidth/outbound", &out);
+	status = status ?: tune_check(&t);
+	if (!status && t.scope.live)
+		status = call(t.g.name, "x-hvx-set-nic-rates", json_object_get(args), NULL);
+	status = status ?: tune_keep(&t);
+	json_object_put(args);
+	tune_end(&t);
+	return status;
 }
 
 static const struct cli_cmd domiftune_verb = {
 	.name = "domiftune", .group = CLI_CHANGE, .args = "NAME INTERFACE", .run = cmd_domiftune,
-	.summary = "change what a running guest's network interface may carry in a second",
+	.summary = "change what a guest's network interface may carry in a second",
 	.help =
 "INTERFACE is a MAC address or net0, net1, ... A rate is AVERAGE,PEAK,BURST in KiB, of\n"
-"which PEAK has no effect; 0 is no limit, and so is what is not given. The definition\n"
-"does not change.\n",
-	.opts = OPTS({ "inbound", 0, "RATE", "what the guest receives" }, { "outbound", 0, "RATE", "what it sends" }, LIVE_OPT),
+"which PEAK has no effect; 0 is no limit, and so is what is not given.\n"
+"\n" HELP_SCOPE,
+	.opts = OPTS(SCOPE_OPTS, [O_OWN] = { "inbound", 0, "RATE", "what the guest receives" }, { "outbound", 0, "RATE", "what it sends" }),
 };
 CLI_VERB(domiftune_verb);

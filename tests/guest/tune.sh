@@ -64,6 +64,21 @@ if grep -qw memory $cg/cgroup.controllers; then
 else
 	echo "ok: skipped: no memory controller of cgroup2 # SKIP"
 fi
+# In the definition, and both at once.
+sed 's/<name>one/<name>kept/' "$work/one.xml" > "$work/kept.xml"
+check "define" "$hvx" define "$work/kept.xml"
+check "memtune of a definition" "$hvx" memtune kept --hard-limit $((600 << 10))
+check "it has it" grep -q "hard_limit *: $((600 << 10))" <("$hvx" memtune kept)
+check "vcpupin of a definition" "$hvx" vcpupin kept 0 0
+! "$hvx" vcpupin kept 1 0 2> /dev/null || fail "a vCPU that it does not have"
+check "start" "$hvx" start kept
+check "as it was defined" grep -q '^ 0 *0$' <("$hvx" vcpupin kept)
+check "both" "$hvx" schedinfo kept --persistent cpu_shares=77
+check "the guest that runs" [ "$(cat "$(group kept)/cpu.weight")" = 77 ]
+check "its definition" grep -q 'cpu_shares *: 77' <("$hvx" schedinfo kept --config)
+! "$hvx" schedinfo kept --config cpu_shares=0 2> "$work/zero.err" || fail "a weight of 0 in a definition"
+check "what a definition cannot have" grep -q '<shares>0</shares>' "$work/zero.err"
+check "destroy and undefine" "$hvx" destroy kept && "$hvx" undefine kept
 gone=$(group one)
 check "destroy" "$hvx" destroy one
 finish one 60
