@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "guest.h"
+#include "depart.h"
 #include "savefile.h"
 #include "vmm/mig.h"
 #include "wire.h"
@@ -23,14 +24,16 @@ static void on_signal(int sig)
 	interrupted++;
 }
 
-enum { O_CONVERGE, O_BANDWIDTH, O_COMPRESS, O_DNAME, O_DOWNTIME, O_LIVE, O_PARALLEL, O_PKI, O_QUIET,
-       O_RECOVER, O_REMOTE, O_TIMEOUT, O_UNENCRYPTED, O_NR };
+enum { O_CONVERGE, O_BANDWIDTH, O_COMPRESS, O_COPY, O_DNAME, O_DOWNTIME, O_LIVE, O_DISKS, O_OVERWRITE,
+       O_PARALLEL, O_PKI, O_QUIET, O_RECOVER, O_REMOTE, O_TIMEOUT, O_UNENCRYPTED, O_NR };
 
 struct move {
 	struct guest g;
 	struct control *c;
 	struct wire wire[MIG_MAX_STREAMS];
 	unsigned int nr;
+	struct moving disks;		/* that go along */
+	bool overwrite;
 	char id[33];
 	bool show;
 };
@@ -82,8 +85,10 @@ static int open_first(struct move *m, const struct wire_uri *u, const struct wir
 {
 	struct json_object *hello = json_object_new_object();
 	size_t len;
-	char *xml = guest_xml(&m->g, false, &len);
+	char *text = guest_xml(&m->g, false, &len), *xml = text && m->disks.nr ? moving_xml(&m->disks, text, &len) : text;
 
+	if (xml != text)
+		free(text);
 	if (!xml || wire_connect(u, o, &m->wire[0])) {
 		free(xml);
 		json_object_put(hello);
@@ -94,24 +99,29 @@ static int open_first(struct move *m, const struct wire_uri *u, const struct wir
 	json_object_object_add(hello, "id", json_object_new_string(m->id));
 	json_object_object_add(hello, "xml", json_object_new_string_len(xml, (int)len));
 	free(xml);
+	if (m->disks.nr) {
+		json_object_object_add(hello, "disks", moving_list(&m->disks));
+		json_object_object_add(hello, "overwrite", json_object_new_boolean(m->overwrite));
+	}
 	return greet(&m->wire[0], hello);
 }
 
-static int open_more(struct move *m, unsigned int i, const struct wire_uri *u, const struct wire_options *o)
+static int open_more(struct move *m, struct wire *w, const char *what, struct json_object *which,
+		     const struct wire_uri *u, const struct wire_options *o)
 {
 	struct json_object *hello = json_object_new_object();
 
-	if (wire_connect(u, o, &m->wire[i])) {
-		json_object_put(hello);
-		return -1;
-	}
 	json_object_object_add(hello, "id", json_object_new_string(m->id));
-	json_object_object_add(hello, "stream", json_object_new_int((int)i));
-	return greet(&m->wire[i], hello);
+	json_object_object_add(hello, what, which);
+	if (!wire_connect(u, o, w))
+		return greet(w, hello);
+	json_object_put(hello);
+	return -1;
 }
 
 static int open_all(struct move *m, const struct wire_uri *u, const struct wire_options *o, const char *dname)
 {
+	struct wire_options more = *o;
 	uint8_t raw[16];
 	unsigned int i;
 
@@ -121,36 +131,81 @@ static int open_all(struct move *m, const struct wire_uri *u, const struct wire_
 		snprintf(m->id + 2 * i, 3, "%02x", raw[i]);
 	if (open_first(m, u, o, dname))
 		return -1;
+	more.join = m->id;
 	for (i = 1; i < m->nr; i++)
-		if (open_more(m, i, u, o))
+		if (open_more(m, &m->wire[i], "stream", json_object_new_int((int)i), u, &more))
+			return -1;
+	for (i = 0; i < m->disks.nr; i++)
+		if (open_more(m, &m->disks.disk[i].wire, "disk", json_object_new_string(m->disks.disk[i].target), u, &more))
 			return -1;
 	return 0;
 }
 
 /* ------------------------------------------------------------------ the guest */
 
+/* The VMM's end, sent to it under this name. */
+static int give(struct move *m, struct wire *w, const char *name)
+{
+	int fd = wire_give(w), ret;
+
+	if (fd < 0)
+		return -1;
+	ret = control_send_fd(m->c, fd, name);
+	close(fd);
+	if (ret)
+		cli_error("%s: %s", m->g.name, control_error(m->c));
+	return ret;
+}
+
+/* `x-hvx-disks` of migrate. NULL after a message. */
+static struct json_object *hand_disks_over(struct move *m)
+{
+	struct json_object *list = json_object_new_array(), *o;
+	char target[32];
+
+	for (unsigned int i = 0; i < m->disks.nr; i++) {
+		snprintf(target, sizeof(target), "fd:disk%u", i);
+		if (give(m, &m->disks.disk[i].wire, target + 3)) {
+			json_object_put(list);
+			return NULL;
+		}
+		o = json_object_new_object();
+		json_object_object_add(o, "device", json_object_new_string(m->disks.disk[i].target));
+		json_object_object_add(o, "target", json_object_new_string(target));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
 /* "fd:m0,m1": the VMM's ends, sent to it. NULL after a message. */
 static struct json_object *hand_over(struct move *m)
 {
 	char uri[24 * MIG_MAX_STREAMS] = "fd:", name[24];
 	unsigned int i;
-	int fd, ret;
 
 	for (i = 0; i < m->nr; i++) {
-		fd = wire_give(&m->wire[i]);
-		if (fd < 0)
-			return NULL;
 		snprintf(name, sizeof(name), "migrate%u", i);
-		ret = control_send_fd(m->c, fd, name);
-		close(fd);
-		if (ret) {
-			cli_error("%s: %s", m->g.name, control_error(m->c));
+		if (give(m, &m->wire[i], name))
 			return NULL;
-		}
 		strcat(uri, i ? "," : "");
 		strcat(uri, name);
 	}
 	return json_object_new_string(uri);
+}
+
+/* The disks' part of the line, while they are all there is to see, and later. */
+static bool show_disks(struct json_object *o, char *text, size_t room)
+{
+	struct json_object *disk = json_object_object_get(o, "disk");
+	int64_t total = number_of(disk, "total"), left = number_of(disk, "remaining");
+	double s = (double)number_of(o, "total-time") / 1000;
+	double rate = s > 0 ? (double)number_of(disk, "transferred") / s : 0, speed = s > 0 ? (double)(total - left) / s : 0;
+
+	if (!disk || total <= 0)
+		return false;
+	snprintf(text, room, "disks: %d %%, %lld MiB left, %.0f MiB/s, %.0f s left", (int)((total - left) * 100 / total),
+		 (long long)left >> 20, rate / (1 << 20), speed > 0 ? (double)left / speed : 0);
+	return true;
 }
 
 static void show(struct move *m, struct json_object *o)
@@ -161,15 +216,19 @@ static void show(struct move *m, struct json_object *o)
 	double rate = json_object_get_double(json_object_object_get(ram, "mbps")) / 8.388608;
 	double moved = (double)(number_of(ram, "normal-bytes") + number_of(ram, "duplicate") * 4096);
 	double s = (double)number_of(o, "total-time") / 1000, speed = s > 0 ? moved / s : 0;
-	char extra[48] = "";
+	char extra[48] = "", disks[96] = "";
 
 	if (!m->show || total <= 0)
 		return;
+	if (show_disks(o, disks, sizeof(disks)) && !round) {
+		fprintf(stderr, "\r%s \033[K", disks);
+		return;
+	}
 	if (throttle)
 		snprintf(extra, sizeof(extra), ", CPUs slowed by %d %%", (int)throttle);
-	fprintf(stderr, "\rround %d: %3d %%, %lld MiB left, %.0f MiB/s%s, %.0f s left \033[K", (int)round,
+	fprintf(stderr, "\rround %d: %3d %%, %lld MiB left, %.0f MiB/s%s, %.0f s left%s%s \033[K", (int)round,
 		(int)((total - left) * 100 / total), (long long)left >> 20, rate, extra,
-		speed > 0 ? (double)left / speed : 0);
+		speed > 0 ? (double)left / speed : 0, *disks ? "; " : "", disks);
 }
 
 static bool has_ended(const char *status)
@@ -219,7 +278,8 @@ static int report(struct move *m, struct json_object *o)
 	if (!strcmp(status, "completed")) {
 		if (m->show)
 			printf("%s has moved: %.1f s, %lld MiB, stood still for %lld ms\n", m->g.name,
-			       (double)number_of(o, "total-time") / 1000, (long long)number_of(ram, "transferred") >> 20,
+			       (double)number_of(o, "total-time") / 1000,
+			       (long long)(number_of(ram, "transferred") + number_of(json_object_object_get(o, "disk"), "transferred")) >> 20,
 			       (long long)number_of(o, "downtime"));
 		/* What is left here is its shell. */
 		return save_quit(m->c, m->g.name) ? VMM_ERR_SETUP : VMM_OK;
@@ -305,16 +365,20 @@ static struct json_object *capabilities(bool converge)
 
 static int begin(struct move *m, struct json_object *params, bool converge)
 {
-	struct json_object *args, *uri;
+	struct json_object *args, *uri, *disks;
 
 	if (control_do(m->c, "migrate-set-parameters", json_object_get(params), NULL) ||
 	    control_do(m->c, "migrate-set-capabilities", capabilities(converge), NULL))
 		return -1;
-	uri = hand_over(m);
-	if (!uri)
+	disks = hand_disks_over(m);
+	uri = disks ? hand_over(m) : NULL;
+	if (!uri) {
+		json_object_put(disks);
 		return -1;
+	}
 	args = json_object_new_object();
 	json_object_object_add(args, "uri", uri);
+	json_object_object_add(args, "x-hvx-disks", disks);
 	return control_do(m->c, "migrate", args, NULL);
 }
 
@@ -342,6 +406,8 @@ static int move_guest(struct move *m, const struct wire_uri *u, const struct wir
 		status = report(m, ended);
 		json_object_put(ended);
 	}
+	for (i = 0; i < m->disks.nr; i++)
+		wire_close(&m->disks.disk[i].wire);
 	for (i = 0; i < m->nr; i++)
 		wire_close(&m->wire[i]);
 	return status;
@@ -388,15 +454,12 @@ static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
 	if (!wire_uri_parse(cmd->name, argv[optind + 1], false, &o, &u)) {
 		status = VMM_ERR_SETUP;
 		m.show = !value[O_QUIET] && isatty(STDERR_FILENO);
-		if (u.kind == WIRE_SSH && m.nr > 1) {
-			cli_error("migrate: --parallel: ssh has one connection");
-			status = VMM_ERR_USAGE;
-		} else {
-			m.c = guest_control(argv[optind], &m.g);
-		}
+		m.overwrite = value[O_OVERWRITE];
+		m.c = guest_control(argv[optind], &m.g);
 	}
 	if (m.c) {
-		status = move_guest(&m, &u, &o, value, params);
+		if ((!value[O_COPY] && !value[O_DISKS]) || !moving_choose(&m.disks, &m.g, m.c, value[O_DISKS]))
+			status = move_guest(&m, &u, &o, value, params);
 		control_close(m.c);
 		guest_free(&m.g);
 	}
@@ -451,7 +514,9 @@ static const struct cli_cmd migrate_verb = {
 "tls://HOST[:PORT] and unix:PATH need an `hvx receive` that waits. TLS takes libvirt's\n"
 "certificates: /etc/pki/CA/cacert.pem, /etc/pki/libvirt/clientcert.pem and\n"
 "private/clientkey.pem, there servercert.pem and serverkey.pem.\n"
-"Disk images are on storage that both hosts share, at the same paths. Whatever goes wrong\n"
+"Disk images are on storage that both hosts share, at the same paths; or they are copied\n"
+"there, with --copy-storage-all, while the guest writes to them. The images here stay as\n"
+"they were when it left, and are of no use to it any more. Whatever goes wrong\n"
 "before the change leaves the guest running here, and Ctrl-C does. Where the connection is\n"
 "lost at the very moment of the change (exit status 69) the guest stands still here: look\n"
 "whether it runs there, and if it does not, --recover lets it go on here.\n"
@@ -460,9 +525,12 @@ static const struct cli_cmd migrate_verb = {
 		{ "auto-converge", 0, NULL, "slow the guest's CPUs where memory changes faster than it travels" },
 		{ "bandwidth", 'b', "MIB", "at most so many MiB a second while the guest runs" },
 		{ "compressed", 'c', NULL, "compress memory by zstd" },
+		{ "copy-storage-all", 0, NULL, "copy the disks, too, but those that are read only or shareable" },
 		{ "dname", 'n', "NAME", "call the guest NAME there" },
 		{ "downtime", 'd', "MS", "the guest may stand still for so long (300)" },
 		{ "live", 'l', NULL, "for virsh's sake: it always is" },
+		{ "migrate-disks", 0, "LIST", "copy these disks: vda,vdb" },
+		{ "overwrite", 0, NULL, "let images be overwritten that exist there" },
 		{ "parallel", 'P', "N", "use N connections, at most 16" },
 		{ "pki", 0, "FILE", "folder with cacert.pem, clientcert.pem, clientkey.pem instead of libvirt's" },
 		{ "quiet", 'q', NULL, "no progress line" },

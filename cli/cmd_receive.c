@@ -1,21 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* hvx receive: the other end of hvx migrate. */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "arrive.h"
 #include "guest.h"
 #include "rundir.h"
+#include "store.h"
 #include "vmm/domxml_int.h"
 #include "vmm/mig.h"
 #include "wire.h"
 
 struct arrival {
 	struct wire wire[MIG_MAX_STREAMS];
+	struct wire disk[DOM_MAX_DISKS];	/* in the order of images */
 	struct json_object *hello;
 	unsigned int nr;
 	char id[64];
+	struct arriving images;
+};
+
+/* What was asked for. */
+struct receive {
+	const struct wire_uri *uri;
+	struct wire_options wire;
+	const char *name, *file;
+	char *xml;		/* file's; NULL: what comes with the guest */
+	size_t xml_len;
+	bool paused;
 };
 
 static const char *text_of(struct json_object *o, const char *name)
@@ -35,6 +50,20 @@ static void answer(struct wire *w, const char *why)
 		json_object_object_add(o, "ok", json_object_new_boolean(true));
 	wire_send(w, o, &ignored);
 	json_object_put(o);
+}
+
+/* Where further connections meet, in the folder that nobody else enters. NULL after a message. free() it. */
+static char *more_path(const char *id)
+{
+	bool good = strlen(id) >= 16 && strlen(id) <= 60 && strspn(id, "0123456789abcdef") == strlen(id);
+	char *base = good ? rundir_base() : NULL, *path = NULL;
+
+	if (!base)
+		cli_error("receive: %s", good ? strerror(errno) : "an id that no migration has");
+	else if (asprintf(&path, "%s/.receive-%s", base, id) < 0)
+		path = NULL;
+	free(base);
+	return path;
 }
 
 /* What the first connection says, against what can be. */
@@ -66,148 +95,239 @@ static void refuse(struct wire *w, const char *why)
 	wire_close(w);
 }
 
+/* Images for the disks that come along, where the XML has them. "": well; else why not. */
+static const char *open_images(struct arrival *a, const struct receive *r, char *why, size_t room)
+{
+	struct json_object *disks = json_object_object_get(a->hello, "disks");
+	bool overwrite = json_object_get_boolean(json_object_object_get(a->hello, "overwrite"));
+	const char *text = r->xml ? r->xml : text_of(a->hello, "xml");
+	struct domain *dom;
+
+	if (!disks)
+		return "";
+	dom = store_parse(r->file ? r->file : "(incoming guest)", text, r->xml ? r->xml_len : strlen(text), false);
+	if (!dom)
+		return "an XML that cannot be used there";
+	if (!arriving_open(&a->images, disks, dom, overwrite, why, room))
+		why = NULL;
+	domain_free(dom);
+	return why ? why : "";
+}
+
 /* 0; 1: this one was no good; -1: no more can come. */
-static int first(struct arrival *a, int listener, const struct wire_uri *u, const struct wire_options *o,
-		 const char *name)
+static int first(struct arrival *a, int listener, const struct receive *r, char **more)
 {
 	const char *why = "", *told;
-	char buf[256];
-	int ret = wire_accept(listener, u, o, &a->wire[0]);
+	char buf[PATH_MAX + 256];
+	int ret = wire_accept(listener, r->uri, &r->wire, &a->wire[0]);
 
 	if (ret)
 		return ret;
 	a->hello = wire_receive(&a->wire[0], &why);
-	told = a->hello ? check_hello(a->hello, name, buf, sizeof(buf)) : why;
+	told = a->hello ? check_hello(a->hello, r->name, buf, sizeof(buf)) : why;
 	if (!*told) {
 		snprintf(a->id, sizeof(a->id), "%s", text_of(a->hello, "id"));
+		*more = r->uri->kind == WIRE_STDIO ? more_path(a->id) : NULL;
+		told = r->uri->kind == WIRE_STDIO && !*more ? "no $XDG_RUNTIME_DIR there" :
+		       open_images(a, r, buf, sizeof(buf));
+	}
+	if (!*told) {
 		a->nr = 1;
-		answer(&a->wire[0], "");
 		return 0;
 	}
 	refuse(&a->wire[0], told);
 	json_object_put(a->hello);
 	a->hello = NULL;
-	return u->kind == WIRE_STDIO ? -1 : 1;
+	return r->uri->kind == WIRE_STDIO ? -1 : 1;
+}
+
+/* Which of the further connections is it? NULL: none. */
+static struct wire *place_of(struct arrival *a, struct json_object *hello, unsigned int streams)
+{
+	const char *id = hello ? text_of(hello, "id") : NULL, *disk = hello ? text_of(hello, "disk") : NULL;
+	int64_t stream = hello ? json_object_get_int64(json_object_object_get(hello, "stream")) : 0;
+	struct wire *w = NULL;
+
+	if (!id || strcmp(id, a->id))
+		return NULL;
+	if (disk && arriving_find(&a->images, disk) >= 0)
+		w = &a->disk[arriving_find(&a->images, disk)];
+	else if (!disk && stream >= 1 && stream < streams)
+		w = &a->wire[stream];
+	return w && w->in < 0 ? w : NULL;
 }
 
 /* Further connections, in any order; strangers are sent away. */
 static int rest(struct arrival *a, int listener, const struct wire_uri *u, const struct wire_options *o)
 {
-	unsigned int want = (unsigned int)json_object_get_int64(json_object_object_get(a->hello, "streams"));
-	unsigned int got = 1, tries;
+	unsigned int streams = (unsigned int)json_object_get_int64(json_object_object_get(a->hello, "streams"));
+	unsigned int got = 1, want = streams + a->images.nr, tries;
 	struct json_object *hello;
-	const char *why, *id;
-	struct wire w;
-	int64_t stream;
+	struct wire w, *place;
+	const char *why;
 	int ret;
 
-	for (tries = 0; got < want && tries < 64; tries++) {
-		ret = u->kind == WIRE_STDIO ? -1 : wire_accept(listener, u, o, &w);
+	for (tries = 0; got < want && tries < want + 64; tries++) {
+		ret = wire_accept(listener, u, o, &w);
 		if (ret < 0)
 			return -1;
 		if (ret)
 			continue;
 		hello = wire_receive(&w, &why);
-		id = hello ? text_of(hello, "id") : NULL;
-		stream = hello ? json_object_get_int64(json_object_object_get(hello, "stream")) : 0;
-		if (!id || strcmp(id, a->id) || stream < 1 || stream >= want || a->wire[stream].in >= 0) {
+		place = place_of(a, hello, streams);
+		if (!place) {
 			refuse(&w, "another migration is under way");
 		} else {
 			answer(&w, "");
-			a->wire[stream] = w;
+			*place = w;
 			got++;
 		}
 		json_object_put(hello);
 	}
-	a->nr = want;
+	a->nr = streams;
 	return got == want ? 0 : -1;
 }
 
-static int take_guest(struct arrival *a, const char *name, const char *file, bool paused)
+/* The VMM's ends. False after a message; then none is open. */
+static bool give_all(struct wire *w, unsigned int n, int *fd)
 {
-	const char *text = text_of(a->hello, "xml");
-	size_t len = strlen(text);
-	char *own = NULL, *why = NULL;
-	int fd[MIG_MAX_STREAMS], status;
 	unsigned int i;
 
-	if (file) {
-		own = doc_read(file, -1, DOMXML_MAX_FILE, &len, &why);
-		if (!own) {
-			cli_error("receive: %s: %s", file, why ? why : "out of memory");
-			free(why);
-			return VMM_ERR_USAGE;
-		}
-		text = own;
-	}
-	for (i = 0; i < a->nr; i++) {
-		fd[i] = wire_give(&a->wire[i]);
+	for (i = 0; i < n; i++) {
+		fd[i] = wire_give(&w[i]);
 		if (fd[i] < 0)
 			break;
 	}
-	if (!name)
-		name = text_of(a->hello, "name");
-	if (i == a->nr) {
-		status = run_incoming(file ? file : "(incoming guest)", text, len, name, paused, fd, a->nr);
-	} else {
-		status = VMM_ERR_SETUP;
-		while (i--)
-			close(fd[i]);
-	}
-	free(own);
-	return status;
+	if (i == n)
+		return true;
+	while (i--)
+		close(fd[i]);
+	return false;
 }
 
-static int receive_one(const struct wire_uri *u, const struct wire_options *o, const char *name,
-		       const char *file, bool paused)
+static int take_guest(struct arrival *a, const struct receive *r)
 {
-	int listener = wire_listen(u), ret, status = VMM_ERR_SETUP;
+	const char *text = r->xml ? r->xml : text_of(a->hello, "xml");
+	const char *name = r->name ? r->name : text_of(a->hello, "name");
+	size_t len = r->xml ? r->xml_len : strlen(text);
+	int fd[MIG_MAX_STREAMS], nbd[DOM_MAX_DISKS];
+	struct incoming_disks disks = { &a->images, nbd, a->images.nr };
+	unsigned int i;
+
+	if (!give_all(a->wire, a->nr, fd))
+		return VMM_ERR_SETUP;
+	if (!give_all(a->disk, disks.nr, nbd)) {
+		for (i = 0; i < a->nr; i++)
+			close(fd[i]);
+		return VMM_ERR_SETUP;
+	}
+	return run_incoming(r->file ? r->file : "(incoming guest)", text, len, name, r->paused, fd, a->nr,
+			    disks.nr ? &disks : NULL);
+}
+
+/* The first connection has come; the others come where it did, or, with ssh, over `receive --join`. */
+static int all_connections(struct arrival *a, int listener, const struct receive *r, const char *more)
+{
+	const struct wire_uri here = { .kind = WIRE_UNIX };
+	int fd = more ? wire_listen_more(more) : listener, ret;
+
+	if (more && fd < 0) {
+		refuse(&a->wire[0], "no further connection can come");
+		return -1;
+	}
+	answer(&a->wire[0], "");
+	ret = rest(a, fd, more ? &here : r->uri, &r->wire);
+	if (more) {
+		close(fd);
+		unlink(more);
+	}
+	return ret;
+}
+
+static int receive_one(const struct receive *r)
+{
+	int listener = wire_listen(r->uri), ret, status = VMM_ERR_SETUP;
 	struct arrival a = { 0 };
+	char *more = NULL;
 	unsigned int i;
 
 	if (listener == -1)
 		return VMM_ERR_SETUP;
 	for (i = 0; i < MIG_MAX_STREAMS; i++)
 		a.wire[i] = (struct wire)WIRE_NONE;
+	for (i = 0; i < DOM_MAX_DISKS; i++)
+		a.disk[i] = (struct wire)WIRE_NONE;
 	do {
-		ret = first(&a, listener, u, o, name);
+		ret = first(&a, listener, r, &more);
 	} while (ret > 0);
 	if (!ret)
-		ret = rest(&a, listener, u, o);
+		ret = all_connections(&a, listener, r, more);
 	if (listener >= 0)
 		close(listener);
-	if (u->kind == WIRE_UNIX)
-		unlink(u->path);
+	if (r->uri->kind == WIRE_UNIX)
+		unlink(r->uri->path);
 	if (!ret)
-		status = take_guest(&a, name, file, paused);
-	for (i = 0; i < a.nr; i++)
+		status = take_guest(&a, r);
+	/* What was not named by now goes. */
+	arriving_close(&a.images);
+	for (i = 0; i < DOM_MAX_DISKS; i++)
+		wire_close(&a.disk[i]);
+	for (i = 0; i < MIG_MAX_STREAMS; i++)
 		wire_close(&a.wire[i]);
 	json_object_put(a.hello);
+	free(more);
 	return status;
 }
 
-enum { O_NAME, O_PAUSED, O_PKI, O_UNENCRYPTED, O_XML, O_NR };
+enum { O_JOIN, O_NAME, O_PAUSED, O_PKI, O_UNENCRYPTED, O_XML, O_NR };
+
+static int join(const char *id)
+{
+	char *path = more_path(id);
+	int ret = path ? wire_join(path) : -1;
+
+	free(path);
+	return ret ? VMM_ERR_SETUP : VMM_OK;
+}
 
 static int cmd_receive(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *value[O_NR];
 	int status = cli_parse(cmd, argc, argv, value, 1, 1);
-	struct wire_options o = { 0 };
+	struct receive r = { 0 };
 	struct wire_uri u;
+	char *why = NULL;
 
 	if (status >= 0)
 		return status;
-	if (value[O_NAME] && !guest_name_ok(value[O_NAME])) {
-		cli_error("receive: --name %s: not a name for a guest", value[O_NAME]);
+	r.name = value[O_NAME];
+	r.file = value[O_XML];
+	r.paused = value[O_PAUSED];
+	r.uri = &u;
+	r.wire = (struct wire_options){ .pki = value[O_PKI], .unencrypted = value[O_UNENCRYPTED] };
+	if (r.name && !guest_name_ok(r.name)) {
+		cli_error("receive: --name %s: not a name for a guest", r.name);
 		return VMM_ERR_USAGE;
 	}
-	o.pki = value[O_PKI];
-	o.unencrypted = value[O_UNENCRYPTED];
 	signal(SIGPIPE, SIG_IGN);
+	if (value[O_JOIN] && !strcmp(argv[optind], "-"))
+		return join(value[O_JOIN]);
+	if (r.file) {
+		r.xml = doc_read(r.file, -1, DOMXML_MAX_FILE, &r.xml_len, &why);
+		if (!r.xml) {
+			cli_error("receive: %s: %s", r.file, why ? why : "out of memory");
+			free(why);
+			return VMM_ERR_USAGE;
+		}
+	}
 	status = VMM_ERR_USAGE;
-	if (!wire_uri_parse(cmd->name, argv[optind], true, &o, &u))
-		status = receive_one(&u, &o, value[O_NAME], value[O_XML], value[O_PAUSED]);
-	wire_uri_free(&u);
+	if (!value[O_JOIN] && !wire_uri_parse(cmd->name, argv[optind], true, &r.wire, &u)) {
+		status = receive_one(&r);
+		wire_uri_free(&u);
+	} else if (value[O_JOIN]) {
+		cli_error("receive: --join goes with -");
+	}
+	free(r.xml);
 	return status;
 }
 
@@ -220,10 +340,13 @@ static const struct cli_cmd receive_verb = {
 "Waits at URI for one guest, which then runs here in the background, and returns when it\n"
 "has arrived. URI is unix:PATH, tls://[ADDRESS][:PORT] or tcp://[ADDRESS][:PORT] (port\n"
 "49152), or -: standard input and output, which is what `hvx migrate` with ssh:// starts.\n"
-"Disk images must be at the same paths here, on storage that both hosts share; the XML\n"
-"that comes with the guest is used unless --xml gives another.\n"
+"Disk images are where the XML says, on storage that both hosts share; or they come with\n"
+"the guest (`hvx migrate --copy-storage-all`), and are made here, without a name until the\n"
+"guest runs, so that nothing is left of one that did not come. The XML that comes with the\n"
+"guest is used unless --xml gives another.\n"
 "Exit status: 0 the guest is here; 64 and 65 it is not, and goes on where it was.\n",
 	.opts = OPTS(
+		{ "join", 0, "ID", "with -: a further connection of the migration ID; `hvx migrate` with ssh:// does this" },
 		{ "name", 'n', "NAME", "call the guest NAME here" },
 		{ "paused", 'p', NULL, "let it stand still here until `hvx resume`" },
 		{ "pki", 0, "FILE", "folder with cacert.pem, servercert.pem, serverkey.pem instead of libvirt's" },

@@ -8,9 +8,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "arrive.h"
 #include "cli.h"
 #include "exec.h"
 #include "guest.h"
@@ -38,6 +40,7 @@ struct run {
 	struct snap_tree *snaps;	/* of the guest, until its runtime folder keeps others away */
 	const int *incoming;		/* sockets on which the guest comes */
 	unsigned int nr_incoming;
+	const struct incoming_disks *disks;	/* that come with it; NULL: none */
 	int state, ram;			/* restore: the saved state; a fork's memory; -1: none */
 	int verbosity, escape;
 	struct throwaway t;		/* one command, then the end */
@@ -434,6 +437,10 @@ static void __attribute__((noreturn)) become_vmm(struct run *r, const struct end
 		fcntl(ready, F_SETFD, 0);
 	for (unsigned int i = 0; i < r->nr_incoming; i++)
 		fcntl(r->incoming[i], F_SETFD, 0);
+	for (unsigned int i = 0; r->disks && i < r->disks->nr; i++)
+		fcntl(r->disks->fd[i], F_SETFD, 0);
+	for (unsigned int i = 0; r->disks && i < r->disks->images->nr; i++)
+		fcntl(r->disks->images->disk[i].fd, F_SETFD, 0);
 	execv(r->vmm, argv);
 	err = errno;
 	while (write(report, &err, sizeof(err)) < 0 && errno == EINTR)
@@ -458,10 +465,29 @@ static void keep_xml(const struct run *r)
 	free(path);
 }
 
+/* The options for disks that come with a guest; the text is the caller's. */
+static int disk_options(const struct run *r, char *argv[], char (*text)[32])
+{
+	int n = 0;
+
+	for (unsigned int i = 0; r->disks && i < r->disks->nr; i++, text++) {
+		snprintf(*text, sizeof(*text), "%d", r->disks->fd[i]);
+		argv[n++] = "--nbd-fd";
+		argv[n++] = *text;
+	}
+	for (unsigned int i = 0; r->disks && i < r->disks->images->nr; i++, text++) {
+		snprintf(*text, sizeof(*text), "%s=%d", r->disks->images->disk[i].target, r->disks->images->disk[i].fd);
+		argv[n++] = "--disk-fd";
+		argv[n++] = *text;
+	}
+	return n;
+}
+
 /* ready: where it says that the guest has begun, -1: nowhere. */
 static pid_t start(struct run *r, const struct ends *e, int ready)
 {
-	char xml[16], state[16], ram[16], ready_fd[16], in[MIG_MAX_STREAMS][16], *argv[36 + 2 * MIG_MAX_STREAMS];
+	char xml[16], state[16], ram[16], ready_fd[16], in[MIG_MAX_STREAMS][16], *argv[36 + 2 * MIG_MAX_STREAMS + 4 * DOM_MAX_DISKS];
+	char disk[2 * DOM_MAX_DISKS][32];
 	pid_t parent = getpid(), pid;
 	int report[2], err = 0, n = 0;
 
@@ -494,6 +520,7 @@ static pid_t start(struct run *r, const struct ends *e, int ready)
 		argv[n++] = "--incoming-fd";
 		argv[n++] = in[i];
 	}
+	n += disk_options(r, argv + n, disk);
 	if (r->fork)
 		argv[n++] = "--fork";
 	if (r->reverted)
@@ -604,7 +631,9 @@ static int begin_background(struct run *r)
 	int p[2] = { -1, -1 };
 	struct ends e;
 
-	if (open_background(r, &e) || pipe2(p, O_CLOEXEC)) {
+	/* With disks there is something to answer. */
+	if (open_background(r, &e) ||
+	    (r->disks ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) : pipe2(p, O_CLOEXEC))) {
 		close_ends(&e);
 		return VMM_ERR_SETUP;
 	}
@@ -624,7 +653,10 @@ static int wait_begun(struct run *r)
 
 	do {
 		n = read(r->ready, &byte, 1);
-	} while (n < 0 && errno == EINTR);
+		/* The guest is ours: new images get their names before it runs. */
+		if (n == 1 && byte == 'n' && r->disks)
+			n = send(r->ready, arriving_name(r->disks->images) ? "x" : "y", 1, MSG_NOSIGNAL) == 1 ? -2 : 0;
+	} while (n == -2 || (n < 0 && errno == EINTR));
 	if (n == 1)
 		return VMM_OK;
 	waitpid(r->pid, &status, 0);
@@ -775,7 +807,7 @@ int run_reverted(const char *file, bool paused)
 }
 
 int run_incoming(const char *file, const char *text, size_t len, const char *name, bool paused,
-		 const int *fd, unsigned int nr)
+		 const int *fd, unsigned int nr, const struct incoming_disks *disks)
 {
 	struct run r = RUN_NONE;
 	unsigned int i;
@@ -788,6 +820,7 @@ int run_incoming(const char *file, const char *text, size_t len, const char *nam
 	r.name_given = name;
 	r.incoming = fd;
 	r.nr_incoming = nr;
+	r.disks = disks;
 	r.xml = text_fd(text, len);
 	r.dom = r.xml >= 0 ? domxml_parse(file, r.xml, stderr, false, "", NULL) : NULL;
 	if (r.dom && !name)
@@ -798,6 +831,8 @@ int run_incoming(const char *file, const char *text, size_t len, const char *nam
 	/* The VMM has its own; the other side shall see when it ends. */
 	for (i = 0; i < nr; i++)
 		close(fd[i]);
+	for (i = 0; disks && i < disks->nr; i++)
+		close(disks->fd[i]);
 	status = status ?: wait_begun(&r);
 	run_free(&r, status);
 	return status;

@@ -72,12 +72,20 @@ int run_detached(const char *file, const char *text, size_t len, bool paused);
 int run_saved(const char *file, bool paused);	/* the same, from a saved state */
 int run_reverted(const char *file, bool paused);	/* of a snapshot: the guest is told that it went back */
 
+/* Disks that come with a guest: their images, and the sockets that bring them, which are closed. */
+struct arriving;
+struct incoming_disks {
+	struct arriving *images;
+	const int *fd;
+	unsigned int nr;
+};
+
 /*
  * A guest that comes from elsewhere on these sockets, which are closed; name NULL: the
  * XML's. Returns when it is here, or will not come.
  */
 int run_incoming(const char *file, const char *text, size_t len, const char *name, bool paused,
-		 const int *fd, unsigned int nr);
+		 const int *fd, unsigned int nr, const struct incoming_disks *disks);
 
 /*
  * logs.c: where a guest in the background writes: /var/log/hvx/NAME.log for root,

@@ -199,6 +199,20 @@ static bool alive(const char *path)
 	return false;
 }
 
+char *rundir_base(void)
+{
+	char *base = base_dir(), *path = NULL;
+
+	if (!base || asprintf(&path, "%s/hvx", base) < 0)
+		path = NULL;
+	free(base);
+	if (path && make_dir(path)) {
+		free(path);
+		path = NULL;
+	}
+	return path;
+}
+
 char *rundir_find(const char *name)
 {
 	char *base = base_dir(), *path = NULL;

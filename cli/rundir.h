@@ -33,6 +33,8 @@ char *rundir_find(const char *name);
 void rundir_each(bool (*fn)(void *opaque, const char *name, const char *path), void *opaque);
 /* Remove what killed guests left. */
 void rundir_sweep(void);
+/* BASE/hvx, which is made where it is not there. free() it; NULL: errno. */
+char *rundir_base(void);
 /* 1 to 64 characters, no '/', no control characters, no dot in front. */
 bool guest_name_ok(const char *name);
 

@@ -190,7 +190,7 @@ static int start_ssh(const struct wire_uri *u, const struct wire_options *o, str
 {
 	const char *remote = o->remote ? o->remote : "hvx";
 	const char *argv[] = { "ssh", "-T", "-p", u->port ? u->port : "22", "-e", "none", "--", u->host, remote,
-			       "receive", "-", NULL };
+			       "receive", o->join ? "--join" : "-", o->join ? o->join : NULL, o->join ? "-" : NULL, NULL };
 	int pair[2];
 
 	if (!u->port) {		/* what ssh's own configuration says */
@@ -255,6 +255,11 @@ int wire_listen(const struct wire_uri *u)
 {
 	return u->kind == WIRE_STDIO ? -2 : u->kind == WIRE_UNIX ? unix_socket(u->path, true) :
 	       tcp_socket(u, true);
+}
+
+int wire_listen_more(const char *path)
+{
+	return unix_socket(path, true);
 }
 
 int wire_accept(int listener, const struct wire_uri *u, const struct wire_options *o, struct wire *w)
@@ -446,6 +451,27 @@ static void *relay(void *arg)
 	free(in);
 	free(out);
 	return NULL;
+}
+
+int wire_join(const char *path)
+{
+	const struct wire_uri here = { .kind = WIRE_STDIO };
+	struct wire w = WIRE_NONE;
+	int ret = -1;
+
+	if (!wire_accept(-2, &here, NULL, &w))
+		w.relay = unix_socket(path, false);
+	if (w.relay >= 0) {
+		fcntl(w.relay, F_SETFL, O_NONBLOCK);
+		fcntl(w.in, F_SETFL, fcntl(w.in, F_GETFL) | O_NONBLOCK);
+		fcntl(w.out, F_SETFL, fcntl(w.out, F_GETFL) | O_NONBLOCK);
+		relay(&w);
+		close(w.relay);
+		ret = 0;
+	}
+	w.relay = -1;
+	wire_close(&w);
+	return ret;
 }
 
 int wire_give(struct wire *w)

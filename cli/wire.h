@@ -26,6 +26,7 @@ struct wire_options {
 	bool unencrypted;	/* tcp: may be used */
 	const char *pki;	/* folder of the certificates; NULL: libvirt's places */
 	const char *remote;	/* ssh: the `hvx` of the other host */
+	const char *join;	/* ssh: the migration that it is a further connection of; NULL: it is the first */
 };
 
 /*
@@ -51,6 +52,13 @@ struct wire {
 /* 0, or -1 after a message. */
 int wire_connect(const struct wire_uri *u, const struct wire_options *o, struct wire *w);
 int wire_listen(const struct wire_uri *u);	/* a socket; WIRE_STDIO: -2 */
+/*
+ * Where the further connections of a migration that came on standard input meet: `receive
+ * --join` passes each on. A socket, or -1 after a message.
+ */
+int wire_listen_more(const char *path);
+/* That command: standard input and output are the connection. 0, or -1 after a message. */
+int wire_join(const char *path);
 /* The next connection. 1: this one was no good, try again; said with a message. */
 int wire_accept(int listener, const struct wire_uri *u, const struct wire_options *o, struct wire *w);
 

@@ -206,3 +206,42 @@ void xmledit_move_disk(xmlDoc *doc, const char *from, const char *to)
 		xmlFree(file);
 	}
 }
+
+static void copy_file(xmlNode *from, xmlNode *to)
+{
+	xmlNode *source = child_of(from, "source");
+	xmlChar *file = source ? xmlGetProp(source, (const xmlChar *)"file") : NULL;
+
+	if (file && to)
+		xmlSetProp(to, (const xmlChar *)"file", file);
+	xmlFree(file);
+}
+
+static void flatten(xmlNode *disk)
+{
+	xmlNode *back = child_of(disk, "backingStore"), *low = back, *driver = child_of(disk, "driver");
+
+	if (!back || !child_of(back, "source"))
+		return;
+	while (child_of(low, "backingStore") && child_of(child_of(low, "backingStore"), "source"))
+		low = child_of(low, "backingStore");
+	copy_file(low, child_of(disk, "source"));
+	if (driver)
+		xmlSetProp(driver, (const xmlChar *)"type", (const xmlChar *)"raw");
+	xmlUnlinkNode(back);
+	xmlFreeNode(back);
+}
+
+void xmledit_flatten_disk(xmlDoc *doc, const char *target)
+{
+	xmlNode *devices = child_of(xmlDocGetRootElement(doc), "devices");
+
+	for (xmlNode *dev = devices ? devices->children : NULL; dev; dev = dev->next) {
+		xmlNode *t = is(dev, "disk") ? child_of(dev, "target") : NULL;
+		xmlChar *name = t ? xmlGetProp(t, (const xmlChar *)"dev") : NULL;
+
+		if (name && !strcmp((char *)name, target))
+			flatten(dev);
+		xmlFree(name);
+	}
+}

@@ -18,5 +18,7 @@ int xmledit_absolute(xmlDoc *doc, const char *file);
 void xmledit_drop_macs(xmlDoc *doc);
 /* Every <source file=> of a disk that is `from` becomes `to`. */
 void xmledit_move_disk(xmlDoc *doc, const char *from, const char *to);
+/* The disk with this <target dev=>, where it is one of layers: the raw image under them alone. */
+void xmledit_flatten_disk(xmlDoc *doc, const char *target);
 
 #endif

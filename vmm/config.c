@@ -61,6 +61,7 @@ void dom_disk_free(struct dom_disk *disk)
 		free(disk->backing[i].file);
 	free(disk->backing);
 	free(disk->file);
+	free(disk->opened_as);
 	free(disk->target);
 	free(disk->serial);
 	free(disk->wwn);

@@ -87,6 +87,7 @@ struct dom_backing {
 
 struct dom_disk {
 	char *file;		/* or block device; NULL: empty drive */
+	char *opened_as;	/* not in the XML: where it is found, instead of file; NULL: there */
 	unsigned int nr_backing; /* 0: file is raw; else a layer over backing[0], and so on down to a raw image */
 	struct dom_backing *backing;
 	bool block;		/* <disk type='block'> */

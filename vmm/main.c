@@ -31,6 +31,7 @@ struct options {
 	int xml_fd, restore_fd, ram_fd, ready_fd, verbosity;
 	int incoming_fd[MIG_MAX_STREAMS];
 	unsigned int nr_incoming;
+	struct disks_in disks;
 	bool incoming;
 	bool console, no_sandbox, paused, fork, reverted, own_dir, throwaway, agent;
 };
@@ -61,9 +62,14 @@ static const char usage_text[] =
 "                        a new generation ID; --fork does that, too\n"
 "  --incoming-fd N       receive a guest from another VMM over this socket, its XML too\n"
 "                        unless one is given; again for each further stream\n"
+"  --disk-fd TARGET=N    with --incoming-fd: the image of this disk, to be written to by\n"
+"                        --nbd-fd before the guest is here\n"
+"  --nbd-fd N            an NBD client on this socket writes to a disk of --disk-fd\n"
 "  --incoming            wait for `migrate-incoming` on the control socket\n"
 "  --ram-fd N            with --fork: the memory is in this file\n"
-"  --ready-fd N          write a byte to this file descriptor when the guest begins\n"
+"  --ready-fd N          write a byte to this file descriptor when the guest begins;\n"
+"                        with --disk-fd write `n` before, and read `y`: the images have\n"
+"                        their names\n"
 "  --throwaway           drop what the guest writes to its disks, as by <transient/>\n"
 "  --agent               add the channel of qemu-guest-agent where the XML has none\n"
 "  --paused              wait for `cont` on the control socket before the guest runs\n"
@@ -87,7 +93,7 @@ static const char usage_text[] =
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
        OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
        OPT_FORK, OPT_REVERTED, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT,
-       OPT_ACCEL, OPT_READY_FD, OPT_INCOMING, OPT_INCOMING_FD };
+       OPT_ACCEL, OPT_READY_FD, OPT_INCOMING, OPT_INCOMING_FD, OPT_DISK_FD, OPT_NBD_FD };
 
 static const struct option long_options[] = {
 	{ "accel", required_argument, NULL, OPT_ACCEL },
@@ -106,6 +112,8 @@ static const struct option long_options[] = {
 	{ "reverted", no_argument, NULL, OPT_REVERTED },
 	{ "incoming", no_argument, NULL, OPT_INCOMING },
 	{ "incoming-fd", required_argument, NULL, OPT_INCOMING_FD },
+	{ "disk-fd", required_argument, NULL, OPT_DISK_FD },
+	{ "nbd-fd", required_argument, NULL, OPT_NBD_FD },
 	{ "ram-fd", required_argument, NULL, OPT_RAM_FD },
 	{ "gdb", required_argument, NULL, OPT_GDB },
 	{ "throwaway", no_argument, NULL, OPT_THROWAWAY },
@@ -200,6 +208,19 @@ static int parse_options(int argc, char **argv, struct options *o)
 			/* fall through */
 		case OPT_INCOMING:
 			o->incoming = true;
+			break;
+		case OPT_DISK_FD:
+			if (!disks_in_add(&o->disks, optarg)) {
+				log_error("--disk-fd %s: TARGET=FD is wanted, and at most %d of them", optarg, MIRROR_MAX);
+				return VMM_ERR_USAGE;
+			}
+			break;
+		case OPT_NBD_FD:
+			if (o->disks.nr_socks == MIRROR_MAX ||
+			    !number(optarg, &o->disks.sock[o->disks.nr_socks++])) {
+				log_error("--nbd-fd %s: not a file descriptor, or too many", optarg);
+				return VMM_ERR_USAGE;
+			}
 			break;
 		case OPT_RAM_FD:
 			if (!number(optarg, &o->ram_fd)) {
@@ -416,6 +437,8 @@ static int read_source(const struct options *o, struct source *src)
 		detach_disks(src->dom);
 	if (src->dom && o->incoming)
 		defer_disks(src->dom);
+	if (src->dom && disks_in_apply(&o->disks, src->dom))
+		return VMM_ERR_USAGE;
 	return src->dom ? VMM_OK : VMM_ERR_USAGE;
 }
 
@@ -467,6 +490,7 @@ static int run_guest(const struct options *o, struct source *src)
 		memcpy(incoming.fd, o->incoming_fd, sizeof(incoming.fd));
 		incoming.nr = o->nr_incoming;
 		incoming.in = src->state;
+		incoming.disks = o->disks;
 		m.incoming = &incoming;
 	}
 	tune_begin(src->dom);

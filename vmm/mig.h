@@ -63,6 +63,8 @@ void mig_scratch_free(struct mig_scratch *s);
 /* Send what map has of this stream's chunks, and clear it there. 0 or -errno, *err. */
 int mig_ram_send(struct mig_ram *r, struct mig_scratch *s, struct stream_out *out,
 		 unsigned int stream, struct state_error *err);
+/* Wait for the turn of so many bytes, by limit. Any thread. */
+void mig_ram_pace(struct mig_ram *r, size_t bytes);
 /* A section RAMD that came on this stream, into memory. -EINVAL, *err: a lie. */
 int mig_ram_place(struct mig_ram *r, struct mig_scratch *s, struct sbuf *b, unsigned int stream,
 		  struct state_error *err);
@@ -93,6 +95,14 @@ struct mig_source_ops {
 	int (*tail)(void *o, struct stream_out *out, struct state_error *err);	/* DEV, VCPU, CLCK */
 	int (*release)(void *o, struct state_error *err);	/* what only one side may hold */
 	int (*take_back)(void *o, struct state_error *err);	/* after release: it stays here */
+	/*
+	 * Disks that go along, on connections of their own; all NULL: there are none. Copy
+	 * each once; how long the rest would take; after stop: all of it is there, and safe.
+	 */
+	int (*disks_copy)(void *o, struct state_error *err);
+	int (*disks_left)(void *o, uint64_t *ns, struct state_error *err);
+	int (*disks_end)(void *o, struct state_error *err);
+	void (*disks_stop)(void *o);	/* any thread, any time: give up */
 };
 
 struct mig_source {
@@ -112,6 +122,7 @@ struct mig_source {
 	_Atomic uint64_t remaining;	/* bytes of memory, at the beginning of the round */
 	_Atomic uint64_t round_base;	/* pages that had gone by then */
 	_Atomic uint64_t expected_ns;	/* downtime, at the rate measured */
+	_Atomic uint64_t disks_ns;	/* the disks' part, on top */
 	_Atomic uint64_t dirty_rate;	/* pages a second */
 	_Atomic uint64_t start_ns, setup_ns, stop_ns, end_ns;	/* when */
 	_Atomic bool cancelled, timed_out;

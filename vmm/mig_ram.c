@@ -74,8 +74,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
 }
 
-/* Wait for the turn of so many bytes, which many threads may do at once. */
-static void pace(struct mig_ram *r, size_t bytes)
+void mig_ram_pace(struct mig_ram *r, size_t bytes)
 {
 	uint64_t limit = atomic_load(&r->limit), now = now_ns(), old, turn, next;
 
@@ -168,7 +167,7 @@ static int send_chunk(struct mig_ram *r, struct mig_scratch *s, struct stream_ou
 	put_le(head, chunk * RAM_CHUNK, 8);
 	put_le(head + 8, n, 4);
 	put_le(head + 12, zstd, 4);
-	pace(r, STREAM_FRAME + sizeof(head) + len);
+	mig_ram_pace(r, STREAM_FRAME + sizeof(head) + len);
 	atomic_fetch_add(&r->pages, n);
 	atomic_fetch_add(&r->zero, nr_zero);
 	atomic_fetch_add(&r->wire, STREAM_FRAME + sizeof(head) + len);

@@ -33,6 +33,8 @@ static void hang_up(struct mig_source *s)
 
 	for (i = 0; i < s->nr_streams; i++)
 		shutdown(s->fd[i], SHUT_RDWR);
+	if (s->ops->disks_stop)
+		s->ops->disks_stop(s->opaque);
 }
 
 bool mig_source_cancel(struct mig_source *s, bool late)
@@ -193,6 +195,7 @@ static uint64_t count_pages(const struct mig_ram *r)
 struct pace_info {
 	uint64_t rate;		/* bytes of memory a second, the last measured */
 	unsigned int behind;	/* rounds in which the guest wrote more than half of what went */
+	unsigned int disks;	/* times that the disks have not caught up */
 };
 
 static int one_round(struct mig_source *s, struct sender *w, struct pace_info *p, struct state_error *err)
@@ -227,9 +230,9 @@ static void converge(struct mig_source *s, struct pace_info *p)
 {
 	unsigned int now = atomic_load(&s->throttle), max = atomic_load(&s->throttle_max);
 
-	if (!atomic_load(&s->converge) || p->behind < 2)
+	if (!atomic_load(&s->converge) || (p->behind < 2 && p->disks < 2))
 		return;
-	p->behind = 0;
+	p->behind = p->disks = 0;
 	now = now ? now + atomic_load(&s->throttle_step) : atomic_load(&s->throttle_first);
 	if (now > max)
 		now = max;
@@ -241,19 +244,44 @@ static bool time_to_stop(const struct mig_source *s)
 {
 	uint64_t force = atomic_load(&s->force_ns);
 
-	return atomic_load(&s->expected_ns) <= atomic_load(&s->downtime_ns) ||
+	return atomic_load(&s->expected_ns) + atomic_load(&s->disks_ns) <= atomic_load(&s->downtime_ns) ||
 	       (force && now_ns() - atomic_load(&s->start_ns) >= force);
+}
+
+/*
+ * Memory would fit into the downtime and the disks do not: time for them to catch up.
+ * *waited: the guest has written to memory meanwhile.
+ */
+static int wait_disks(struct mig_source *s, struct pace_info *p, bool *waited, struct state_error *err)
+{
+	const struct timespec step = { .tv_nsec = NS / 50 };
+	uint64_t until = now_ns() + NS, left = 0;
+	int ret;
+
+	for (*waited = false;; *waited = true) {
+		ret = s->ops->disks_left ? s->ops->disks_left(s->opaque, &left, err) : 0;
+		atomic_store(&s->disks_ns, left);
+		if (ret || time_to_stop(s) || atomic_load(&s->ram.stop) ||
+		    atomic_load(&s->expected_ns) > atomic_load(&s->downtime_ns))
+			return ret;
+		if (now_ns() >= until)
+			break;
+		nanosleep(&step, NULL);
+	}
+	p->disks++;
+	return 0;
 }
 
 static int live_rounds(struct mig_source *s, struct sender *w, struct state_error *err)
 {
 	struct pace_info p = { 0 };
+	bool waited;
 	int ret = s->ops->first(s->opaque, s->ram.map, err);
 
 	atomic_store(&s->remaining, count_pages(&s->ram) * RAM_PAGE);
 	while (!ret) {
-		ret = one_round(s, w, &p, err);
-		if (ret || time_to_stop(s))
+		ret = one_round(s, w, &p, err) ?: wait_disks(s, &p, &waited, err);
+		if (ret || (!waited && time_to_stop(s)))
 			break;
 		converge(s, &p);
 	}
@@ -279,6 +307,8 @@ static int last_round(struct mig_source *s, struct sender *w, struct state_error
 	for (i = 1; i < s->nr_streams && !ret; i++)
 		ret = stream_end(w[i].out, err);
 	atomic_store(&s->remaining, 0);
+	if (!ret && s->ops->disks_end)
+		ret = s->ops->disks_end(s->opaque, err);
 	return ret ?: s->ops->tail(s->opaque, &s->out, err);
 }
 
@@ -370,7 +400,8 @@ static enum mig_phase run(struct mig_source *s, struct sender *w, struct state_e
 	atomic_store(&s->setup_ns, now_ns());
 	if (!ret) {
 		set_phase(s, MIG_ACTIVE);
-		ret = live_rounds(s, w, err) ?: last_round(s, w, err);
+		ret = s->ops->disks_copy ? s->ops->disks_copy(s->opaque, err) : 0;
+		ret = ret ?: live_rounds(s, w, err) ?: last_round(s, w, err);
 		ask_why(s, ret, err);
 		ret = ret ?: want_reply(s, MIG_LOADED, err);
 	} else {

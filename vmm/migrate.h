@@ -9,6 +9,7 @@
 
 #include "machine.h"
 #include "mig.h"
+#include "migrate_disks.h"
 
 /* machine_call(), and waiting on a migration's thread until it has run. */
 struct migrate_call {
@@ -24,6 +25,7 @@ struct incoming {
 	int fd[MIG_MAX_STREAMS];	/* connections; none: `migrate-incoming` brings them */
 	unsigned int nr;
 	struct stream_in in;		/* of fd[0]; bytes 0: the XML in it was not read yet */
+	struct disks_in disks;		/* that come along */
 	/* the rest is migrate_in.c's */
 	struct machine *m;
 	struct mig_dest d;

@@ -22,7 +22,23 @@ static int dest_tail(void *o, struct stream_in *in, struct state_error *err)
 {
 	struct incoming *c = o;
 
-	return load_state(in, c->m, &c->clock_ns, err);
+	/* The source has ended them before it began with this. */
+	return disks_in_wait(&c->disks, err) ?: load_state(in, c->m, &c->clock_ns, err);
+}
+
+/*
+ * Images that are new have no name yet: whoever started this VMM, which can make none,
+ * gives it to them now that the guest begins to need them.
+ */
+static int name_disks(struct machine *m, struct incoming *c)
+{
+	char answer = 0;
+
+	if (!c->disks.nr || m->ready_fd < 0)
+		return 0;
+	if (write(m->ready_fd, "n", 1) == 1 && read(m->ready_fd, &answer, 1) == 1 && answer == 'y')
+		return 0;
+	return state_error(&c->err, "the disks' images cannot be given their names there");
 }
 
 /* The guest is ours. On the main thread. */
@@ -33,6 +49,11 @@ static int take_over(struct machine *m, void *opaque)
 
 	if (ret)
 		return ret;
+	ret = name_disks(m, c);
+	if (ret) {
+		devices_own(m, false, &c->err);
+		return ret;
+	}
 	run_state_set_clock(m, c->clock_ns);
 	if (c->run_it && !m->start_paused)
 		machine_cont(m);
@@ -84,6 +105,8 @@ static void ended(struct machine *m, void *opaque)
 	tell(m, c->failed ? "failed" : "completed");
 	mig_ram_free(&c->d.ram);
 	close_all(c);
+	disks_in_stop(&c->disks);
+	disks_in_end(&c->disks);
 	if (!c->failed)
 		return;
 	log_error("the guest did not come: %s", c->d.err.text);
@@ -136,9 +159,11 @@ static int begin(struct machine *m)
 	if (ret)
 		return ret;
 	c->running = true;
-	ret = -pthread_create(&c->thread, NULL, receive, c);
+	ret = disks_in_start(&c->disks) ?: -pthread_create(&c->thread, NULL, receive, c);
 	if (ret) {
 		c->running = false;
+		disks_in_stop(&c->disks);
+		disks_in_end(&c->disks);
 		mig_ram_free(&c->d.ram);
 	}
 	return ret;
@@ -179,8 +204,10 @@ void migrate_in_abort(struct machine *m)
 		return;
 	migrate_call_abort(&c->call);
 	mig_dest_stop(&c->d);
+	disks_in_stop(&c->disks);
 	pthread_join(c->thread, NULL);
 	c->running = false;
+	disks_in_end(&c->disks);
 	mig_ram_free(&c->d.ram);
 	close_all(c);
 }

@@ -178,6 +178,7 @@ static int source_stop(void *o, bool *ran, struct state_error *err)
 	int ret = migrate_call(mg->m, &mg->call, stop_now, mg);
 
 	*ran = mg->before == RS_RUNNING;
+	mirror_hurry(&mg->disks.mirror);
 	if (ret)
 		state_error(err, ret == -ESRCH ? "the guest has ended meanwhile, or a debugger holds it" :
 			    "the VMM was told to end");
@@ -206,11 +207,33 @@ static int source_take_back(void *o, struct state_error *err)
 	return devices_own(((struct migration *)o)->m, true, err);
 }
 
+static int source_disks_copy(void *o, struct state_error *err)
+{
+	return migrate_disks_copy(&((struct migration *)o)->disks, err);
+}
+
+static int source_disks_left(void *o, uint64_t *ns, struct state_error *err)
+{
+	return migrate_disks_left(&((struct migration *)o)->disks, ns, err);
+}
+
+static int source_disks_end(void *o, struct state_error *err)
+{
+	return migrate_disks_finish(&((struct migration *)o)->disks, err);
+}
+
+static void source_disks_stop(void *o)
+{
+	migrate_disks_stop(&((struct migration *)o)->disks);
+}
+
 static const struct mig_source_ops source_ops = {
 	.xml = source_xml, .machine = source_machine, .first = source_first, .sync = source_sync,
 	.throttle = source_throttle, .phase = source_phase, .pass = source_pass,
 	.stop = source_stop, .tail = source_tail, .release = source_release,
 	.take_back = source_take_back,
+	.disks_copy = source_disks_copy, .disks_left = source_disks_left,
+	.disks_end = source_disks_end, .disks_stop = source_disks_stop,
 };
 
 /* ------------------------------------------------------------- begin and end */
@@ -241,6 +264,8 @@ static void finish(struct migration *mg)
 	struct machine *m = mg->m;
 
 	pthread_join(mg->thread, NULL);
+	atomic_store(&mg->s.ram.stop, true);	/* whoever waits for his turn */
+	migrate_disks_end(m, &mg->disks);
 	pthread_mutex_lock(&m->lock);
 	dirty_stop(m);
 	m->devices_held = false;
@@ -340,6 +365,16 @@ static int start(struct migration *mg, struct state_error *err)
 	return 0;
 }
 
+static void pace_disk(void *opaque, size_t bytes)
+{
+	mig_ram_pace(&((struct migration *)opaque)->s.ram, bytes);
+}
+
+void migrate_prepare(struct migration *mg)
+{
+	migrate_disks_reset(&mg->disks, pace_disk, mg);
+}
+
 int migrate_begin(struct migration *mg, const int *fd, unsigned int nr, struct state_error *err)
 {
 	int ret;
@@ -357,6 +392,7 @@ int migrate_begin(struct migration *mg, const int *fd, unsigned int nr, struct s
 	state_error(err, "%s", strerror(-ret));
 	mg->s.err = *err;
 	atomic_store(&mg->s.phase, MIG_FAILED);
+	migrate_disks_drop(mg->m, &mg->disks);
 	mig_ram_free(&mg->s.ram);
 	close_all(&mg->s);
 	return -EINVAL;

@@ -4,6 +4,7 @@
 #define HVX_VMM_MIGRATE_OUT_H
 
 #include "migrate.h"
+#include "migrate_disks.h"
 #include "runstate.h"
 
 struct migrate_params {
@@ -19,6 +20,7 @@ struct migration {
 	struct machine *m;
 	struct migrate_params p;
 	struct mig_source s;		/* of the last one, or the one under way */
+	struct migrate_disks disks;	/* the same */
 	bool started;			/* there was one */
 	bool running;			/* its thread is there */
 	bool stopped;			/* the guest, by it */
@@ -32,6 +34,8 @@ struct migration {
 
 /* Made with the first command about it. NULL: out of memory. Machine lock. */
 struct migration *migrate_get(struct machine *m);
+/* Before it, and then migrate_disks_add() for each disk that goes along. Lock held. */
+void migrate_prepare(struct migration *mg);
 /*
  * In a machine_call(), lock held: begin, to these sockets, which are taken. 0; or
  * -EINVAL with *err, and they were closed.

@@ -39,7 +39,33 @@ struct begin {
 	struct qmp_req *req;
 	int fd[MIG_MAX_STREAMS];
 	unsigned int nr;
+	struct disk_arg disk[MIRROR_MAX];
+	unsigned int nr_disks;
 };
+
+static void begin_drop(struct begin *b)
+{
+	while (b->nr)
+		close(b->fd[--b->nr]);
+	while (b->nr_disks)
+		close(b->disk[--b->nr_disks].sock);
+}
+
+/* It takes the sockets, whatever comes. */
+static int begin_all(struct migration *mg, struct begin *b, struct state_error *err)
+{
+	int ret = 0;
+
+	migrate_prepare(mg);
+	for (; b->nr_disks && !ret; b->nr_disks--)
+		ret = migrate_disks_add(mg->m, &mg->disks, b->disk[b->nr_disks - 1].device,
+					b->disk[b->nr_disks - 1].sock, err);
+	if (!ret)
+		return migrate_begin(mg, b->fd, b->nr, err);
+	migrate_disks_drop(mg->m, &mg->disks);
+	begin_drop(b);
+	return ret;
+}
 
 static void begin_now(struct machine *m, void *opaque)
 {
@@ -55,13 +81,11 @@ static void begin_now(struct machine *m, void *opaque)
 		qmp_fail(b->req, "the guest is in state %s%s and cannot be moved now", run_state_name(s),
 			 mg && mg->running ? ", on its way to another host," : m->template ?
 			 ", the template of forks," : "");
-		while (b->nr)
-			close(b->fd[--b->nr]);
+		begin_drop(b);
 	} else if (!m->dom->cpu.migratable) {
 		qmp_fail(b->req, "the guest's XML has <cpu migratable='off'>");
-		while (b->nr)
-			close(b->fd[--b->nr]);
-	} else if (migrate_begin(mg, b->fd, b->nr, &err)) {
+		begin_drop(b);
+	} else if (begin_all(mg, b, &err)) {
 		qmp_fail(b->req, "%s", err.text);
 	} else {
 		qmp_reply(b->req, NULL);
@@ -79,15 +103,19 @@ static void run_migrate(struct machine *m, struct qmp_req *req, struct json_obje
 		return;
 	}
 	b->req = req;
+	if (migrate_disks_args(req, json_object_object_get(args, "x-hvx-disks"), b->disk, &b->nr_disks)) {
+		free(b);
+		return;
+	}
 	if (migrate_take_fds(req, qmp_str(args, "uri"), b->fd, &b->nr)) {
+		begin_drop(b);
 		free(b);
 		return;
 	}
 	if (!machine_call(m, begin_now, b))
 		return;
 	qmp_fail(req, "out of memory");
-	while (b->nr)
-		close(b->fd[--b->nr]);
+	begin_drop(b);
 	free(b);
 }
 
@@ -95,7 +123,9 @@ static const struct qmp_command migrate_command = {
 	.name = "migrate", .run = run_migrate,
 	.help = "Move the running guest to a VMM that waits for one (docs/migration.md). Answers when it begins; events MIGRATION tell how far it is, the last one (status: completed, failed, cancelled) how it ended, and query-migrate why. A guest that could not be moved goes on here; one that was stays behind in state postmigrate, which only `quit` ends.",
 	.args = QMP_ARGS({ "uri", QMP_STR,
-			   .help = "`fd:NAME`, a connected stream socket by its getfd name; further streams behind commas" }),
+			   .help = "`fd:NAME`, a connected stream socket by its getfd name; further streams behind commas" },
+			 { "x-hvx-disks", QMP_LIST, .optional = true,
+			   .help = "disks that are copied with it, and go on being copied until the guest stands still there: of {`device`: the disk's `<target dev=>`, `target`: `fd:NAME`, a connected socket at whose other end an NBD server has an export of that name}" }),
 };
 QMP_COMMAND(migrate_command);
 
@@ -179,7 +209,7 @@ static struct json_object *ram_object(const struct migration *mg, uint64_t total
 static void run_query(struct machine *m, struct qmp_req *req, struct json_object *args)
 {
 	struct migration *mg = m->migration;
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = json_object_new_object(), *disk;
 	const struct mig_source *s;
 	uint64_t start, stop, end, total_ms;
 
@@ -203,6 +233,9 @@ static void run_query(struct machine *m, struct qmp_req *req, struct json_object
 	if (atomic_load(&s->throttle))
 		add(o, "cpu-throttle-percentage", atomic_load(&s->throttle));
 	json_object_object_add(o, "ram", ram_object(mg, total_ms));
+	disk = migrate_disks_query(&m->migration->disks);
+	if (disk)
+		json_object_object_add(o, "disk", disk);
 	if (!mg->running && atomic_load(&s->phase) != MIG_COMPLETED)
 		json_object_object_add(o, "error-desc", json_object_new_string(s->err.text));
 	if (!mg->running && atomic_load(&s->phase) == MIG_UNCONFIRMED)
@@ -213,7 +246,7 @@ static void run_query(struct machine *m, struct qmp_req *req, struct json_object
 static const struct qmp_command query_command = {
 	.name = "query-migrate", .run = run_query,
 	.help = "How far the migration is, or how the last one ended.",
-	.returns = "`status`: `setup`, `active`, `device` (the guest stands still), `cancelling`, `completed`, `failed`, `cancelled`; `total-time`, `setup-time`, `downtime` or `expected-downtime` (ms); `cpu-throttle-percentage`; `ram`: {`total`, `remaining`, `transferred`, `normal-bytes` (bytes), `normal`, `duplicate` (pages; those of zeroes), `page-size`, `dirty-sync-count`, `dirty-pages-rate` (a second), `mbps`}; `error-desc`; `x-hvx-unconfirmed`: true where the destination was given the guest and has not said that it runs it. Nothing where there was none",
+	.returns = "`status`: `setup`, `active`, `device` (the guest stands still), `cancelling`, `completed`, `failed`, `cancelled`; `total-time`, `setup-time`, `downtime` or `expected-downtime` (ms); `cpu-throttle-percentage`; `ram`: {`total`, `remaining`, `transferred`, `normal-bytes` (bytes), `normal`, `duplicate` (pages; those of zeroes), `page-size`, `dirty-sync-count`, `dirty-pages-rate` (a second), `mbps`}; `disk`: {`total`, `remaining`, `transferred`} (bytes), where disks go along; `error-desc`; `x-hvx-unconfirmed`: true where the destination was given the guest and has not said that it runs it. Nothing where there was none",
 };
 QMP_COMMAND(query_command);
 

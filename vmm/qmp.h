@@ -49,7 +49,7 @@ struct qmp_req;
 #define QMP_MAX_VALUES	8192U		/* members and elements of one command */
 #define QMP_MAX_DEPTH	24
 #define QMP_MAX_UNSENT	(4U << 20)	/* bytes that a client does not take */
-#define QMP_MAX_FDS	16		/* descriptors that a client has sent and not used */
+#define QMP_MAX_FDS	64		/* descriptors that a client has sent and not used */
 
 enum qmp_type { QMP_ANY, QMP_STR, QMP_INT, QMP_NUM, QMP_BOOL, QMP_OBJ, QMP_LIST };
 

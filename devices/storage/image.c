@@ -59,7 +59,7 @@ int image_lock(int fd, bool write, bool shareable)
 	return ret;
 }
 
-static int drop_locks(int fd)
+int image_unlock(int fd)
 {
 	struct flock l = {
 		.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = LOCK_NEEDS,
@@ -76,12 +76,12 @@ int image_own(struct image *img, bool own)
 	if (own) {
 		ret = image_lock(img->fd, img->lock_write, img->lock_shared);
 		if (ret)
-			drop_locks(img->fd);
+			image_unlock(img->fd);
 		return ret;
 	}
 	if (img->lock_write && fdatasync(img->fd) < 0 && errno != EINVAL)
 		return -errno;
-	return drop_locks(img->fd);
+	return image_unlock(img->fd);
 }
 
 /* Smallest request that O_DIRECT takes here: tried, since few file systems tell. */
@@ -179,7 +179,7 @@ static const char *raw_file(const struct dom_disk *cfg)
 
 static int open_files(struct image *img, const struct dom_disk *cfg, const char *xml)
 {
-	const char *file = raw_file(cfg);
+	const char *file = cfg->opened_as ? cfg->opened_as : raw_file(cfg);
 	bool write = !img->readonly && !cfg->transient && !cfg->nr_backing;
 	bool direct = (cfg->cache == CACHE_NONE || cfg->cache == CACHE_DIRECTSYNC) && !cfg->nr_backing;
 	int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;

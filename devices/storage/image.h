@@ -55,6 +55,7 @@ static inline bool image_layered(const struct image *img)
  * copy of fd holds it as well.
  */
 int image_lock(int fd, bool write, bool shareable);
+int image_unlock(int fd);	/* 0 or -errno */
 
 /*
  * The raw image under layers carries this extended attribute, with the guest's name:

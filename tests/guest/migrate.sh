@@ -3,8 +3,8 @@
 #
 # A guest that writes to its memory all the time and checks it, its disk and its clock,
 # moved between two folders that stand for two hosts: to and fro, by one connection and
-# by several with zstd. It writes a line a round to one file, wherever
-# it runs: a number that comes twice would mean that it ran twice.
+# by several with zstd; then with its disk, to a host that has it not. It writes a line a
+# round to one file, wherever it runs: a number that comes twice would mean that it ran twice.
 # limit: 1500
 
 . "$(dirname "$0")/lib.sh"
@@ -123,3 +123,75 @@ for cycle in $(seq "${HVX_MIGRATE_CYCLES:-1}"); do
 	move a b "unix:$sock"
 	move b a "unix:$sock" --parallel 3 --compressed --auto-converge
 done
+
+# ------------------------------------------------------------ with its disk, by NBD
+sed "s,$work/disk.img,$work/disk-b.img," "$work/state.xml" > "$work/b.xml"
+
+no_image() { # WHEN: nothing is left of an image that did not come
+	local left
+
+	left=$(ls -A "$work" | grep -E '^(disk-b.img|\.hvx-incoming)' | tr '\n' ' ')
+	[ -z "$left" ] || fail "$1: there is $left"
+}
+
+# broken WHO SIGNAL WHEN...: the copying is under way when WHO, a pid, is hit
+broken_copy() { # WHOM
+	local whom=$1 end=$((SECONDS + 120)) pid
+
+	begin_receive b "unix:$sock" --xml "$work/b.xml"
+	on a migrate --copy-storage-all --bandwidth 1 state "unix:$sock" 2>> "$work/migrate.err" > /dev/null &
+	mover=$!
+	until on a domjobinfo state 2> /dev/null | tr -d ' \n' | grep -q '"disk":.*"transferred":[1-9]'; do
+		[ $SECONDS -lt $end ] && kill -0 $mover 2> /dev/null || fail "kill -9 $whom: the copying does not begin"
+		sleep 0.1
+	done
+	case $whom in
+	there) pid=$(cat "$work/b/hvx/state/pid") ;;
+	receive) pid=$receiver ;;
+	here) pid=$(cat "$work/a/hvx/state/pid") ;;
+	esac
+	kill -9 "$pid"
+	! wait $mover || fail "kill -9 $whom: migrate says that it has moved"
+	! wait "$receiver" || fail "kill -9 $whom: receive says that it has come"
+	end=$((SECONDS + 60))
+	while on b domstate state > /dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || fail "kill -9 $whom: something is left on b"
+		sleep 0.1
+	done
+	no_image "kill -9 $whom"
+	echo "ok: kill -9 $whom in the middle of it"
+}
+
+broken_copy there
+goes_on a
+
+# By ssh, or what looks like it, with several connections; each starts a receive of its own.
+mkdir "$work/bin"
+cat > "$work/bin/ssh" << END
+#!/bin/sh
+while [ "\$1" != -- ]; do shift; done
+shift 4
+XDG_RUNTIME_DIR=$work/b XDG_STATE_HOME=$work/b/state exec "$hvx" receive --xml "$work/b.xml" "\$@"
+END
+chmod +x "$work/bin/ssh"
+PATH=$work/bin:$PATH on a migrate --copy-storage-all --parallel 2 state ssh://host 2>> "$work/migrate.err" > /dev/null ||
+	fail "migrate with its disk by ssh: status $?"
+goes_on b
+echo "ok: by ssh, with its disk"
+[ "$(stat -c %a,%s "$work/disk-b.img")" = 600,67108864 ] || fail "the new image is $(stat -c %a,%s "$work/disk-b.img")"
+
+# One that stands still: both images are the same.
+receive_options=(--xml "$work/state.xml")
+on b suspend state > /dev/null || fail "suspend: status $?"
+begin_receive a "unix:$sock" "${receive_options[@]}"
+! on b migrate --copy-storage-all state "unix:$sock" 2> "$work/exists.err" || fail "an image that exists was overwritten"
+grep -q -- '--overwrite' "$work/exists.err" || fail "an image that exists: $(head -n 1 "$work/exists.err")"
+on b migrate --copy-storage-all --overwrite state "unix:$sock" 2>> "$work/migrate.err" || fail "back with --overwrite: status $?"
+wait "$receiver" || fail "receive on a: status $?"
+cmp "$work/disk.img" "$work/disk-b.img" > "$work/cmp" 2>&1 || fail "the images differ: $(head -n 1 "$work/cmp")"
+on a resume state > /dev/null || fail "resume: status $?"
+goes_on a
+echo "ok: with --overwrite, and the images are the same"
+
+rm "$work/disk-b.img"
+broken_copy here

@@ -29,6 +29,8 @@ struct side {
 	_Atomic unsigned int throttle, throttles, passes, phases[MIG_UNCONFIRMED + 1];
 	unsigned int write_us;	/* between two writes; 0: none */
 	bool hot;		/* all of memory is written to before each look */
+	bool refuse_copy, refuse_end;	/* disks */
+	_Atomic unsigned int copied, ended, looks, behind;	/* looks at which the disks are behind */
 	pthread_t writer;
 };
 
@@ -188,6 +190,46 @@ static int src_take_back(void *o, struct state_error *err)
 	g->owns = true;
 	return 0;
 }
+
+static int src_disks_copy(void *o, struct state_error *err)
+{
+	struct side *g = o;
+
+	ck_assert(atomic_load(&g->runs));
+	atomic_fetch_add(&g->copied, 1);
+	return g->refuse_copy ? state_error(err, "disk vda: no space is left there") : 0;
+}
+
+static int src_disks_left(void *o, uint64_t *ns, struct state_error *err)
+{
+	struct side *g = o;
+
+	(void)err;
+	*ns = atomic_fetch_add(&g->looks, 1) < g->behind && !g->throttles ? 1000000000000 : 0;
+	return 0;
+}
+
+static int src_disks_end(void *o, struct state_error *err)
+{
+	struct side *g = o;
+
+	ck_assert(!atomic_load(&g->runs));
+	atomic_fetch_add(&g->ended, 1);
+	return g->refuse_end ? state_error(err, "disk vda: the connection is lost") : 0;
+}
+
+static void src_disks_stop(void *o)
+{
+	(void)o;
+}
+
+static const struct mig_source_ops disk_ops = {
+	.xml = src_xml, .machine = src_machine, .first = src_first, .sync = src_sync,
+	.throttle = src_throttle, .phase = src_phase, .pass = src_pass, .stop = src_stop,
+	.tail = src_tail, .release = src_release, .take_back = src_take_back,
+	.disks_copy = src_disks_copy, .disks_left = src_disks_left, .disks_end = src_disks_end,
+	.disks_stop = src_disks_stop,
+};
 
 static const struct mig_source_ops source_ops = {
 	.xml = src_xml, .machine = src_machine, .first = src_first, .sync = src_sync,
@@ -466,6 +508,38 @@ START_TEST(test_limit)
 	ck_assert_int_eq(s.phase, MIG_COMPLETED);
 	ck_assert_uint_ge(s.end_ns - s.start_ns, 150000000);
 	check_memory();
+	finish();
+}
+END_TEST
+
+/* Disks first, and the guest is not stopped while they are behind; without them it stays. */
+START_TEST(test_disks)
+{
+	begin(2 * RAM_CHUNK, 1);
+	fill(&src, 1);
+	s.ops = &disk_ops;
+	src.behind = _i == 3 ? UINT32_MAX : 5;
+	src.refuse_copy = _i == 1;
+	src.refuse_end = _i == 2;
+	s.converge = _i == 3;	/* they do not catch up before vCPUs sleep */
+	connect_directly();
+	start_both();
+	join_source();
+	pthread_join(dest_thread, NULL);
+	check_once("disks", _i);
+	ck_assert_uint_eq(src.copied, 1);
+	ck_assert_uint_eq(src.ended, _i != 1);
+	if (_i == 1 || _i == 2) {
+		ck_assert_int_eq(s.phase, MIG_FAILED);
+		ck_assert_msg(strstr(s.err.text, "disk vda"), "%s", s.err.text);
+	} else {
+		ck_assert_int_eq(s.phase, MIG_COMPLETED);
+		ck_assert_uint_ge(src.looks, 6);
+		ck_assert_uint_ge(s.round, 3);
+		check_memory();
+	}
+	if (_i == 3)
+		ck_assert_uint_ge(src.throttles, 2);
 	finish();
 }
 END_TEST
@@ -928,6 +1002,7 @@ int main(void)
 	tcase_add_test(tc, test_zero);
 	tcase_add_test(tc, test_converge);
 	tcase_add_loop_test(tc, test_limit, 0, 2);
+	tcase_add_loop_test(tc, test_disks, 0, 4);
 	tcase_add_loop_test(tc, test_cancel, 0, 8);
 	tcase_add_loop_test(tc, test_refusals, 0, 5);
 	tcase_add_loop_test(tc, test_cut, 0, 8);

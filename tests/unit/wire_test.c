@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Connections of a migration: addresses, greetings, TLS with and without the right certificates, and the relay. */
 #include <check.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "cli/tls.h"
 #include "cli/wire.h"
@@ -279,6 +281,59 @@ START_TEST(test_tls)
 }
 END_TEST
 
+/* `receive --join`: what comes on standard input goes to the one that waits, and back. */
+START_TEST(test_join)
+{
+	const struct wire_uri here = { .kind = WIRE_UNIX };
+	const struct wire_options o = { 0 };
+	char path[96], byte = 0;
+	int listener, to[2], from[2], status;
+	struct wire w;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s/.receive-0123456789abcdef", dir);
+	listener = wire_listen_more(path);
+	ck_assert_int_ge(listener, 0);
+	ck_assert_int_eq(pipe2(to, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(from, O_CLOEXEC), 0);
+	pid = fork();
+	if (!pid) {
+		dup2(to[0], STDIN_FILENO);
+		dup2(from[1], STDOUT_FILENO);
+		for (int i = 0; i < 2; i++) {
+			close(to[i]);
+			close(from[i]);
+		}
+		_exit(wire_join(path) ? 1 : 0);
+	}
+	close(to[0]);
+	close(from[1]);
+	ck_assert_int_eq(wire_accept(listener, &here, &o, &w), 0);
+	ck_assert_int_eq(write(to[1], "x", 1), 1);
+	ck_assert_int_eq(read(w.in, &byte, 1), 1);
+	ck_assert_int_eq(byte, 'x');
+	ck_assert_int_eq(write(w.out, "y", 1), 1);
+	ck_assert_int_eq(read(from[0], &byte, 1), 1);
+	ck_assert_int_eq(byte, 'y');
+	if (_i)
+		wire_close(&w);
+	else
+		close(to[1]);
+	ck_assert_int_eq(read(_i ? from[0] : w.in, &byte, 1), 0);
+	if (_i)
+		close(to[1]);
+	else
+		wire_close(&w);
+	close(from[0]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	close(listener);
+	/* Nobody waits. */
+	unlink(path);
+	ck_assert_int_eq(wire_join(path), -1);
+}
+END_TEST
+
 /* One end of the relay is gone: the other sees it. */
 START_TEST(test_gone)
 {
@@ -346,6 +401,7 @@ int main(void)
 	tcase_add_test(tc, test_plain);
 	tcase_add_test(tc, test_tls);
 	tcase_add_loop_test(tc, test_gone, 0, 2);
+	tcase_add_loop_test(tc, test_join, 0, 2);
 	tcase_add_test(tc, test_greetings);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
