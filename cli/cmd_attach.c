@@ -55,7 +55,7 @@ static int attach(const struct cli_cmd *cmd, const char *v[], const char *guest,
 static int detach(const struct cli_cmd *cmd, const char *v[], const char *guest, enum xml_dev kind, const char *target,
 		  const uint8_t *mac, long ms)
 {
-	struct xml_ref ref = { .kind = kind, .id = kind == XML_DISK ? target : mac ? NULL : "net0", .mac = mac };
+	struct xml_ref ref = { .kind = kind, .id = kind != XML_NIC ? target : mac ? NULL : "net0", .mac = mac };
 	char *definition = NULL, *id = NULL;
 	struct control *c = NULL;
 	struct scope s;
@@ -124,10 +124,11 @@ static int cmd_attach_device(const struct cli_cmd *cmd, int argc, char **argv)
 
 static const struct cli_cmd attach_device_verb = {
 	.name = "attach-device", .group = CLI_CHANGE, .args = "NAME FILE", .run = cmd_attach_device,
-	.summary = "plug a disk or a network interface in",
+	.summary = "plug a disk, a network interface or memory in",
 	.help =
-"FILE holds one <disk> or <interface>, as in a domain's XML. Files are opened, taps\n"
-"and user-mode networks made by this command, with the rights of who types it.\n"
+"FILE holds one <disk>, <interface> or <memory>, as in a domain's XML. Files are opened,\n"
+"taps and user-mode networks made by this command, with the rights of who types it.\n"
+"Memory devices find room up to <maxMemory>.\n"
 "\n" HELP_SCOPE,
 	.opts = OPTS(SCOPE_OPTS),
 };
@@ -171,10 +172,12 @@ static int cmd_detach_device(const struct cli_cmd *cmd, int argc, char **argv)
 
 static const struct cli_cmd detach_device_verb = {
 	.name = "detach-device", .group = CLI_CHANGE, .args = "NAME FILE", .run = cmd_detach_device,
-	.summary = "take a disk or a network interface out",
+	.summary = "take a disk, a network interface or memory out",
 	.help =
-"FILE holds one <disk> or <interface>: a disk is found by its <target dev=>, an\n"
-"interface by its MAC address, or where it has none in FILE, as the guest's only one.\n"
+"FILE holds one <disk>, <interface> or <memory>: a disk is found by its <target dev=>, an\n"
+"interface by its MAC address, memory by its <alias name=>; or where it has none in FILE, as\n"
+"the guest's only one. Memory goes when nothing is requested of it and the guest has given\n"
+"all of it back: `hvx update-memory-device`.\n"
 "\n" HELP_OUT "\n" HELP_SCOPE,
 	.opts = OPTS(SCOPE_OPTS, [O_OWN] = OUT_OPT),
 };

@@ -430,8 +430,9 @@ static const struct cli_cmd setmem_verb = {
 	.name = "setmem", .group = CLI_CHANGE, .args = "NAME SIZE", .run = cmd_setmem,
 	.summary = "let a running guest have more or less memory",
 	.help =
-"Asks the guest's balloon to give up memory, or gives it back, up to <memory>. SIZE is\n"
-"in KiB, or has a unit: K, M, G. The guest follows in its own time: see `hvx dommemstat`.\n",
+"Asks the guest's balloon to give up memory, or gives it back, up to what the guest began\n"
+"with: memory devices do not count, see `hvx update-memory-device`. SIZE is in KiB, or has\n"
+"a unit: K, M, G. The guest follows in its own time: see `hvx dommemstat`.\n",
 	.opts = NO_OPTS,
 };
 CLI_VERB(setmem_verb);

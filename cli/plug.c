@@ -44,7 +44,7 @@ int scope_find(const struct cli_cmd *cmd, const char *v[], const struct guest *g
 /* All on the first line, so that the lines of messages are those of the device's text. */
 static char *wrap(const char *text, size_t len, size_t *out_len)
 {
-	static const char head[] = "<domain type='kvm'><name>plug</name><memory>65536</memory><os><type>hvm</type>"
+	static const char head[] = "<domain type='kvm'><name>plug</name><memory unit='TiB'>2</memory><os><type>hvm</type>"
 				   "<kernel>/dev/null</kernel></os><devices>";
 	static const char tail[] = "</devices></domain>\n";
 	const char *end;
@@ -80,7 +80,7 @@ static char *own_text(struct plug *p, const char *file, const char *wrapped, siz
 {
 	xmlDoc *doc = xmledit_open(wrapped, len);
 	struct dom_nic *nic = p->kind == XML_NIC ? &p->dom->nic[0] : NULL;
-	struct xml_ref ref = { .kind = p->kind, .id = nic ? NULL : p->dom->disk[0].target };
+	struct xml_ref ref = { .kind = p->kind, .id = p->kind == XML_DISK ? p->dom->disk[0].target : NULL };
 	const char *why = "out of memory";
 	char *whole = NULL, *text = NULL;
 	size_t whole_len;
@@ -125,7 +125,7 @@ int plug_read(struct plug *p, const char *file, const char *text, size_t len)
 	free(target);
 	wrapped = wrap(text, len, &wrapped_len);
 	p->dom = wrapped ? store_parse(file, wrapped, wrapped_len, true) : NULL;
-	if (p->dom && p->dom->nr_disks + p->dom->nr_nics == 1)
+	if (p->dom && p->dom->nr_disks + p->dom->nr_nics + p->dom->nr_memdevs == 1)
 		p->text = own_text(p, file, wrapped, wrapped_len);
 	else if (p->dom)
 		cli_error("%s: nothing in it can be plugged", file);
@@ -435,9 +435,64 @@ static int nic_in(struct control *c, const struct plug *p)
 	return ret;
 }
 
+/* The ids of a running guest's memory devices. NULL after a message. */
+static struct json_object *query_memory(struct control *c)
+{
+	struct json_object *list = NULL;
+
+	return control_do(c, "query-memory-devices", NULL, &list) ? NULL : list;
+}
+
+static const char *memory_id(struct json_object *list, size_t i)
+{
+	struct json_object *data = json_object_object_get(json_object_array_get_idx(list, i), "data");
+	const char *id = json_object_get_string(json_object_object_get(data, "id"));
+
+	return id ? id : "";
+}
+
+static bool has_memory(struct json_object *list, const char *id)
+{
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		if (!strcmp(memory_id(list, i), id))
+			return true;
+	return false;
+}
+
+static void add_u64(struct json_object *o, const char *key, uint64_t v)
+{
+	if (v)
+		json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+static int memory_in(struct control *c, const struct plug *p)
+{
+	const struct dom_memdev *md = &p->dom->memdev[0];
+	struct json_object *list = query_memory(c), *args;
+	char id[32];
+	unsigned int n = 0;
+
+	if (!list)
+		return -1;
+	snprintf(id, sizeof(id), "%.20s", md->id);
+	/* Of those without an alias, the first name that is free. */
+	while (has_memory(list, id) && !strncmp(md->id, "virtiomem", 9))
+		snprintf(id, sizeof(id), "virtiomem%u", n++ % 1000);
+	json_object_put(list);
+	args = json_object_new_object();
+	add_str(args, "driver", "virtio-mem-pci");
+	add_str(args, "id", id);
+	add_u64(args, "x-hvx-size", md->size);
+	add_u64(args, "block-size", md->block);
+	add_u64(args, "requested-size", md->requested);
+	add_u64(args, "memaddr", md->base);
+	add_str(args, "x-hvx-xml", p->text);
+	return control_do(c, "device_add", args, NULL) ? -1 : 0;
+}
+
 int plug_in(struct control *c, const struct plug *p)
 {
-	return p->kind == XML_DISK ? disk_in(c, p) : nic_in(c, p);
+	return p->kind == XML_DISK ? disk_in(c, p) : p->kind == XML_MEM ? memory_in(c, p) : nic_in(c, p);
 }
 
 /* --------------------------------------------------------------- going out */
@@ -464,6 +519,24 @@ static char *find_nic(struct control *c, const char *guest, const uint8_t *m)
 	return id;
 }
 
+static char *find_memory(struct control *c, const char *guest, const char *alias)
+{
+	struct json_object *list = query_memory(c);
+	size_t n = list ? json_object_array_length(list) : 0;
+	char *id = NULL;
+
+	if (list && alias && has_memory(list, alias))
+		id = strdup(alias);
+	else if (n == 1 && !alias)
+		id = strdup(memory_id(list, 0));
+	else if (list && n > 1 && !alias)
+		cli_error("%s: it has %zu memory devices; tell which by its <alias name=>", guest, n);
+	else if (list)
+		cli_error("%s: it has no memory device%s%s", guest, alias ? " " : "", alias ? alias : "");
+	json_object_put(list);
+	return id;
+}
+
 char *plug_find(struct control *c, const char *guest, enum xml_dev kind, const char *target, const uint8_t *mac)
 {
 	struct json_object *list = NULL;
@@ -471,6 +544,8 @@ char *plug_find(struct control *c, const char *guest, enum xml_dev kind, const c
 
 	if (kind == XML_NIC)
 		return find_nic(c, guest, mac);
+	if (kind == XML_MEM)
+		return find_memory(c, guest, target);
 	if (control_do(c, "query-block", NULL, &list))
 		return NULL;
 	for (size_t i = 0; i < json_object_array_length(list) && !id; i++)

@@ -35,8 +35,8 @@ struct plug {
 };
 
 /*
- * file: in messages, and the folder that paths start from. text: one <disk> or
- * <interface>. 0, or -1 after messages.
+ * file: in messages, and the folder that paths start from. text: one <disk>,
+ * <interface> or <memory>. 0, or -1 after messages.
  */
 int plug_read(struct plug *p, const char *file, const char *text, size_t len);
 void plug_free(struct plug *p);
@@ -46,7 +46,8 @@ int plug_in(struct control *c, const struct plug *p);
 
 /*
  * The id of a running guest's device: a disk by its target, an interface by its MAC
- * address, or the only one where mac is NULL. free() it; NULL after a message.
+ * address, or the only one where mac is NULL, a memory device by its alias (target), or
+ * the only one. free() it; NULL after a message.
  */
 char *plug_find(struct control *c, const char *guest, enum xml_dev kind, const char *target, const uint8_t *mac);
 /* Ask the guest to let go of it, and wait. VMM_OK, or an exit status after a message. */

@@ -78,6 +78,11 @@ void dom_nic_free(struct dom_nic *nic)
 		free(nic->fwd[i].host_addr);
 }
 
+void dom_memdev_free(struct dom_memdev *md)
+{
+	free(md->id);
+}
+
 void domain_free(struct domain *dom)
 {
 	if (!dom)
@@ -97,6 +102,8 @@ void domain_free(struct domain *dom)
 		dom_disk_free(&dom->disk[i]);
 	for (unsigned int i = 0; i < dom->nr_nics; i++)
 		dom_nic_free(&dom->nic[i]);
+	for (unsigned int i = 0; i < dom->nr_memdevs; i++)
+		dom_memdev_free(&dom->memdev[i]);
 	for (unsigned int i = 0; i < dom->nr_serials; i++)
 		chr_free(&dom->serial[i].chr);
 	for (unsigned int i = 0; i < dom->nr_ports; i++) {

@@ -17,6 +17,7 @@
 #define DOM_MAX_FWD	64	/* port forwards of one interface */
 #define DOM_MAX_MODULES	16	/* multiboot modules */
 #define DOM_MAX_CPU_FEATURES 128
+#define DOM_MAX_MEMDEVS	16
 
 enum chr_type { CHR_NONE, CHR_STDIO, CHR_PTY, CHR_FILE, CHR_UNIX, CHR_TCP, CHR_NULL };
 
@@ -138,6 +139,13 @@ struct dom_nic {
 	unsigned int line;
 };
 
+struct dom_memdev {		/* <memory model='virtio-mem'> */
+	char *id;		/* <alias name=>; else virtiomemN, by its place */
+	uint64_t size, block, requested;	/* bytes */
+	uint64_t base;		/* guest-physical, 0: where there is room */
+	unsigned int line;
+};
+
 enum lifecycle { LIFE_DESTROY, LIFE_RESTART, LIFE_PRESERVE };
 enum cpu_mode { CPU_HOST_PASSTHROUGH, CPU_HOST_MODEL, CPU_CUSTOM, CPU_MAXIMUM };
 
@@ -151,7 +159,9 @@ struct domain {
 	char *name, *title, *description;
 	uint8_t uuid[16];
 	bool uuid_given;
+	/* What the guest begins with, without memory devices; all that it can ever have. */
 	uint64_t memory, current_memory, max_memory;
+	uint64_t device_room;	/* for memory devices, those that may come included */
 	unsigned int vcpus, max_vcpus;
 	struct { bool hugepages; uint64_t hugepage_size; bool locked, nosharepages, prealloc, shared; } backing;
 
@@ -209,7 +219,8 @@ struct domain {
 	enum lifecycle on_poweroff, on_reboot, on_crash;
 	bool suspend_mem, suspend_disk;	/* <pm>, default off */
 
-	unsigned int nr_disks, nr_nics, nr_serials, nr_ports;
+	unsigned int nr_disks, nr_nics, nr_serials, nr_ports, nr_memdevs;
+	struct dom_memdev memdev[DOM_MAX_MEMDEVS];
 	struct dom_disk disk[DOM_MAX_DISKS];
 	struct dom_nic nic[DOM_MAX_NICS];
 	struct dom_serial serial[DOM_MAX_SERIALS];
@@ -225,5 +236,6 @@ struct domain {
 void domain_free(struct domain *dom);
 void dom_disk_free(struct dom_disk *disk);	/* what it points to */
 void dom_nic_free(struct dom_nic *nic);
+void dom_memdev_free(struct dom_memdev *md);
 
 #endif

@@ -153,7 +153,7 @@ static void run_balloon(struct machine *m, struct qmp_req *req, struct json_obje
 		break;
 	default:
 		qmp_fail(req, "value: the guest was made with %llu bytes and cannot have more",
-			 (unsigned long long)m->mem.ram_size);
+			 (unsigned long long)m->mem.boot_size);
 	}
 }
 

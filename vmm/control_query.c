@@ -269,7 +269,7 @@ static void run_query_balloon(struct machine *m, struct qmp_req *req, struct jso
 	o = json_object_new_object();
 	stats = json_object_new_object();
 	add_u64(o, "actual", bytes);
-	add_u64(o, "x-hvx-maximum", m->mem.ram_size);
+	add_u64(o, "x-hvx-maximum", m->mem.boot_size);
 	for (i = 0; i < BALLOON_STATS; i++)
 		if (balloon_stat[i] && (bs.valid >> i & 1))
 			add_u64(stats, balloon_stat[i], bs.value[i]);

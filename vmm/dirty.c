@@ -32,7 +32,7 @@ static int set_slots(struct machine *m, bool on)
 
 static int open_vhost_log(struct machine *m)
 {
-	uint64_t top = m->mem.high_size ? RAM_HIGH_START + m->mem.high_size : m->mem.low_size;
+	uint64_t top = guest_mem_top(&m->mem);
 
 	if (!vhost_present())
 		return 0;

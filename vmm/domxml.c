@@ -244,6 +244,7 @@ static void check_domain(struct px *px, const xmlNode *root)
 		px_err(px, root, NULL, "no <name>; add <name>NAME</name>");
 	if (!px->memory_seen)
 		px_err(px, root, NULL, "no <memory>; add <memory unit='MiB'>1024</memory>");
+	check_memory(px);
 	if (!dom->current_memory || dom->current_memory > dom->memory)
 		dom->current_memory = dom->memory;
 	if (dom->max_memory < dom->memory)

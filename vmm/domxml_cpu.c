@@ -187,6 +187,8 @@ void h_cpu(struct px *px, xmlNode *n)
 	for (xmlNode *f = x_child(n, "feature"); f; f = x_next(f, "feature"))
 		cpu_feature(px, f);
 	second = x_child(numa, "cell");
+	if (x_attr(second, "memory"))
+		parse_size(x_attr(second, "memory"), x_attr(second, "unit"), &px->cell_memory);
 	second = second ? x_next(second, "cell") : NULL;
 	if (second)
 		px_err(px, second, "id", "a second NUMA node; only one is supported: keep one <cell>, or remove <numa>");

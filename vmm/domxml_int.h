@@ -50,7 +50,9 @@ struct px {
 	unsigned int nr_scratch;
 
 	/* what the final checks need */
-	xmlNode *os_node, *cpu_node;
+	xmlNode *os_node, *cpu_node, *max_memory_node;
+	xmlNode *memdev_node[DOM_MAX_MEMDEVS];
+	uint64_t cell_memory;		/* of <numa><cell>, 0: not given */
 	xmlNode *disk_node[DOM_MAX_DISKS], *nic_node[DOM_MAX_NICS];
 	xmlNode *boot_node[DOM_MAX_DISKS + DOM_MAX_NICS];	/* <boot order=> seen, by order - 1 */
 	unsigned int nr_ranges;		/* of port forwards, all interfaces */
@@ -199,6 +201,12 @@ int cpuset_parse(const char *s, struct dom_cpuset *set);
 void x_cpuset(struct px *px, xmlNode *n, const char *attr, struct dom_cpuset *set);
 void disk_rates(struct px *px, xmlNode *disk, struct dom_disk *d);
 void nic_rates(struct px *px, xmlNode *nic, struct dom_nic *d);
+/* domxml_memdev.c */
+void h_memdev(struct px *px, xmlNode *n);
+/* Sizes against each other; what the guest begins with. */
+void check_memory(struct px *px);
+/* domxml_os.c */
+void size_error(struct px *px, const xmlNode *n, int err);	/* of parse_size() */
 /* domxml_dev.c */
 /* <boot order=> of a device, 0 if none; each order once a guest. */
 unsigned int boot_order(struct px *px, xmlNode *device);

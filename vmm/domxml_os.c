@@ -48,7 +48,7 @@ void h_uuid(struct px *px, xmlNode *n)
 		px->dom->uuid_given = true;
 }
 
-static void size_error(struct px *px, const xmlNode *n, int err)
+void size_error(struct px *px, const xmlNode *n, int err)
 {
 	if (err == -1)
 		px_err(px, n, NULL, "not a whole number; write digits, and the unit as unit='MiB'");
@@ -77,6 +77,7 @@ void h_memory(struct px *px, xmlNode *n)
 		px->dom->current_memory = bytes;
 	} else if (!strcmp(name, "maxMemory")) {
 		px->dom->max_memory = bytes;
+		px->max_memory_node = n;
 	} else if (!bytes) {
 		px_err(px, n, NULL, "no memory at all; write at least 1 MiB");
 	} else {

@@ -194,7 +194,7 @@ static const struct xelem domain_kids[] = {
 		{ .name = "unit" }, { .name = "dumpCore", .act = IGN }) },
 	{ .name = "currentMemory", .fn = h_memory, .flags = F_ONCE | F_TEXT, .attrs = ATTRS({ .name = "unit" }) },
 	{ .name = "maxMemory", .fn = h_memory, .flags = F_ONCE | F_TEXT, .attrs = ATTRS(
-		{ .name = "unit" }, { .name = "slots", .act = HINT, .note = N_HOTPLUG }) },
+		{ .name = "unit" }, { .name = "slots", .act = IGN }) },
 	{ .name = "memoryBacking", .fn = h_backing, .flags = F_ONCE, .kids = backing_kids },
 	{ .name = "vcpu", .fn = h_vcpu, .flags = F_ONCE | F_TEXT, .attrs = ATTRS(
 		{ .name = "current" }, { .name = "placement", .act = IGN },

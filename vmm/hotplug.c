@@ -15,8 +15,10 @@
 #include "devices/net/backend.h"
 #include "devices/pci.h"
 #include "devices/storage/image.h"
+#include "devices/virtio/mem.h"
 #include "hotplug.h"
 #include "livexml.h"
+#include "memdev.h"
 #include "qmp.h"
 #include "runstate.h"
 
@@ -37,9 +39,10 @@ struct node {
 /* A device that came with device_add. */
 struct plugged {
 	struct device *dev;
-	struct dom_disk disk;		/* one of the two, which the device looks at */
+	struct dom_disk disk;		/* one of them, which the device looks at */
 	struct dom_nic nic;
-	struct node *node;
+	struct dom_memdev mem;
+	struct node *node;		/* NULL: memory */
 	bool in_xml;
 	LIST_ENTRY(plugged) link;
 };
@@ -275,20 +278,27 @@ QMP_COMMAND(netdev_del_command);
 
 /* -------------------------------------------------------------- devices */
 
-/* "vda", "disk vda", "net0". */
+static enum xml_dev kind_of(const struct device *d)
+{
+	return !strncmp(d->id, "disk ", 5) ? XML_DISK : !strncmp(d->id, "memory ", 7) ? XML_MEM : XML_NIC;
+}
+
+static const char *short_id(const struct device *d)
+{
+	static const unsigned int prefix[] = { [XML_DISK] = 5, [XML_NIC] = 0, [XML_MEM] = 7 };
+
+	return d->id + prefix[kind_of(d)];
+}
+
+/* "vda", "disk vda", "net0", "virtiomem0". */
 static struct device *find_device(struct machine *m, const char *id)
 {
 	struct device *d;
 
 	for (d = m->devices; d; d = d->next)
-		if (!strcmp(d->id, id) || (!strncmp(d->id, "disk ", 5) && !strcmp(d->id + 5, id)))
+		if (!strcmp(d->id, id) || !strcmp(short_id(d), id))
 			return d;
 	return NULL;
-}
-
-static const char *short_id(const struct device *d)
-{
-	return strncmp(d->id, "disk ", 5) ? d->id : d->id + 5;
 }
 
 static struct plugged *find_plugged(struct machine *m, const struct device *dev)
@@ -319,6 +329,7 @@ static void plugged_free(struct plugged *p)
 {
 	dom_disk_free(&p->disk);
 	dom_nic_free(&p->nic);
+	dom_memdev_free(&p->mem);
 	free(p);
 }
 
@@ -402,6 +413,33 @@ static int add_nic(struct machine *m, struct plugged *p, struct json_object *arg
 	return virtio_net_create_on(m, nic, be, nic->vhost ? vhost : NULL);
 }
 
+static int add_memory(struct machine *m, struct plugged *p, struct json_object *args)
+{
+	struct dom_memdev *md = &p->mem;
+
+	md->id = strdup(qmp_str(args, "id"));
+	md->size = (uint64_t)qmp_int(args, "x-hvx-size", 0);
+	md->block = (uint64_t)qmp_int(args, "block-size", 2 << 20);
+	md->requested = (uint64_t)qmp_int(args, "requested-size", 0);
+	md->base = (uint64_t)qmp_int(args, "memaddr", 0);
+	return md->id ? virtio_mem_create(m, md) : -ENOMEM;
+}
+
+/* As domxml_memdev.c has it of those that the guest begins with. */
+static bool memory_args_ok(struct machine *m, struct json_object *args, const char **why)
+{
+	uint64_t size = (uint64_t)qmp_int(args, "x-hvx-size", 0), block = (uint64_t)qmp_int(args, "block-size", 2 << 20);
+	uint64_t requested = (uint64_t)qmp_int(args, "requested-size", 0);
+	uint64_t page = m->dom->backing.hugepages ? m->dom->backing.hugepage_size : 0;
+
+	*why = !size ? "x-hvx-size: how much it can give is needed" :
+	       block < 2 << 20 || block & (block - 1) || block < page ?
+	       "block-size: a power of two from 2 MiB, and from the size of the guest's huge pages, up" :
+	       size % block || size / block > MEM_MAX_BLOCKS ? "x-hvx-size: no multiple of the blocks, or too many of them" :
+	       requested % block || requested > size ? "requested-size: no multiple of the blocks, or more than its size" : NULL;
+	return !*why;
+}
+
 /* Its XML goes into the guest's, for saved state and `hvx dumpxml`. */
 static int add_xml(struct machine *m, struct plugged *p, const char *snippet, const char **why)
 {
@@ -410,7 +448,7 @@ static int add_xml(struct machine *m, struct plugged *p, const char *snippet, co
 
 	if (!snippet || !m->xml)
 		return 0;
-	text = livexml_add(m->xml, m->xml_len, snippet, p->nic.id, &len, why);
+	text = livexml_add(m->xml, m->xml_len, snippet, p->mem.id ? p->mem.id : p->nic.id, &len, why);
 	if (!text)
 		return -EINVAL;
 	set_xml(m, text, len);
@@ -434,34 +472,41 @@ static int parse_nic_args(struct plugged *p, struct json_object *args, const cha
 	return 0;
 }
 
-/* What can be refused before anything is made. The node, or NULL with *why. */
-static struct node *check_add(struct machine *m, struct json_object *args, bool is_net, const char **why)
+/* An alias of libvirt's is one, too. */
+static bool memory_id_ok(const char *id)
 {
-	const char *id = qmp_str(args, "id"), *name = qmp_str(args, is_net ? "netdev" : "drive");
-	struct node *n = name ? find_node(m, name, is_net) : NULL;
+	size_t n = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
+
+	return n && n <= 20 && !id[n];
+}
+
+/* What can be refused before anything is made: *why. The node; NULL: it has none. */
+static struct node *check_add(struct machine *m, struct json_object *args, enum xml_dev kind, const char **why)
+{
+	const char *id = qmp_str(args, "id"), *name = qmp_str(args, kind == XML_NIC ? "netdev" : "drive");
+	struct node *n = name && kind != XML_MEM ? find_node(m, name, kind == XML_NIC) : NULL;
 
 	*why = hotplug_not_now(m);
 	if (*why)
 		return NULL;
-	if (!device_id_ok(id))
+	if (kind == XML_MEM ? !memory_id_ok(id) : !device_id_ok(id))
 		*why = "an id has 1 to 15 letters and digits";
 	else if (find_device(m, id))
 		*why = "there is a device of this id";
-	else if (!n)
-		*why = is_net ? "netdev: there is none of this name: see netdev_add" :
-				"drive: there is none of this name: see blockdev-add";
-	else if (n->used)
+	else if (!n && kind != XML_MEM)
+		*why = kind == XML_NIC ? "netdev: there is none of this name: see netdev_add" :
+					 "drive: there is none of this name: see blockdev-add";
+	else if (n && n->used)
 		*why = "another device is on it";
 	else if (pci_free_slot(m) < 0)
 		*why = "no PCI slot is free; take another device out first";
-	else
-		return n;
-	return NULL;
+	return n;
 }
 
 static void run_device_add(struct machine *m, struct qmp_req *req, struct json_object *args)
 {
-	bool is_net = !strncmp(qmp_str(args, "driver"), "virtio-net", 10);
+	const char *driver = qmp_str(args, "driver");
+	enum xml_dev kind = !strncmp(driver, "virtio-net", 10) ? XML_NIC : !strncmp(driver, "virtio-mem", 10) ? XML_MEM : XML_DISK;
 	const char *why = "out of memory", *id = qmp_str(args, "id");
 	struct plugged *p = calloc(1, sizeof(*p));
 	struct device *last;
@@ -472,13 +517,13 @@ static void run_device_add(struct machine *m, struct qmp_req *req, struct json_o
 		qmp_fail(req, "out of memory");
 		return;
 	}
-	p->node = check_add(m, args, is_net, &why);
-	if (!p->node || (is_net && parse_nic_args(p, args, &why))) {
+	p->node = check_add(m, args, kind, &why);
+	if (why || (kind == XML_NIC && parse_nic_args(p, args, &why)) || (kind == XML_MEM && !memory_args_ok(m, args, &why))) {
 		qmp_fail(req, "%s: %s", id, why);
 		plugged_free(p);
 		return;
 	}
-	ret = is_net ? add_nic(m, p, args) : add_disk(m, p, args);
+	ret = kind == XML_NIC ? add_nic(m, p, args) : kind == XML_MEM ? add_memory(m, p, args) : add_disk(m, p, args);
 	last = ret ? NULL : find_device(m, id);
 	why = ret ? strerror(-ret) : "it came without its name";
 	if (last && add_xml(m, p, qmp_str(args, "x-hvx-xml"), &why)) {
@@ -491,7 +536,10 @@ static void run_device_add(struct machine *m, struct qmp_req *req, struct json_o
 		return;
 	}
 	p->dev = last;
-	p->node->used = true;
+	if (p->node)
+		p->node->used = true;
+	else
+		memdev_pin(m, id);
 	LIST_INSERT_HEAD(&m->hotplug->devices, p, link);
 	acpi_hotplug_filled(m, pci_of_device(m, last)->devfn >> 3);
 	log_info("%s is plugged in", last->id);
@@ -500,9 +548,13 @@ static void run_device_add(struct machine *m, struct qmp_req *req, struct json_o
 
 static const struct qmp_command device_add_command = {
 	.name = "device_add", .run = run_device_add,
-	.help = "Plug a disk or a network interface in. The guest finds it in its own time.",
-	.args = QMP_ARGS({ "driver", QMP_STR, .choices = (const char *const[]){ "virtio-blk-pci", "virtio-net-pci", NULL }, .help = "what it is" },
+	.help = "Plug a disk, a network interface or a memory device in. The guest finds it in its own time.",
+	.args = QMP_ARGS({ "driver", QMP_STR, .choices = (const char *const[]){ "virtio-blk-pci", "virtio-net-pci", "virtio-mem-pci", NULL }, .help = "what it is" },
 			 { "id", QMP_STR, .help = "its name: a disk's `<target dev=>`; 1 to 15 letters and digits" },
+			 { "x-hvx-size", QMP_INT, .optional = true, .min = 0, .max = INT64_MAX, .help = "of memory: the most that it can give, bytes; needed" },
+			 { "block-size", QMP_INT, .optional = true, .min = 4096, .max = 1LL << 40, .help = "of memory: in multiples of which, bytes; 2 MiB without it" },
+			 { "requested-size", QMP_INT, .optional = true, .min = 0, .max = INT64_MAX, .help = "of memory: what it gives to begin with, bytes; none without it" },
+			 { "memaddr", QMP_INT, .optional = true, .min = 0, .max = INT64_MAX, .help = "of memory: where; without it where there is room" },
 			 { "drive", QMP_STR, .optional = true, .help = "of a disk: the `blockdev-add` name" },
 			 { "serial", QMP_STR, .optional = true, .help = "of a disk: at most 20 characters are shown" },
 			 { "num-queues", QMP_INT, .optional = true, .min = 1, .max = 64, .help = "of a disk" },
@@ -513,7 +565,7 @@ static const struct qmp_command device_add_command = {
 			 { "host_mtu", QMP_INT, .optional = true, .min = 68, .max = 65535, .help = "of an interface" },
 			 { "x-hvx-ifname", QMP_STR, .optional = true, .help = "of an interface: its name on the host, for queries" },
 			 { "x-hvx-link-down", QMP_BOOL, .optional = true, .help = "of an interface: begin without a link" },
-			 { "x-hvx-xml", QMP_STR, .optional = true, .help = "its <disk> or <interface>, for the guest's XML; without it the guest cannot be saved while it has the device" }),
+			 { "x-hvx-xml", QMP_STR, .optional = true, .help = "its <disk>, <interface> or <memory>, for the guest's XML; without it the guest cannot be saved while it has the device" }),
 };
 QMP_COMMAND(device_add_command);
 
@@ -530,7 +582,9 @@ static void run_device_del(struct machine *m, struct qmp_req *req, struct json_o
 	else if (!dev)
 		qmp_fail_class(req, "DeviceNotFound", "%s: no such device", id);
 	else if (!dev->ops->pluggable)
-		qmp_fail(req, "%s: only disks and network interfaces can be taken out", id);
+		qmp_fail(req, "%s: only disks, network interfaces and memory devices can be taken out", id);
+	else if (mem_device_busy(dev))
+		qmp_fail(req, "%s: %s", id, mem_device_busy(dev));
 	else if (!f)
 		qmp_fail_class(req, "DeviceNotActive", "%s: the guest has let go of it; it is about to go", id);
 	else if (pci_alone(m, f->devfn >> 3) != f)
@@ -543,7 +597,7 @@ static void run_device_del(struct machine *m, struct qmp_req *req, struct json_o
 
 static const struct qmp_command device_del_command = {
 	.name = "device_del", .run = run_device_del,
-	.help = "Ask the guest to let go of a disk or a network interface. The device is gone with event DEVICE_DELETED; a guest that does not answer keeps it.",
+	.help = "Ask the guest to let go of a disk, a network interface or a memory device that gives it nothing. The device is gone with event DEVICE_DELETED; a guest that does not answer keeps it.",
 	.args = QMP_ARGS({ "id", QMP_STR, .help = "its id; of what the guest began with: a disk's `<target dev=>`, an interface's `name` in `x-hvx-query-nics`" }),
 };
 QMP_COMMAND(device_del_command);
@@ -575,15 +629,19 @@ static void finish_eject(struct machine *m, void *opaque)
 
 	pthread_mutex_lock(&m->lock);
 	p = find_plugged(m, dev);
-	kind = strncmp(dev->id, "disk ", 5) ? XML_NIC : XML_DISK;
+	kind = kind_of(dev);
 	snprintf(id, sizeof(id), "%s", short_id(dev));
+	/* A guest that lets go of memory which it has loses it. */
+	if (kind == XML_MEM)
+		dev->ops->reset(dev);
 	dev->ops->destroy(dev);
 	if (!p || p->in_xml)
 		remove_xml(m, id, kind);
 	if (p) {
 		LIST_REMOVE(p, link);
-		p->node->used = false;
-		if (p->node->auto_del)
+		if (p->node)
+			p->node->used = false;
+		if (p->node && p->node->auto_del)
 			node_free(m->hotplug, p->node);
 		plugged_free(p);
 	}

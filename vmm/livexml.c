@@ -6,7 +6,7 @@
 #include "domxml_int.h"
 #include "livexml.h"
 
-static const char *const element[] = { [XML_DISK] = "disk", [XML_NIC] = "interface" };
+static const char *const element[] = { [XML_DISK] = "disk", [XML_NIC] = "interface", [XML_MEM] = "memory" };
 
 /* Other encodings are libc's to convert, with tables that it opens files for. */
 static bool encoding_ok(const char *text, size_t len)
@@ -102,12 +102,33 @@ static bool nic_matches(const xmlNode *n, unsigned int index, const struct xml_r
 	return !strcmp(id, ref->id);
 }
 
+/* id NULL: the only one. */
+static xmlNode *find_memdev(xmlNode *devices, const char *id)
+{
+	xmlNode *n = x_child(devices, "memory");
+	unsigned int place = 0;
+	char name[24];
+
+	if (!id)
+		return n && !x_next(n, "memory") ? n : NULL;
+	for (; n; n = x_next(n, "memory"), place++) {
+		const char *alias = x_attr(x_child(n, "alias"), "name");
+
+		snprintf(name, sizeof(name), "virtiomem%u", place % 1000);
+		if (alias ? !strcmp(alias, id) : !strcmp(name, id))
+			return n;
+	}
+	return NULL;
+}
+
 static xmlNode *find(xmlNode *devices, const struct xml_ref *ref)
 {
 	const char *dev;
 	unsigned int nics = 0;
 	xmlNode *n;
 
+	if (ref->kind == XML_MEM)
+		return find_memdev(devices, ref->id);
 	for (n = devices ? devices->children : NULL; n; n = n->next) {
 		if (!is(n, element[ref->kind]))
 			continue;
@@ -141,6 +162,15 @@ static int pin_names(xmlNode *devices)
 	return 0;
 }
 
+static int name_memdev(xmlNode *memory, const char *id)
+{
+	xmlNode *alias = x_child(memory, "alias");
+
+	if (!alias)
+		alias = xmlNewChild(memory, NULL, (const xmlChar *)"alias", NULL);
+	return alias && xmlSetProp(alias, (const xmlChar *)"name", (const xmlChar *)id) ? 0 : -1;
+}
+
 char *livexml_add(const char *xml, size_t len, const char *snippet, const char *id, size_t *out_len,
 		  const char **why)
 {
@@ -150,15 +180,16 @@ char *livexml_add(const char *xml, size_t len, const char *snippet, const char *
 
 	if (!root)
 		goto out;
-	*why = "not a <disk> or an <interface>";
-	if (!is(root, element[XML_DISK]) && !is(root, element[XML_NIC]))
+	*why = "not a <disk>, an <interface> or a <memory>";
+	if (!is(root, element[XML_DISK]) && !is(root, element[XML_NIC]) && !is(root, element[XML_MEM]))
 		goto out;
 	*why = "out of memory";
 	devices = devices_of(doc);
 	if (!devices)
 		devices = xmlNewChild(xmlDocGetRootElement(doc), NULL, (const xmlChar *)"devices", NULL);
 	copy = devices ? xmlDocCopyNode(root, doc, 1) : NULL;
-	if (!copy || (id && is(copy, element[XML_NIC]) && set_alias(copy, id)))
+	if (!copy || (id && is(copy, element[XML_NIC]) && set_alias(copy, id)) ||
+	    (id && is(copy, element[XML_MEM]) && name_memdev(copy, id)))
 		goto out;
 	/* As the lines around it: two columns more than </devices>. */
 	xmlAddChild(devices, xmlNewText((const xmlChar *)"  "));
@@ -338,6 +369,40 @@ char *livexml_cpu(const char *xml, size_t len, const char *model, const char *ve
 	return text;
 }
 
+static xmlNode *own_child(xmlNode *n, const char *name)
+{
+	xmlNode *c = x_child(n, name);
+
+	return c ? c : xmlNewChild(n, NULL, (const xmlChar *)name, NULL);
+}
+
+char *livexml_memdev(const char *xml, size_t len, const char *id, uint64_t requested, uint64_t base,
+		     size_t *out_len, const char **why)
+{
+	xmlDoc *doc = parse(xml, len, why);
+	xmlNode *n = doc ? find_memdev(devices_of(doc), id) : NULL, *target, *child;
+	char text[24], *out = NULL;
+
+	if (doc)
+		*why = n ? "out of memory" : "there is no such device in the XML";
+	target = n ? own_child(n, "target") : NULL;
+	child = target ? own_child(target, "requested") : NULL;
+	if (child) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)requested >> 10);
+		xmlNodeSetContent(child, (const xmlChar *)text);
+		xmlSetProp(child, (const xmlChar *)"unit", (const xmlChar *)"KiB");
+		child = base ? own_child(target, "address") : NULL;
+		snprintf(text, sizeof(text), "%#llx", (unsigned long long)base);
+		if (child)
+			xmlSetProp(child, (const xmlChar *)"base", (const xmlChar *)text);
+		child = own_child(n, "alias");
+		if (child && xmlSetProp(child, (const xmlChar *)"name", (const xmlChar *)id))
+			out = dump(doc, out_len, why);
+	}
+	xmlFreeDoc(doc);
+	return out;
+}
+
 int livexml_kind(const char *snippet, size_t len, enum xml_dev *kind, char **target, uint8_t mac[6],
 		 bool *has_mac, const char **why)
 {
@@ -361,8 +426,13 @@ int livexml_kind(const char *snippet, size_t len, enum xml_dev *kind, char **tar
 		value = x_attr(x_child(root, "mac"), "address");
 		*has_mac = value && !parse_mac(value, mac);
 		ret = 0;
+	} else if (is(root, element[XML_MEM])) {
+		*kind = XML_MEM;
+		value = x_attr(x_child(root, "alias"), "name");
+		*target = value ? strdup(value) : NULL;
+		ret = 0;
 	} else {
-		*why = "only <disk> and <interface> can be plugged";
+		*why = "only <disk>, <interface> and <memory> can be plugged";
 	}
 	xmlFreeDoc(doc);
 	return ret;

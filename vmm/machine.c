@@ -17,9 +17,11 @@
 #include "dirty.h"
 #include "devices/device.h"
 #include "devices/pci.h"
+#include "devices/virtio/mem.h"
 #include "gdb.h"
 #include "hotplug.h"
 #include "livexml.h"
+#include "memdev.h"
 #include "migrate.h"
 #include "qmp.h"
 #include "runstate.h"
@@ -75,6 +77,8 @@ static int board_peripherals(struct machine *m)
 		ret = virtio_rng_create(m);
 	if (!ret && dom->balloon.present)
 		ret = virtio_balloon_create(m);
+	for (i = 0; i < dom->nr_memdevs && !ret; i++)
+		ret = virtio_mem_create(m, &dom->memdev[i]) ?: memdev_name(m, i);
 	if (!ret && dom->vsock.present)
 		ret = virtio_vsock_create(m);
 	return ret;
@@ -88,7 +92,7 @@ static int board_tables(struct machine *m, uint64_t *rsdp)
 		.nr_cpus = m->nr_vcpus,
 		.present = m->cpus_present,
 		.apic_id = apic_id,
-		.ram_top = m->mem.high_size ? RAM_HIGH_START + m->mem.high_size : m->mem.low_size,
+		.ram_top = guest_mem_top(&m->mem),
 		.phys_bits = m->cpu->phys_bits,
 		.pvpanic = m->dom->panic.present,
 	};
@@ -183,15 +187,16 @@ static int build_memory(struct machine *m)
 		.locked = dom->backing.locked,
 		.no_ksm = dom->backing.nosharepages,
 		.prealloc = dom->backing.prealloc,
+		.device_size = dom->device_room,
 		.from = m->ram_from,
 	};
 	unsigned int i;
 	int ret;
 
 	backing.numa_policy = tune_numa(dom, backing.numa_nodes);
-	if (dom->memory > (1ULL << m->cpu->phys_bits) / 2) {
+	if (dom->memory + (dom->device_room ? dom->device_room + 2 * DEVICE_ALIGN : 0) > (1ULL << m->cpu->phys_bits) / 2) {
 		log_error("<memory>: %llu MiB is more than this host's CPU can map for a guest",
-			  (unsigned long long)(dom->memory >> 20));
+			  (unsigned long long)((dom->memory + dom->device_room) >> 20));
 		return -EINVAL;
 	}
 	ret = guest_mem_init(&m->mem, dom->memory, &backing);
@@ -228,8 +233,7 @@ static int name_cpu(struct machine *m)
 		log_error("cannot write <cpu> into the guest's XML: %s", why);
 		return -ENOMEM;
 	}
-	m->new_xml = m->xml = text;
-	m->xml_len = len;
+	hotplug_set_xml(m, text, len);
 	return 0;
 }
 

@@ -98,7 +98,8 @@ static int ram_fd(uint64_t size, const struct mem_backing *backing, uint64_t pag
 	return fd;
 }
 
-static int ram_advise(uint8_t *base, uint64_t size, const struct mem_backing *backing)
+/* now: bytes from base on that shall be there from the beginning, where the backing asks for that. */
+static int ram_advise(uint8_t *base, uint64_t size, uint64_t now, const struct mem_backing *backing)
 {
 	/* Hints: where the kernel lacks one, the guest runs without it. */
 	madvise(base, size, MADV_DONTFORK);
@@ -116,14 +117,15 @@ static int ram_advise(uint8_t *base, uint64_t size, const struct mem_backing *ba
 		log_error("<numatune>: memory of these nodes cannot be had: %s; see: numactl --hardware", strerror(err));
 		return -err;
 	}
-	if (backing->prealloc && !backing->from && madvise(base, size, MADV_POPULATE_WRITE) < 0) {
+	if (backing->prealloc && !backing->from && madvise(base, now, MADV_POPULATE_WRITE) < 0) {
 		int err = errno;
 
 		log_error("cannot allocate %llu MiB of guest memory at once: %s; give the guest less <memory> or drop <allocation mode='immediate'/>",
-			  (unsigned long long)(size >> 20), strerror(err));
+			  (unsigned long long)(now >> 20), strerror(err));
 		return -err;
 	}
-	if (backing->locked && mlock(base, size) < 0) {
+	if (backing->locked && (mlock(base, now) < 0 ||
+				(size > now && mlock2(base + now, size - now, MLOCK_ONFAULT) < 0))) {
 		int err = errno;
 
 		log_error("cannot lock %llu MiB of guest memory: %s; raise `ulimit -l` or drop <locked/>",
@@ -136,7 +138,7 @@ static int ram_advise(uint8_t *base, uint64_t size, const struct mem_backing *ba
 int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_backing *backing)
 {
 	uint64_t page = backing->hugetlb ? backing->hugepage_size : 4096;
-	uint64_t align;
+	uint64_t align, boot;
 	uint8_t *base;
 	int ret;
 
@@ -153,12 +155,17 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 		return -EINVAL;
 	}
 	ram_size = (ram_size + page - 1) & ~(page - 1);
-	if (ram_size < VGA_END + page || ram_size > 1ULL << 46) {
+	if (ram_size < VGA_END + page || ram_size > 1ULL << 46 ||
+	    backing->device_size > 1ULL << 46) {
 		log_error("<memory>: a guest of %llu bytes cannot be made; use 1 MiB to 64 TiB",
 			  (unsigned long long)ram_size);
 		return -EINVAL;
 	}
 
+	boot = ram_size;
+	align = page > ALIGN_THP ? page : ALIGN_THP;
+	if (backing->device_size)
+		ram_size = ((boot + align - 1) & ~(align - 1)) + backing->device_size;
 	if (!backing->from)
 		mem->fd = ram_fd(ram_size, backing, page);
 	else
@@ -172,7 +179,6 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 		mem->fd = -1;
 		return ret;
 	}
-	align = page > ALIGN_THP ? page : ALIGN_THP;
 	base = map_aligned(mem->fd, backing->from, ram_size, align);
 	if (!base) {
 		ret = -errno;
@@ -182,12 +188,18 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 		goto fail;
 	}
 	mem->ram_size = ram_size;
-	mem->low_size = ram_size < PCI_HOLE_START ? ram_size : PCI_HOLE_START;
-	mem->high_size = ram_size - mem->low_size;
+	mem->boot_size = boot;
+	mem->low_size = boot < PCI_HOLE_START ? boot : PCI_HOLE_START;
+	mem->high_size = boot - mem->low_size;
 	add_ram(mem, 0, VGA_START, base, 0);
 	add_ram(mem, VGA_END, mem->low_size - VGA_END, base, VGA_END);
 	add_ram(mem, RAM_HIGH_START, mem->high_size, base, mem->low_size);
-	ret = ram_advise(base, ram_size, backing);
+	if (backing->device_size) {
+		mem->device_gpa = (RAM_HIGH_START + mem->high_size + DEVICE_ALIGN - 1) & ~(DEVICE_ALIGN - 1);
+		mem->device_size = backing->device_size;
+		add_ram(mem, mem->device_gpa, mem->device_size, base, ram_size - mem->device_size);
+	}
+	ret = ram_advise(base, ram_size, boot, backing);
 	if (!ret)
 		return 0;
 fail:
@@ -242,7 +254,7 @@ int guest_mem_freeze(struct guest_mem *mem)
 	mem->source_offset = 0;
 	mem->fd = -1;
 	how.from = &from;
-	ram_advise(base, mem->ram_size, &how);
+	ram_advise(base, mem->ram_size, mem->boot_size, &how);
 	return 0;
 }
 

@@ -40,6 +40,7 @@ struct mem_backing {
 	int numa_policy;	/* MPOL_*, of numa_nodes; 0: none */
 	unsigned long numa_nodes[16];
 	bool prealloc;		/* not with from: that would copy all of it */
+	uint64_t device_size;	/* room for memory devices, behind RAM; takes no memory by itself */
 };
 
 struct guest_mem {
@@ -49,15 +50,26 @@ struct guest_mem {
 	int source;
 	uint64_t source_offset;
 	int pagemap;			/* /proc/self/pagemap; -1: not to be had */
-	uint64_t ram_size;	/* bytes of RAM, below and above the hole */
+	uint64_t ram_size;	/* bytes of the one mapping: RAM, and the room for memory devices behind it */
+	uint64_t boot_size;	/* bytes of RAM, below and above the hole, that the guest begins with */
 	uint64_t low_size;	/* RAM at 0..low_size */
 	uint64_t high_size;	/* RAM at 4 GiB.. */
+	uint64_t device_gpa, device_size;	/* the room for memory devices; one region, size 0: none */
 	unsigned int nr;
 	struct guest_region region[GUEST_MEM_MAX_REGIONS];
 };
 
 #define PCI_HOLE_START	0xc0000000ULL	/* RAM below 4 GiB ends here at the latest */
 #define RAM_HIGH_START	0x100000000ULL
+#define DEVICE_ALIGN	(1ULL << 30)	/* of the room for memory devices */
+#define MEMDEV_ALIGN	(128ULL << 20)	/* of a device in it: Linux adds memory in such blocks */
+
+/* End of all that may be memory, and where the room for devices would begin. */
+static inline uint64_t guest_mem_top(const struct guest_mem *mem)
+{
+	return mem->device_size ? mem->device_gpa + mem->device_size :
+	       mem->high_size ? RAM_HIGH_START + mem->high_size : mem->low_size;
+}
 
 /* Make RAM and its regions. 0 or -errno with a message logged. */
 int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_backing *backing);

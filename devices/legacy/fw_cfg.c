@@ -96,7 +96,7 @@ static struct fw_item selected(struct fw_cfg *f)
 	case KEY_ID:
 		return small_item(f, ID_PORTS | ID_DMA, 4);
 	case KEY_RAM_SIZE:
-		return small_item(f, m->mem.ram_size, 8);
+		return small_item(f, m->mem.boot_size, 8);
 	case KEY_NB_CPUS:
 	case KEY_MAX_CPUS:
 		return small_item(f, m->nr_vcpus, 2);

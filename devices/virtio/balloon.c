@@ -232,11 +232,11 @@ int balloon_set_target(struct machine *m, uint64_t bytes)
 
 	if (!b)
 		return -ENODEV;
-	if (bytes > m->mem.ram_size)
+	if (bytes > m->mem.boot_size)
 		return -EINVAL;
 	c = (void *)b->v.config;
 	pthread_mutex_lock(&b->v.config_lock);
-	c->num_pages = htole32((m->mem.ram_size - bytes) / PAGE);
+	c->num_pages = htole32((m->mem.boot_size - bytes) / PAGE);
 	pthread_mutex_unlock(&b->v.config_lock);
 	virtio_config_changed(&b->v);
 	return 0;
@@ -251,7 +251,7 @@ int balloon_query(struct machine *m, uint64_t *bytes, struct balloon_stats *stat
 		return -ENODEV;
 	/* `actual` is what the guest claims. */
 	out = (uint64_t)le32toh(((struct virtio_balloon_config *)(void *)b->v.config)->actual) * PAGE;
-	*bytes = out < m->mem.ram_size ? m->mem.ram_size - out : 0;
+	*bytes = out < m->mem.boot_size ? m->mem.boot_size - out : 0;
 	if (stats)
 		*stats = b->stats;
 	return 0;
@@ -318,8 +318,8 @@ int virtio_balloon_create(struct machine *m)
 	ret = b->v.config_wmask ? 0 : -ENOMEM;
 	if (!ret) {
 		memset(b->v.config_wmask + offsetof(struct virtio_balloon_config, actual), 0xff, 4);
-		if (m->dom->current_memory && m->dom->current_memory < m->mem.ram_size)
-			c->num_pages = htole32((m->mem.ram_size - m->dom->current_memory) / PAGE);
+		if (m->dom->current_memory && m->dom->current_memory < m->mem.boot_size)
+			c->num_pages = htole32((m->mem.boot_size - m->dom->current_memory) / PAGE);
 		ret = virtio_add_kicks(&b->v);
 	}
 	if (ret)

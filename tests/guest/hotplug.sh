@@ -16,8 +16,12 @@ disk_xml() { # FILE TARGET
 	echo "<disk type='file' device='disk'><source file='$1'/><target dev='$2' bus='virtio'/></disk>"
 }
 
-domain plug 192 2 '' "$(disk_xml "$work/a.img" vda)$xml_user_net
-	<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"
+# 256 MiB, of which Linux keeps 64 for devices where there may be memory above 4 GiB; and up to 256 more.
+memory_xml="<memory model='virtio-mem'><target><size unit='MiB'>256</size><block unit='MiB'>2</block>
+	<requested unit='KiB'>0</requested></target></memory>"
+domain plug 512 2 'memhp_default_state=online_movable' "$memory_xml$(disk_xml "$work/a.img" vda)$xml_user_net
+	<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>" \
+	"<maxMemory slots='4' unit='MiB'>768</maxMemory>"
 sed -i "s,<vcpu>2</vcpu>,<vcpu current='2'>4</vcpu>," "$work/plug.xml"
 start plug
 wait_for plug 240 'guest of hvx'
@@ -65,6 +69,17 @@ ask "it is gone" '[ $(nproc) -eq 3 ] && [ ! -e /sys/devices/system/cpu/cpu3/onli
 check "no more than can be" grep -q '4 vCPUs are the most' "$work/five.err"
 check "the XML has three" grep -q "current=.3.>4</vcpu>" <("$hvx" dumpxml plug)
 
+# Memory comes, is used, and is there after a restore; then it goes, in part and altogether.
+total='$(sed -n "s/^MemTotal: *\([0-9]*\).*/\1/p" /proc/meminfo)'
+memory_now() { "$hvx" qmp plug query-memory-devices | tr -d ' \n' | sed -n 's/.*"size":\([0-9]*\).*/\1/p'; }
+ask "it has no more than it began with" "[ $total -lt 200000 ]"
+check "update-memory-device" "$hvx" update-memory-device plug --requested-size 128M --wait --timeout 120
+until_guest "it has that much more" "[ $total -gt 230000 ]"
+ask "it uses it" 'dd if=/dev/zero of=/dev/shm/fill bs=1M count=59 2>/dev/null && dd if=/dev/vdb of=/dev/shm/fill bs=1M count=1 seek=59 2>/dev/null'
+! "$hvx" update-memory-device plug --requested-size 257M 2> "$work/more.err" || fail "more memory than it can have"
+check "no more than its size" grep -q 'no more than 268435456' "$work/more.err"
+check "the XML has what is requested" grep -q '<requested unit="KiB">131072</requested>' <("$hvx" dumpxml plug)
+
 # The first disk goes: those behind it keep their places, now and after a restore.
 check "detach-disk of what it began with" "$hvx" detach-disk plug vda
 ask "it is gone" '[ ! -e /dev/vda ]'
@@ -79,6 +94,21 @@ exec {fd}> "$work/plug.in"
 guest_in[plug]=$fd
 ask "restored, its disk is there" "echo 3 > /proc/sys/vm/drop_caches; [ -b /dev/vdb ] && [ \$(dd if=/dev/vdb bs=1M count=1 2>/dev/null | md5sum | cut -c1-32) = $sum ]"
 ask "it has its vCPUs" '[ $(nproc) -eq 3 ]'
+ask "it has its memory, and what was in it" "[ \$(dd if=/dev/shm/fill bs=1M skip=59 2>/dev/null | md5sum | cut -c1-32) = $sum ] && [ $total -gt 230000 ]"
+ask "which it gives up" 'rm /dev/shm/fill'
+check "half of it goes ($(memory_now))" "$hvx" update-memory-device plug --requested-size 64M --wait --timeout 120
+check "then all ($(memory_now))" "$hvx" update-memory-device plug --requested-size 0 --wait --timeout 120
+ask "it has what it began with" "[ $total -lt 200000 ]"
+sed "s,MiB'>256,MiB'>128,; s,</memory>,<alias name='ua-more'/></memory>," <<< "$memory_xml" > "$work/more.xml"
+check "attach-device of memory" "$hvx" attach-device plug "$work/more.xml"
+until_guest "the device appears" '[ $(ls -d /sys/bus/virtio/drivers/virtio_mem/virtio* | wc -l) -eq 2 ]'
+check "it gives memory" "$hvx" update-memory-device plug --alias ua-more --requested-size 128M --wait --timeout 120
+until_guest "which the guest has" "[ $total -gt 230000 ]"
+! "$hvx" detach-device plug "$work/more.xml" 2> "$work/busy.err" || fail "memory that is in use goes"
+check "it stays as long as memory is requested of it" grep -q 'ua-more: memory is requested of it' "$work/busy.err"
+check "the guest gives it back" "$hvx" update-memory-device plug --alias ua-more --requested-size 0 --wait --timeout 120
+check "detach-device of memory" "$hvx" detach-device plug "$work/more.xml"
+check "it is not in the XML" [ "$("$hvx" dumpxml plug | grep -c 'ua-more')" -eq 0 ]
 check "one goes" "$hvx" setvcpus plug 2
 check "and comes again" "$hvx" setvcpus plug 3
 until_guest "it appears" '[ -e /sys/devices/system/cpu/cpu2/online ]'

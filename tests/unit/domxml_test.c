@@ -273,6 +273,28 @@ START_TEST(everything_general)
 }
 END_TEST
 
+START_TEST(memory_devices)
+{
+	struct domain *dom = load_good("memory.xml");
+
+	ck_assert_uint_eq(dom->memory, 1ULL << 30);	/* less the devices' sizes */
+	ck_assert_uint_eq(dom->current_memory, 512ULL << 20);
+	ck_assert_uint_eq(dom->max_memory, 8ULL << 30);
+	ck_assert_uint_eq(dom->device_room, 7ULL << 30);
+	ck_assert_uint_eq(dom->nr_memdevs, 2);
+	ck_assert_str_eq(dom->memdev[0].id, "ua-first");
+	ck_assert_uint_eq(dom->memdev[0].size, 1ULL << 30);
+	ck_assert_uint_eq(dom->memdev[0].block, 4ULL << 20);
+	ck_assert_uint_eq(dom->memdev[0].requested, 64ULL << 20);
+	ck_assert_uint_eq(dom->memdev[0].base, 0x140000000);
+	ck_assert_str_eq(dom->memdev[1].id, "virtiomem1");
+	ck_assert_uint_eq(dom->memdev[1].block, 2ULL << 20);
+	ck_assert_uint_eq(dom->memdev[1].requested, 0);
+	ck_assert_uint_eq(dom->cpu.phys_bits, 42);
+	domain_free(dom);
+}
+END_TEST
+
 START_TEST(everything_boot_and_cpu)
 {
 	struct domain *dom = load_good("everything.xml");
@@ -797,6 +819,7 @@ int main(void)
 	tcase_add_test(golden, examples_load);
 	tcase_add_test(golden, man_page);
 	tcase_add_test(values, everything_general);
+	tcase_add_test(values, memory_devices);
 	tcase_add_test(values, everything_boot_and_cpu);
 	tcase_add_test(values, everything_disks);
 	tcase_add_test(values, everything_nics);

@@ -229,7 +229,7 @@ static inline void fake_advance(uint64_t ns)
 /* ram: bytes. With FAKE_CLOCK there is no loop. */
 static inline void fake_machine(uint64_t ram)
 {
-	static const struct mem_backing backing;
+	struct mem_backing backing = { .device_size = fdom.device_room };
 	pthread_mutexattr_t attr;
 
 	memset(&fm, 0, sizeof(fm));

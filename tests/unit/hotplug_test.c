@@ -326,6 +326,40 @@ START_TEST(xml_cpu)
 }
 END_TEST
 
+START_TEST(xml_memdev)
+{
+	static const char two[] =
+		"<domain><devices><memory model='virtio-mem'><target><size>1</size></target><alias name='ua-x'/></memory>"
+		"<memory model='virtio-mem'><target><requested unit='GiB'>7</requested></target></memory></devices></domain>";
+	const char *why = "";
+	char *a, *b;
+	size_t len;
+
+	a = must(livexml_memdev(two, sizeof(two) - 1, "virtiomem1", 64 << 20, 0x140000000, &len, &why), why);
+	ck_assert_uint_eq(len, strlen(a));
+	ck_assert_msg(strstr(a, "<requested unit=\"KiB\">65536</requested><address base=\"0x140000000\"/></target>"
+			     "<alias name=\"virtiomem1\"/></memory></devices>"), "%s", a);
+	b = must(livexml_memdev(a, len, "ua-x", 0, 0, &len, &why), why);
+	ck_assert_msg(strstr(b, "<size>1</size><requested unit=\"KiB\">0</requested></target><alias name=\"ua-x\"/>"), "%s", b);
+	free(a);
+	free(b);
+	/* One more, by a name; out they go by theirs, the last one without. */
+	a = must(livexml_add(two, sizeof(two) - 1, "<memory model='virtio-mem'/>", "m2", &len, &why), why);
+	ck_assert_ptr_nonnull(strstr(a, "<alias name=\"m2\"/>"));
+	ck_assert_ptr_null(livexml_remove(a, len, &(struct xml_ref){ .kind = XML_MEM }, false, &len, &why));
+	b = must(livexml_remove(a, strlen(a), &(struct xml_ref){ .kind = XML_MEM, .id = "ua-x" }, false, &len, &why), why);
+	free(a);
+	a = must(livexml_remove(b, len, &(struct xml_ref){ .kind = XML_MEM, .id = "m2" }, false, &len, &why), why);
+	free(b);
+	b = must(livexml_remove(a, len, &(struct xml_ref){ .kind = XML_MEM }, false, &len, &why), why);
+	ck_assert_ptr_null(strstr(b, "memory"));
+	free(a);
+	free(b);
+	ck_assert_ptr_null(livexml_memdev(two, sizeof(two) - 1, "virtiomem0", 0, 0, &len, &why));
+	ck_assert_ptr_null(livexml_memdev(two, sizeof(two) - 1, "virtiomem2", 0, 0, &len, &why));
+}
+END_TEST
+
 /* Nothing that makes the C library open a file, and nothing that is no device. */
 START_TEST(xml_refused)
 {
@@ -360,6 +394,7 @@ int main(void)
 	tcase_add_test(t, place_refuses);
 	tcase_add_test(t, xml_in_and_out);
 	tcase_add_test(t, xml_cpu);
+	tcase_add_test(t, xml_memdev);
 	tcase_add_test(t, xml_refused);
 	suite_add_tcase(s, t);
 	return fake_main(s);

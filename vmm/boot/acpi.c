@@ -486,6 +486,62 @@ static void write_waet(struct area *a)
 	list_table(a, &t, sizeof(t), "WAET", 1);
 }
 
+struct __attribute__((packed)) srat_memory {
+	uint8_t type, length;
+	uint32_t node;
+	uint16_t reserved;
+	uint64_t base, size;
+	uint32_t reserved2, flags;
+	uint64_t reserved3;
+};
+#define SRAT_ENABLED		1
+#define SRAT_HOTPLUGGABLE	2
+
+static struct srat_memory srat_range(uint64_t base, uint64_t size, uint32_t flags)
+{
+	return (struct srat_memory){
+		.type = 1, .length = sizeof(struct srat_memory), .base = base, .size = size,
+		.flags = size ? flags : 0,
+	};
+}
+
+/*
+ * One node, and where its memory may be (5.2.16): a system must know the highest
+ * address that there can be before it decides how devices reach memory.
+ */
+static void write_srat(struct area *a, const struct acpi_board *ab)
+{
+	struct __attribute__((packed)) {
+		struct header h;
+		uint32_t one;
+		uint64_t reserved;
+		struct srat_memory memory[3];
+		struct __attribute__((packed)) {
+			uint8_t type, length, node, apic_id;
+			uint32_t flags;
+			uint8_t eid, node_high[3];
+			uint32_t clock_domain;
+		} cpu[MADT_MAX_CPUS];
+	} t = {
+		.one = 1,
+		.memory = {
+			srat_range(0, a->mem->low_size, SRAT_ENABLED),
+			srat_range(RAM_HIGH_START, a->mem->high_size, SRAT_ENABLED),
+			srat_range(a->mem->device_gpa, a->mem->device_size, SRAT_ENABLED | SRAT_HOTPLUGGABLE),
+		},
+	};
+	unsigned int i, n = ab->nr_cpus < MADT_MAX_CPUS ? ab->nr_cpus : MADT_MAX_CPUS;
+
+	if (!a->mem->device_size)
+		return;
+	for (i = 0; i < n; i++) {
+		t.cpu[i].length = sizeof(t.cpu[0]);
+		t.cpu[i].apic_id = (uint8_t)ab->apic_id[i];
+		t.cpu[i].flags = SRAT_ENABLED;
+	}
+	list_table(a, &t, sizeof(t) - (MADT_MAX_CPUS - n) * sizeof(t.cpu[0]), "SRAT", 3);
+}
+
 static void write_roots(struct area *a, uint64_t rsdp_addr)
 {
 	struct __attribute__((packed)) {
@@ -527,6 +583,7 @@ int acpi_write(const struct guest_mem *mem, const struct acpi_board *ab, uint64_
 	write_madt(&a, ab);
 	write_mcfg(&a);
 	write_waet(&a);
+	write_srat(&a, ab);
 	write_roots(&a, AREA_START);
 	if (!a.err)
 		a.err = guest_write(mem, EBDA_POINTER, &ebda, sizeof(ebda));
