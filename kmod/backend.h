@@ -74,7 +74,7 @@ struct hvx_backend {
 	void (*load)(struct hvx_vcpu *vcpu);	/* to this CPU: guest MSRs that need swapping */
 	void (*put)(struct hvx_vcpu *vcpu);	/* may be NULL */
 	void (*inject)(struct hvx_vcpu *vcpu, u32 event, u32 code);	/* HVX_EVENT_*, its error code */
-	void (*request_window)(struct hvx_vcpu *vcpu, bool nmi);	/* an exit as soon as one could be taken */
+	void (*request_window)(struct hvx_vcpu *vcpu, bool nmi);	/* exit as it could take one */
 	void (*set_tpr_threshold)(struct hvx_vcpu *vcpu, int vector);	/* IRR vector that TPR holds back, -1 none */
 	void (*enter)(struct hvx_vcpu *vcpu);	/* one VM entry and exit; host interrupts off */
 	/*
@@ -84,13 +84,14 @@ struct hvx_backend {
 	enum hvx_next (*handle_exit)(struct hvx_vcpu *vcpu);
 
 	/*
-	 * State that lives in the control block. What is set has been checked. CPL is
-	 * the DPL of SS; who sets all begins with EFER and ends with the segments.
+	 * State that lives in the control block. What is set has been checked. Who
+	 * sets all begins with EFER and ends with the segments: CPL is SS.DPL.
 	 */
 	u64 (*get_cr)(struct hvx_vcpu *vcpu, int cr);		/* 0, 3, 4 */
 	void (*set_cr)(struct hvx_vcpu *vcpu, int cr, u64 val);
 	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);	/* vcpu->efer, too */
-	u16 (*get_attr)(struct hvx_vcpu *vcpu, int seg);	/* HVX_SEG_ES ...: HVX_SEG_* bits */
+	u16 (*get_cs)(struct hvx_vcpu *vcpu);	/* its HVX_SEG_L and _DB */
+	int (*get_cpl)(struct hvx_vcpu *vcpu);
 	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
 	void (*set_segment)(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in);
 	int (*msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write); /* switched ones: 0; 1 not mine */
@@ -147,7 +148,6 @@ enum hvx_next hvx_exit_to_user(struct hvx_vcpu *vcpu, u32 reason);	/* without de
 void hvx_exit_complete(struct hvx_vcpu *vcpu);	/* what userspace answered; start of HVX_RUN */
 void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code); /* after each exit; without _VALID: none was */
 enum hvx_cpu_mode hvx_mode(struct hvx_vcpu *vcpu);
-#define hvx_cpl(vcpu)	HVX_SEG_DPL(hvx_backend->get_attr(vcpu, HVX_SEG_SS))
 void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip);	/* RIP, clears shadow and RF, raises #DB on TF */
 
 #endif

@@ -25,7 +25,7 @@ void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip)
 /* Of CS, for the decoder, and for the width of operands. */
 enum hvx_cpu_mode hvx_mode(struct hvx_vcpu *vcpu)
 {
-	u16 cs = hvx_backend->get_attr(vcpu, HVX_SEG_CS);
+	u16 cs = hvx_backend->get_cs(vcpu);
 
 	if (vcpu->efer & EFER_LMA && cs & HVX_SEG_L)
 		return HVX_MODE_64;
@@ -152,7 +152,7 @@ enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len)
 			vcpu->regs[2] & mask, vcpu->regs[6] & mask };
 
 	vcpu->stats.exit_hypercall++;
-	if (hvx_cpl(vcpu)) {
+	if (hvx_backend->get_cpl(vcpu)) {
 		ret = -EPERM;
 	} else if (hvx_pv_hypercall(vcpu, nr, args, &ret)) {
 		if (vcpu->vm->flags & HVX_VM_EXIT_HYPERCALL) {
@@ -190,7 +190,7 @@ enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len)
 	vcpu->stats.exit_other++;
 	if (!(hvx_backend->get_cr(vcpu, 4) & X86_CR4_OSXSAVE))
 		hvx_inject_ud(vcpu);
-	else if (hvx_cpl(vcpu) || (u32)vcpu->regs[1] ||
+	else if (hvx_backend->get_cpl(vcpu) || (u32)vcpu->regs[1] ||
 		 !hvx_set_xcr0(vcpu, edx_eax(vcpu)))
 		hvx_inject_gp(vcpu);
 	else

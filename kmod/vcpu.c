@@ -174,6 +174,11 @@ void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code)
 	}
 }
 
+static int vector_to_inject(struct hvx_lapic *l)
+{
+	return l->delivers ? -1 : hvx_lapic_pending(l);
+}
+
 /*
  * Put at most one event into the entry, the one of the highest priority, and
  * ask for a window for the next. Interrupts off. Returns false when userspace
@@ -200,7 +205,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	if (unlikely(ev->nmi_pending || atomic_read(&vcpu->nmi_queued)))
 		busy = deliver_nmi(vcpu, busy);
 
-	vector = hvx_lapic_pending(vcpu->lapic);
+	vector = vector_to_inject(vcpu->lapic);
 	if (likely(vector < 0 && !vcpu->extint_level && !ev->extint))
 		goto tpr;
 	allowed = !busy && vcpu->rflags & X86_EFLAGS_IF && !ev->interrupt_shadow;
@@ -224,7 +229,7 @@ static bool inject_events(struct hvx_vcpu *vcpu)
 	inject(vcpu);
 	if (vcpu->pv.eoi_msr)
 		hvx_pv_eoi_set(vcpu);
-	if (hvx_lapic_pending(vcpu->lapic) < 0 && !vcpu->extint_level)
+	if (vector_to_inject(vcpu->lapic) < 0 && !vcpu->extint_level)
 		goto tpr;
 window:
 	hvx_backend->request_window(vcpu, false);
@@ -232,7 +237,8 @@ tpr:
 	/* Taken back when another interrupt has come to wait for the EOI. */
 	if (unlikely(vcpu->pv.eoi_set))
 		hvx_pv_eoi_set(vcpu);
-	hvx_backend->set_tpr_threshold(vcpu, hvx_lapic_highest_irr(vcpu->lapic));
+	if (!vcpu->lapic->delivers)
+		hvx_backend->set_tpr_threshold(vcpu, hvx_lapic_highest_irr(vcpu->lapic));
 	return true;
 }
 

@@ -178,6 +178,20 @@ static int top(struct hvx_lapic *l, u32 reg)
 	return -1;
 }
 
+/* A register of IRR, with what waits for it. Runner. */
+static u32 irr_word(struct hvx_lapic *l, unsigned int i)
+{
+	u32 w = READ_ONCE(REG(l, AREG_IRR + i));
+
+	if (!l->posts || !(READ_ONCE(l->posted.pir[i]) | READ_ONCE(l->late[i])))
+		return w;
+	if (READ_ONCE(l->late[i]))
+		l->tmr_changed = true;
+	w |= xchg(&l->posted.pir[i], 0) | xchg(&l->late[i], 0);
+	SET_REG(l, AREG_IRR + i, w);
+	return w;
+}
+
 /* Highest requested vector; clears the bits in irr_words that turn out to mean nothing. */
 int hvx_lapic_scan_irr(struct hvx_lapic *l)
 {
@@ -185,15 +199,18 @@ int hvx_lapic_scan_irr(struct hvx_lapic *l)
 	unsigned int i;
 	u32 w;
 
+	for (i = 0; l->posts && i < 8; i++)
+		if (READ_ONCE(l->irr_words) & BIT(i))
+			irr_word(l, i);
 	while ((words = READ_ONCE(l->irr_words))) {
 		i = __fls(words);
-		w = READ_ONCE(REG(l, AREG_IRR + i));
+		w = irr_word(l, i);
 		/* Turned off: a message was in flight. */
 		if (w)
 			return l->mode == LAPIC_OFF ? -1 : (int)(i * 32 + __fls(w));
 		clear_bit(i, &l->irr_words);
 		smp_mb__after_atomic();	/* pairs with test_and_set_bit() in hvx_lapic_accept() */
-		if (READ_ONCE(REG(l, AREG_IRR + i)))
+		if (irr_word(l, i))
 			set_bit(i, &l->irr_words);
 	}
 	return -1;
@@ -206,8 +223,14 @@ void hvx_lapic_eoi(struct hvx_lapic *l)
 	if (v < 0)
 		return;
 	__clear_bit(VECTOR_BIT(v), hvx_lapic_bits(l, AREG_ISR));
-	l->isr_top = --l->isr_count ? top(l, AREG_ISR) : -1;
+	/* Of what the CPU delivers nobody keeps count. */
+	l->isr_top = --l->isr_count || l->delivers ? top(l, AREG_ISR) : -1;
 	hvx_lapic_update_ppr(l);
+	hvx_lapic_eoi_done(l, v);
+}
+
+void hvx_lapic_eoi_done(struct hvx_lapic *l, u8 v)
+{
 	if (likely(!test_bit(VECTOR_BIT(v), hvx_lapic_bits(l, AREG_TMR))))
 		return;
 	hvx_irqfd_eoi(l->vcpu->vm, v);
@@ -215,6 +238,18 @@ void hvx_lapic_eoi(struct hvx_lapic *l)
 		l->eoi_exit = v;
 		hvx_request(l->vcpu, HVX_REQ_EOI);
 	}
+}
+
+void hvx_lapic_recount(struct hvx_lapic *l)
+{
+	u32 reg;
+
+	WRITE_ONCE(l->irr_words, 0xff);
+	l->tmr_changed = true;
+	l->isr_top = top(l, AREG_ISR);
+	for (l->isr_count = 0, reg = AREG_ISR; reg < AREG_ISR + 8; reg++)
+		l->isr_count += hweight32(REG(l, reg));
+	hvx_lapic_update_ppr(l);
 }
 
 void hvx_lapic_error(struct hvx_lapic *l, unsigned int esr_bit)
@@ -260,6 +295,12 @@ static void mode_changed(struct hvx_lapic *l)
 	WRITE_ONCE(l->accepting, l->mode != LAPIC_OFF && (REG(l, AREG_SVR) & SVR_ENABLE));
 }
 
+static void forget_posted(struct hvx_lapic *l)
+{
+	memset(l->posted.pir, 0, sizeof(l->posted.pir));
+	memset(l->late, 0, sizeof(l->late));
+}
+
 /* All but IA32_APIC_BASE and mode. */
 static void reset_registers(struct hvx_lapic *l)
 {
@@ -275,8 +316,8 @@ static void reset_registers(struct hvx_lapic *l)
 	if (l->vcpu->apic_base & BASE_BSP)
 		SET_REG(l, AREG_LVT + LVT_LINT0, MSG_EXTINT << 8);
 	WRITE_ONCE(l->esr_pending, 0);
-	l->isr_top = -1;
-	l->isr_count = 0;
+	forget_posted(l);
+	hvx_lapic_recount(l);
 	timer_set(l, 0);
 	mode_changed(l);
 }
@@ -485,6 +526,7 @@ void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf)
 	u32 count = timer_count(l);	/* and fires what has expired */
 
 	hvx_pv_eoi_slow(vcpu);
+	hvx_lapic_highest_irr(l);
 	memset(s, 0, sizeof(*s));
 	memcpy(s->regs, l->regs, sizeof(s->regs));
 	s->regs[AREG_TMCCT * 4] = count;
@@ -517,11 +559,8 @@ int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 	/* There are no vectors below 16. */
 	for (reg = AREG_ISR; reg <= AREG_IRR; reg += 8)
 		SET_REG(l, reg, REG(l, reg) & ~0xffffU);
-	WRITE_ONCE(l->irr_words, 0xff);
-	l->isr_top = top(l, AREG_ISR);
-	for (l->isr_count = 0, reg = AREG_ISR; reg < AREG_ISR + 8; reg++)
-		l->isr_count += hweight32(REG(l, reg));
-	hvx_lapic_update_ppr(l);
+	forget_posted(l);
+	hvx_lapic_recount(l);
 	mode_changed(l);
 	l->eoi_exit = -1;
 	if (timer_mode(l) == LVT_DEADLINE)

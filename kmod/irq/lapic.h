@@ -3,8 +3,8 @@
  * The local APIC (SDM vol. 3, chapter "Advanced Programmable Interrupt
  * Controller"). lapic.c and route.c also build for the host's unit tests.
  *
- * IRR, TMR, irr_words and esr_pending are changed by any context, with atomic
- * operations. Everything else belongs to the vCPU's runner; others may read
+ * IRR (or what stands for it: `posts`), TMR, irr_words and esr_pending are changed by
+ * any context, with atomic operations. Everything else belongs to the vCPU's runner; others may read
  * mode, accepting, LDR, DFR and LVT entries with READ_ONCE().
  */
 #ifndef _HVX_LAPIC_H
@@ -61,6 +61,21 @@ struct hvx_lapic {
 		u8 page[4096];
 	} __aligned(4096);
 
+	/*
+	 * Where the CPU may deliver from IRR to ISR by itself it changes both while the
+	 * guest runs, and not atomically. There, vectors wait in pir, the head of a
+	 * posted-interrupt descriptor (SDM vol. 3 "Posted-Interrupt Processing"), until the
+	 * runner takes them into IRR; those whose trigger mode has changed in `late`, as
+	 * only the runner can tell the CPU which EOIs are to exit.
+	 */
+	struct {
+		u32 pir[8], control, unused[7];
+	} posted __aligned(64);
+	u32 late[8];
+	bool posts;			/* for life */
+	bool delivers;			/* the CPU does so in the next entry: the run loop need not inject */
+	bool tmr_changed;		/* since the CPU was told */
+
 	struct hvx_vcpu *vcpu;
 	unsigned long irr_words;	/* bit clear: nothing in this one of IRR's 8 registers. Set: look */
 	u8 accepting;			/* globally and by SVR enabled: takes fixed interrupts */
@@ -93,6 +108,8 @@ static inline unsigned long *hvx_lapic_bits(struct hvx_lapic *l, u32 reg)
 }
 
 void hvx_lapic_eoi(struct hvx_lapic *l);
+void hvx_lapic_eoi_done(struct hvx_lapic *l, u8 vector);	/* the rest, where the CPU has changed ISR */
+void hvx_lapic_recount(struct hvx_lapic *l);	/* IRR, ISR or TMR have become others as a whole */
 void hvx_lapic_error(struct hvx_lapic *l, unsigned int esr_bit);	/* any context */
 void hvx_lapic_lvt_fire(struct hvx_lapic *l, unsigned int lvt);	/* any context */
 int hvx_lapic_scan_irr(struct hvx_lapic *l);
@@ -133,7 +150,7 @@ static inline void hvx_lapic_ack(struct hvx_lapic *l, u8 vector)
 /* Nothing but one edge-triggered vector is in service, and none is requested. Runner. */
 static inline bool hvx_lapic_eoi_can_wait(struct hvx_lapic *l)
 {
-	return l->isr_count == 1 && hvx_lapic_highest_irr(l) < 0 &&
+	return !l->delivers && l->isr_count == 1 && hvx_lapic_highest_irr(l) < 0 &&
 	       !test_bit(VECTOR_BIT(l->isr_top), hvx_lapic_bits(l, AREG_TMR));
 }
 
@@ -144,8 +161,10 @@ static inline bool hvx_lapic_eoi_can_wait(struct hvx_lapic *l)
 static inline int hvx_lapic_accept(struct hvx_lapic *l, u8 vector, bool level)
 {
 	unsigned int bit = VECTOR_BIT(vector);
-	unsigned long *tmr = hvx_lapic_bits(l, AREG_TMR);
+	unsigned long *tmr = hvx_lapic_bits(l, AREG_TMR), *irr = hvx_lapic_bits(l, AREG_IRR);
 
+	if (l->posts)
+		irr = (unsigned long *)l->posted.pir;
 	if (unlikely(!READ_ONCE(l->accepting)))
 		return 0;
 	if (unlikely(vector < 16)) {
@@ -157,8 +176,10 @@ static inline int hvx_lapic_accept(struct hvx_lapic *l, u8 vector, bool level)
 			set_bit(bit, tmr);
 		else
 			clear_bit(bit, tmr);
+		if (l->posts)
+			irr = (unsigned long *)l->late;
 	}
-	if (test_and_set_bit(bit, hvx_lapic_bits(l, AREG_IRR)))
+	if (test_and_set_bit(l->posts ? vector : bit, irr))
 		return 1;
 	set_bit(vector / 32, &l->irr_words);
 	return 2;

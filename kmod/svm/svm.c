@@ -285,29 +285,31 @@ static const u8 seg_at[] = {
  * a spare bit for "unusable". What the CPU does not keep there (CS.G, TR's busy
  * bit, and SS.DPL, which SYSRET leaves behind) is made up to be as others want it.
  */
-static u16 svm_get_attr(struct hvx_vcpu *vcpu, int seg)
+static void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
 {
 	const struct vmcb *v = to_vmcb(vcpu);
 	const struct vmcb_seg *s = &v->seg[seg_at[seg]];
-	u16 attr = (s->attr & 0xfff) | (s->attr & HVX_SEG_P ? 0 : HVX_SEG_UNUSABLE);
-
-	if (seg == HVX_SEG_TR)
-		attr |= 2;
-	else if (seg == HVX_SEG_CS && s->limit > 0xfffff)
-		attr |= HVX_SEG_G;
-	else if (seg == HVX_SEG_SS)
-		attr = (attr & ~(3 << 5)) | v->cpl << 5;
-	return attr;
-}
-
-static void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
-{
-	const struct vmcb_seg *s = &to_vmcb(vcpu)->seg[seg_at[seg]];
 
 	*out = (struct hvx_segment) {
 		.base = s->base, .limit = s->limit, .selector = s->selector,
-		.attr = svm_get_attr(vcpu, seg),
+		.attr = (s->attr & 0xfff) | (s->attr & HVX_SEG_P ? 0 : HVX_SEG_UNUSABLE),
 	};
+	if (seg == HVX_SEG_TR)
+		out->attr |= 2;
+	else if (seg == HVX_SEG_CS && s->limit > 0xfffff)
+		out->attr |= HVX_SEG_G;
+	else if (seg == HVX_SEG_SS)
+		out->attr = (out->attr & ~(3 << 5)) | v->cpl << 5;
+}
+
+static u16 svm_get_cs(struct hvx_vcpu *vcpu)
+{
+	return to_vmcb(vcpu)->seg[VMCB_CS].attr;
+}
+
+static int svm_get_cpl(struct hvx_vcpu *vcpu)
+{
+	return to_vmcb(vcpu)->cpl;
 }
 
 static void svm_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in)
@@ -661,7 +663,8 @@ struct hvx_backend hvx_svm = {
 	.get_cr = svm_get_cr,
 	.set_cr = svm_set_cr,
 	.set_efer = svm_set_efer,
-	.get_attr = svm_get_attr,
+	.get_cs = svm_get_cs,
+	.get_cpl = svm_get_cpl,
 	.get_segment = svm_get_segment,
 	.set_segment = svm_set_segment,
 	.msr = svm_msr,

@@ -5,6 +5,7 @@
  * handle_exit() runs with preemption off. A handler that needs to sleep says
  * HVX_SLOW and is called again with preemption on.
  */
+#include "irq/lapic.h"
 #include "trace.h"
 #include "vmx/vmx.h"
 
@@ -56,6 +57,14 @@ static enum hvx_next on_window(struct hvx_vcpu *vcpu, unsigned int len)
 static enum hvx_next on_tpr(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	vcpu->stats.exit_window++;
+	return HVX_REENTER;
+}
+
+/* The EOI of a level-triggered vector, done. */
+static enum hvx_next on_eoi(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	vcpu->stats.exit_msr++;
+	hvx_lapic_eoi_done(vcpu->lapic, to_vmx(vcpu)->qual);
 	return HVX_REENTER;
 }
 
@@ -119,9 +128,11 @@ static enum hvx_next on_cr(struct hvx_vcpu *vcpu, unsigned int len)
 	return next;
 }
 
-/* The PAE root is to be read, from memory that has to be brought in. */
-static enum hvx_next on_pdpte(struct hvx_vcpu *vcpu, unsigned int len)
+/* There was no entry. The PAE root may have to be read, from memory that has to be brought in. */
+static enum hvx_next on_again(struct hvx_vcpu *vcpu)
 {
+	if (!to_vmx(vcpu)->pdpte_stale)
+		return HVX_REENTER;
 	if (vcpu->fpu_loaded)
 		return HVX_SLOW;
 	vmx_load_pdptes(vcpu, true);
@@ -133,7 +144,7 @@ static enum hvx_next on_dr(struct hvx_vcpu *vcpu, unsigned int len)
 	u64 qual = to_vmx(vcpu)->qual;
 
 	/* This exit comes before the CPL is looked at: SDM vol. 3, "MOV DR" among the exits. */
-	if (hvx_cpl(vcpu))
+	if (hvx_backend->get_cpl(vcpu))
 		return hvx_exit_gp(vcpu, len);
 	return hvx_exit_mov_dr(vcpu, qual & 7, qual >> 8 & 0xf, !(qual & BIT(4)), len);
 }
@@ -199,6 +210,7 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_MONITOR_INSTRUCTION] = hvx_exit_ud,
 	[EXIT_REASON_PAUSE_INSTRUCTION] = hvx_exit_pause,
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = on_tpr,
+	[EXIT_REASON_EOI_INDUCED] = on_eoi,
 	[EXIT_REASON_EPT_VIOLATION] = on_ept_violation,
 	[EXIT_REASON_INVEPT] = hvx_exit_ud,
 	[EXIT_REASON_INVVPID] = hvx_exit_ud,
@@ -221,8 +233,8 @@ enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu)
 		if (likely(handlers[reason]))
 			return handlers[reason](vcpu, v->insn_len);
 	}
-	if (reason == EXIT_PDPTE)
-		return on_pdpte(vcpu, 0);
+	if (reason == EXIT_AGAIN)
+		return on_again(vcpu);
 	if (reason == EXIT_LOST)
 		return -EIO;
 	if (reason == EXIT_VMFAIL || reason & VMX_EXIT_REASONS_FAILED_VMENTRY)

@@ -41,9 +41,14 @@ static u16 rights_to_attr(u32 ar)
 	return (ar & 0xff) | (ar >> 4 & 0xf00);
 }
 
-u16 vmx_get_attr(struct hvx_vcpu *vcpu, int seg)
+u16 vmx_get_cs(struct hvx_vcpu *vcpu)
 {
-	return rights_to_attr(vmx_get(to_vmx(vcpu), 4 * seg + F_RIGHTS));
+	return rights_to_attr(vmx_get(to_vmx(vcpu), 4 * HVX_SEG_CS + F_RIGHTS));
+}
+
+int vmx_get_cpl(struct hvx_vcpu *vcpu)
+{
+	return HVX_SEG_DPL(vmx_get(to_vmx(vcpu), 4 * HVX_SEG_SS + F_RIGHTS));
 }
 
 void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
@@ -57,7 +62,7 @@ void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
 	}
 	out->selector = vmx_get(v, 4 * seg + F_SELECTOR);
 	out->limit = vmx_get(v, 4 * seg + F_LIMIT);
-	out->attr = vmx_get_attr(vcpu, seg);
+	out->attr = rights_to_attr(vmx_get(v, 4 * seg + F_RIGHTS));
 	out->base = vmx_get(v, 4 * seg + F_BASE);
 }
 
@@ -150,7 +155,7 @@ void vmx_set_cr(struct hvx_vcpu *vcpu, int cr, u64 val)
 		vmx_set(v, F_CR4_SHADOW, val);
 		vmx_set(v, F_CR4, (val & ~mask) | X86_CR4_VMXE | (__read_cr4() & X86_CR4_MCE));
 	}
-	/* The PDPTEs are registers of their own: who sets CR0, CR3 or CR4 for the guest loads them. */
+	/* The PDPTEs are registers of their own: who sets CR0 or CR4 for the guest loads them. */
 	v->pdpte_stale = vmx_get(v, F_CR0) & X86_CR0_PG && vmx_get(v, F_CR4) & X86_CR4_PAE &&
 			 !(vcpu->efer & EFER_LMA);
 }

@@ -107,11 +107,11 @@ static u32 ctl_min[NR_KINDS], ctl_max[NR_KINDS];
 	module_param_named(var, vmx_##var, bool, 0444);		\
 	MODULE_PARM_DESC(var, "VT-x: use " text " where the CPU has it")
 static bool vmx_x2apic = true, vmx_apic_reads = true;
-bool vmx_eoi = true, vmx_ple = true, vmx_tsc_scaling = true, vmx_preemption_timer = true, vmx_pml = true;
+bool vmx_virtual_interrupts = true, vmx_ple = true, vmx_tsc_scaling = true, vmx_preemption_timer = true, vmx_pml = true;
 static bool vmx_ept_ad = true;
 OPTION(x2apic, "virtualisation of the x2APIC's TPR");
 OPTION(apic_reads, "virtualisation of x2APIC registers that are read (with x2apic)");
-OPTION(eoi, "virtual-interrupt delivery, for the x2APIC's EOI (with x2apic)");
+OPTION(virtual_interrupts, "virtual-interrupt delivery (with x2apic)");
 OPTION(ple, "PAUSE-loop exiting");
 OPTION(tsc_scaling, "TSC scaling");
 OPTION(preemption_timer, "the VMX-preemption timer, for near deadlines of guests' APIC timers");
@@ -141,7 +141,7 @@ static const struct {
 	{ PROC2, SECONDARY_EXEC_ENCLS_EXITING },
 	{ PROC2, SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE, .option = &vmx_x2apic },
 	{ PROC2, SECONDARY_EXEC_APIC_REGISTER_VIRT, .option = &vmx_apic_reads },
-	{ PROC2, SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY, .option = &vmx_eoi },
+	{ PROC2, SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY, .option = &vmx_virtual_interrupts },
 	{ PROC2, SECONDARY_EXEC_PAUSE_LOOP_EXITING, .option = &vmx_ple },
 	{ PROC2, SECONDARY_EXEC_TSC_SCALING, .option = &vmx_tsc_scaling },
 	{ PROC2, SECONDARY_EXEC_ENABLE_PML, .option = &vmx_pml },
@@ -236,13 +236,13 @@ int vmx_setup_caps(void)
 	vmx_pml = vmx_pml && vmx_ept_ad;
 	if (!setup_controls())
 		return -ENODEV;
-	if (vmx_x2apic)
-		vmx_caps.x2apic = vmx_caps.proc2 & (SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |
-						    SECONDARY_EXEC_APIC_REGISTER_VIRT);
-	vmx_eoi = vmx_eoi && vmx_x2apic;
-	vmx_caps.proc2 &= ~(SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |
-			    SECONDARY_EXEC_APIC_REGISTER_VIRT |
-			    SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
+	vmx_virtual_interrupts = vmx_virtual_interrupts && vmx_x2apic;
+	vmx_caps.x2apic = vmx_caps.proc2 & (SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |
+					    SECONDARY_EXEC_APIC_REGISTER_VIRT |
+					    SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
+	vmx_caps.proc2 &= ~vmx_caps.x2apic;
+	if (!vmx_x2apic)
+		vmx_caps.x2apic = 0;
 	rdmsrq(MSR_IA32_VMX_CR0_FIXED0, vmx_caps.cr0_fixed0);
 	/* Unrestricted guests may have these clear (SDM vol. 3 A.7). */
 	vmx_caps.cr0_fixed0 &= ~(u64)(X86_CR0_PE | X86_CR0_PG);

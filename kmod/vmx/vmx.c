@@ -27,7 +27,7 @@ static const struct vmx_msr {
 	u8 field;		/* what VM entry and exit switch */
 	bool read, write;	/* ... do not exit */
 } msrs[] = {
-	/* In vmx_vcpu.msr[]. Switched at load and put; to the first three there is one write in a guest's life. */
+	/* In vmx_vcpu.msr[], switched at load and put. Guests write the first three once. */
 	{ MSR_STAR, 0, true, false },
 	{ MSR_LSTAR, 0, true, false },
 	{ MSR_SYSCALL_MASK, 0, true, false },
@@ -74,7 +74,8 @@ static int vmx_setup(void)
 			       boot_cpu_data.x86_phys_bits > 48 ? 5 : 4;
 	hvx_vmx.features = HVX_FEAT_NRIPS |
 			   (hvx_vmx.max_leaf_level == 3 ? HVX_FEAT_NPT_1G : 0) |
-			   (vmx_tsc_scaling ? HVX_FEAT_TSC_SCALING : 0);
+			   (vmx_tsc_scaling ? HVX_FEAT_TSC_SCALING : 0) |
+			   (vmx_virtual_interrupts ? HVX_FEAT_APIC_VIRT : 0);
 	return vmx_alloc_cpus();
 }
 
@@ -128,13 +129,14 @@ static int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
 /*
  * The local APIC's page is the virtual-APIC page: the CPU does accesses to the
  * TPR there, and reads of what is in the page as the guest would see it. That is not
- * so of PPR, ICR (in two parts) and the timer's count. Others are not for it
- * that userspace filters. Out of x2APIC mode these MSRs would be the host's.
+ * so of ICR (in two parts), of the timer's count, and of PPR unless the CPU delivers
+ * interrupts by itself. Others are not for it that userspace filters. Out of x2APIC
+ * mode these MSRs would be the host's. A PV EOI must be seen by the module first.
  */
 static bool can_x2apic(struct hvx_vcpu *vcpu)
 {
 	return vmx_caps.x2apic && vcpu->lapic->mode == LAPIC_X2APIC &&
-	       !rcu_access_pointer(vcpu->vm->msr_filter);
+	       (to_vmx(vcpu)->x2apic || !vcpu->pv.eoi_set) && !rcu_access_pointer(vcpu->vm->msr_filter);
 }
 
 static void switch_x2apic(struct hvx_vcpu *vcpu)
@@ -144,48 +146,56 @@ static void switch_x2apic(struct hvx_vcpu *vcpu)
 		{ AREG_LVT, AREG_TMICT }, { AREG_TDCR, AREG_TDCR },
 	};
 	struct vmx_vcpu *v = to_vmx(vcpu);
+	struct hvx_lapic *l = vcpu->lapic;
 	int i, reg;
-	u64 proc2;
 
 	v->x2apic = !v->x2apic;
-	v->eoi = false;
+	l->delivers = v->x2apic && vmx_virtual_interrupts;
+	hvx_lapic_recount(l);
 	memset(v->msr_bitmap + AREG_MSR / 8, 0xff, 8);
 	memset(v->msr_bitmap + BITMAP_WRITE + AREG_MSR / 8, 0xff, 8);
-	proc2 = v->val[F_PROC2] & ~(u64)(vmx_caps.x2apic | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
-	vmx_set(v, F_PROC2, proc2 | (v->x2apic ? vmx_caps.x2apic : 0));
+	vmx_set(v, F_PROC2, (v->val[F_PROC2] & ~(u64)vmx_caps.x2apic) |
+		(v->x2apic ? vmx_caps.x2apic : 0));
 	if (!v->x2apic)
 		return;
 	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_TPR, true, true);
+	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_EOI, false, l->delivers);
+	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_SELF_IPI, false, l->delivers);
 	if (!(vmx_caps.x2apic & SECONDARY_EXEC_APIC_REGISTER_VIRT))
 		return;
+	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_PPR, l->delivers, false);
 	for (i = 0; i < ARRAY_SIZE(reads); i++)
 		for (reg = reads[i].first; reg <= reads[i].last; reg++)
 			bitmap_allow(v->msr_bitmap, AREG_MSR + reg, true, false);
 }
 
-/*
- * EOI by the CPU, where it means no more than that the one vector in service is
- * done: virtual-interrupt delivery with nothing to deliver. What is to be
- * delivered stays the run loop's: without posted interrupts, which take a host vector
- * that modules cannot have, nobody may put it into the page while the guest runs.
- */
-static void switch_eoi(struct vmx_vcpu *v)
+/* Virtual-interrupt delivery, in the window: what waits and what is in service, and which EOIs are to exit. */
+static void write_interrupts(struct vmx_vcpu *v, struct hvx_lapic *l)
 {
-	const u32 byte = BITMAP_WRITE + (AREG_MSR + AREG_EOI) / 8;
+	u16 status = max(l->isr_top, 0) << 8 | max(hvx_lapic_highest_irr(l), 0);
+	int i;
 
-	v->eoi = !v->eoi;
-	v->msr_bitmap[byte] ^= 1U << AREG_EOI % 8;
-	vmx_set(v, F_PROC2, v->val[F_PROC2] ^ SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
+	if (v->intr_status != status)
+		vmcs_write(GUEST_INTR_STATUS, v->intr_status = status);
+	if (likely(!l->tmr_changed))
+		return;
+	l->tmr_changed = false;
+	for (i = 0; i < 4; i++)
+		vmcs_write(EOI_EXIT_BITMAP0 + 2 * i, l->regs[(AREG_TMR + 2 * i) * 4] |
+			   (u64)l->regs[(AREG_TMR + 2 * i + 1) * 4] << 32);
 }
 
-static void prepare_eoi(struct hvx_vcpu *vcpu)
+/* ... and after it: the CPU has moved vectors from IRR to ISR and out of it, and sent some to itself. */
+static void read_interrupts(struct vmx_vcpu *v, struct hvx_lapic *l)
 {
-	struct hvx_lapic *l = vcpu->lapic;
-	struct vmx_vcpu *v = to_vmx(vcpu);
+	u8 svi, rvi;
 
-	if (unlikely(v->eoi != (l->isr_count ? hvx_lapic_eoi_can_wait(l) :
-						hvx_lapic_highest_irr(l) < 0)))
-		switch_eoi(v);
+	v->intr_status = vmcs_read(GUEST_INTR_STATUS);
+	svi = v->intr_status >> 8;
+	rvi = v->intr_status;
+	l->isr_top = svi ?: -1;
+	if (rvi && !test_bit(rvi / 32, &l->irr_words))
+		set_bit(rvi / 32, &l->irr_words);
 }
 
 /* An instruction that the guest's CPUID does not show must not exist for it. */
@@ -199,7 +209,7 @@ static void vmx_update_cpuid(struct hvx_vcpu *vcpu)
 	if (vcpu->caps & HVX_CAP_INVPCID && vmx_supports_proc2(SECONDARY_EXEC_ENABLE_INVPCID))
 		proc2 |= SECONDARY_EXEC_ENABLE_INVPCID;
 	vmx_set(v, F_PROC2, proc2);
-	v->x2apic = v->eoi = false;
+	v->x2apic = vcpu->lapic->delivers = false;
 	/* Which CR4 bits are the guest's own depends on CPUID as well. */
 	vmx_set_cr(vcpu, 4, vmx_get_cr(vcpu, 4));
 }
@@ -257,6 +267,7 @@ static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 	v->vmcs_pa = __pa(v->vmcs);
 	v->eptp = __pa(vcpu->vm->mmu.root) | VMX_EPTP_MT_WB | (vcpu->vm->mmu.levels - 1) << 3 |
 		  (vmx_caps.ept_ad ? VMX_EPTP_AD_ENABLE_BIT : 0);
+	vcpu->lapic->posts = vmx_virtual_interrupts;
 	/* A VMCS begins with no defined contents. */
 	v->valid = v->dirty = GENMASK_ULL(F_NR - 1, 0);
 	if (!vmx_tsc_scaling)
@@ -398,7 +409,6 @@ static void vmx_set_tpr_threshold(struct hvx_vcpu *vcpu, int vector)
 static void write_constants(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	int i;
 
 	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
 	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
@@ -420,10 +430,7 @@ static void write_constants(struct hvx_vcpu *vcpu)
 	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
 	if (vmx_caps.proc2 & SECONDARY_EXEC_ENCLS_EXITING)
 		vmcs_write(ENCLS_EXITING_BITMAP, ~0ULL);
-	for (i = 0; vmx_eoi && i < 4; i++)
-		vmcs_write(EOI_EXIT_BITMAP0 + 2 * i, 0);
-	if (vmx_eoi)
-		vmcs_write(GUEST_INTR_STATUS, v->svi = 0);
+	v->intr_status = ~0;
 	if (vmx_pml) {
 		vmcs_write(PML_ADDRESS, __pa(v->pml));
 		vmcs_write(GUEST_PML_INDEX, PML_LAST);
@@ -542,10 +549,8 @@ static void collect_exit(struct hvx_vcpu *vcpu)
 	v->qual = vmcs_read(EXIT_QUALIFICATION);
 	v->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
 	v->intr_info = v->idt_info = 0;
-	if (v->eoi && v->svi && !vmcs_read(GUEST_INTR_STATUS)) {
-		v->svi = 0;
-		hvx_lapic_eoi(vcpu->lapic);
-	}
+	if (vcpu->lapic->delivers)
+		read_interrupts(v, vcpu->lapic);
 	if (unlikely(READ_ONCE(vcpu->vm->mmu.logged)) && vmx_pml)
 		flush_pml(vcpu);
 	vcpu->regs[4] = read_field(v, F_RSP);
@@ -598,10 +603,8 @@ static void run_vmcs(struct hvx_vcpu *vcpu)
 	vcpu->flush_tlb = false;
 	vmcs_flush_tlb(v);
 	vmcs_write_dirty(v);
-	if (v->eoi && v->svi != (u8)max(vcpu->lapic->isr_top, 0)) {
-		v->svi = max(vcpu->lapic->isr_top, 0);
-		vmcs_write(GUEST_INTR_STATUS, v->svi << 8);
-	}
+	if (vcpu->lapic->delivers)
+		write_interrupts(v, vcpu->lapic);
 	if (v->inject) {
 		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, v->inject);
 		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, v->inject_code);
@@ -629,14 +632,14 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
 	v->intr_info = v->idt_info = 0;
-	v->reason = EXIT_PDPTE;
+	v->reason = EXIT_AGAIN;
 	if (unlikely(v->pdpte_stale))
 		return;
-	prepare_guest(vcpu);
-	if (unlikely(v->x2apic != can_x2apic(vcpu)))
+	if (unlikely(v->x2apic != can_x2apic(vcpu))) {
 		switch_x2apic(vcpu);
-	if (v->x2apic && vmx_eoi)
-		prepare_eoi(vcpu);
+		return;		/* whose affair it is to deliver has changed */
+	}
+	prepare_guest(vcpu);
 	if (vmx_preemption_timer)
 		vmx_set(v, F_TIMER, min_t(u64, hvx_lapic_near(vcpu) >> timer_shift, U32_MAX));
 	v->reason = EXIT_LOST;
@@ -675,7 +678,8 @@ struct hvx_backend hvx_vmx = {
 	.get_cr = vmx_get_cr,
 	.set_cr = vmx_set_cr,
 	.set_efer = vmx_set_efer,
-	.get_attr = vmx_get_attr,
+	.get_cs = vmx_get_cs,
+	.get_cpl = vmx_get_cpl,
 	.get_segment = vmx_get_segment,
 	.set_segment = vmx_set_segment,
 	.msr = vmx_msr,

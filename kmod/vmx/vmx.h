@@ -41,7 +41,7 @@ static_assert(F_NR <= 64);
 /* Exit reasons of our own, beyond the CPU's. */
 #define EXIT_LOST	0x10000		/* VMX operation is gone from this CPU */
 #define EXIT_VMFAIL	0x10001		/* the entry failed with a VM-instruction error */
-#define EXIT_PDPTE	0x10002		/* the PAE root must be read first */
+#define EXIT_AGAIN	0x10002		/* not entered: something is to be done first */
 
 #define VMX_MSRS	4	/* switched at load and put */
 
@@ -49,9 +49,8 @@ struct vmx_vcpu {
 	void *vmcs;
 	u64 vmcs_pa;
 	u8 *msr_bitmap;
-	bool x2apic;			/* the CPU does some of its accesses to the x2APIC, */
-	bool eoi;			/* ... and EOI of */
-	u8 svi;				/* this vector, as in the VMCS; 0 none */
+	bool x2apic;			/* the CPU does some of its accesses to the x2APIC */
+	u16 intr_status;		/* as in the VMCS: highest vector in service, in IRR; 0: none */
 	u64 *pml;			/* page-modification log: filled from its end */
 	u64 eptp;
 	u16 vpid;
@@ -95,7 +94,7 @@ struct vmx_caps {
 };
 
 extern struct vmx_caps vmx_caps;
-extern bool vmx_eoi, vmx_ple, vmx_tsc_scaling, vmx_preemption_timer, vmx_pml;	/* in use */
+extern bool vmx_virtual_interrupts, vmx_ple, vmx_tsc_scaling, vmx_preemption_timer, vmx_pml;	/* in use */
 bool vmx_supports_proc2(u32 bit);	/* a secondary control that only some guests have set */
 
 static inline struct vmx_vcpu *to_vmx(struct hvx_vcpu *vcpu)
@@ -168,7 +167,8 @@ u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr);
 void vmx_set_cr(struct hvx_vcpu *vcpu, int cr, u64 val);
 void vmx_set_efer(struct hvx_vcpu *vcpu, u64 val);
 bool vmx_load_pdptes(struct hvx_vcpu *vcpu, bool can_sleep);
-u16 vmx_get_attr(struct hvx_vcpu *vcpu, int seg);
+u16 vmx_get_cs(struct hvx_vcpu *vcpu);
+int vmx_get_cpl(struct hvx_vcpu *vcpu);
 void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
 void vmx_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in);
 void vmx_update_debug(struct hvx_vcpu *vcpu);

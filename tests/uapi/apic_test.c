@@ -766,15 +766,17 @@ GUEST(g_pveoi,
 
 static void pv_eoi(void)
 {
-	static const int want[] = { 0x61, 1, 0x60, 0x31, 2, 0x60, 0x31, 0x33, DONE };
+	/* Where the CPU does the EOIs there is nothing to save, and the word is left alone. */
+	static const int want[2][9] = { { 0x61, 1, 0x60, 0x31, 2, 0x60, 0x31, 0x33, DONE },
+					{ 0x60, 1, 0x60, 0x30, 2, 0x60, 0x30, 0x33, DONE } };
 	struct hvx_lapic_state s;
 	struct tg g;
 	unsigned int i;
 
 	START(&g, g_pveoi, 1 << 6);
 	g.mem[0xa000] = 0;	/* present: it is written without sleeping */
-	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
-		CHECK_EQ(said(&g, 0), want[i]);
+	for (i = 0; i < 9; i++)
+		CHECK_EQ(said(&g, 0), want[!!(g.info.features & HVX_FEAT_APIC_VIRT)][i]);
 	CHECK(!tg_get(&g, 0, HVX_STATE_LAPIC, &s, sizeof(s)));
 	for (i = 0; i < 8; i++)
 		CHECK_EQ(s.regs[(0x100 + i * 0x10) / 4], 0);

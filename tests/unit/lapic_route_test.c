@@ -241,7 +241,7 @@ START_TEST(random_traffic)
 END_TEST
 
 /* No request is lost between senders that set irr and the runner that clears irr_words. */
-#define ROUNDS 200000
+#define ROUNDS 50000
 
 static unsigned int delivered[2];
 
@@ -253,18 +253,20 @@ static void *sender(void *arg)
 	for (i = 0; i < ROUNDS; i++) {
 		while (__atomic_load_n(&delivered[n], __ATOMIC_ACQUIRE) != (unsigned int)i)
 			;
-		hvx_lapic_accept(vcpus[1].lapic, 0x40 + 0x10 * n, false);
+		/* With a change of the trigger mode now and then. */
+		hvx_lapic_accept(vcpus[1].lapic, 0x40 + 0x10 * n, i & 64);
 	}
 	return NULL;
 }
 
-START_TEST(concurrent_requests)
+static void requests(bool posts)
 {
 	struct hvx_lapic *a = new_enabled(1);
 	pthread_t t[2];
 	unsigned long n;
 	int v;
 
+	a->posts = posts;
 	delivered[0] = delivered[1] = 0;
 	for (n = 0; n < 2; n++)
 		ck_assert_int_eq(pthread_create(&t[n], NULL, sender, (void *)n), 0);
@@ -282,8 +284,66 @@ START_TEST(concurrent_requests)
 		pthread_join(t[n], NULL);
 	ck_assert_int_eq(take(a), -1);
 }
+
+START_TEST(concurrent_requests)
+{
+	requests(false);
+	requests(true);
+}
+END_TEST
+
+/* Where the CPU delivers by itself nobody but the runner writes IRR. */
+START_TEST(posted)
+{
+	struct hvx_lapic *a = new_x2(1), *b = new_x2(2);
+	static struct hvx_lapic_state s;
+
+	a->posts = b->posts = true;
+	a->tmr_changed = false;
+	ck_assert_int_eq(hvx_lapic_accept(a, 0x41, false), 2);
+	ck_assert_int_eq(hvx_lapic_accept(a, 0x41, false), 1);
+	ck_assert_uint_eq(REG(a, AREG_IRR + 2), 0);
+	ck_assert_uint_eq(a->posted.pir[2], 1U << 1);
+	ck_assert_int_eq(hvx_lapic_highest_irr(a), 0x41);
+	ck_assert_uint_eq(REG(a, AREG_IRR + 2), 1U << 1);
+	ck_assert_uint_eq(a->posted.pir[2], 0);
+	ck_assert(!a->tmr_changed);
+	/* A new trigger mode is not for the CPU to take up: it must learn first which EOIs are to exit. */
+	ck_assert_int_eq(hvx_lapic_accept(a, 0x30, true), 2);
+	ck_assert_int_eq(hvx_lapic_accept(a, 0x82, false), 2);
+	ck_assert_uint_eq(a->posted.pir[1], 0);
+	ck_assert_uint_eq(a->late[1], 1U << 16);
+	ck_assert_int_eq(hvx_lapic_highest_irr(a), 0x82);
+	ck_assert_uint_eq(REG(a, AREG_IRR + 1), 1U << 16);
+	ck_assert(a->tmr_changed);
+	/* Once it knows, it is. */
+	ck_assert_int_eq(hvx_lapic_accept(a, 0x30, true), 2);
+	ck_assert_uint_eq(a->posted.pir[1], 1U << 16);
+	/* State has them all, and none of what waited before it was set. */
+	ck_assert_int_eq(hvx_lapic_accept(a, 0xf0, false), 2);
+	ck_assert_int_eq(hvx_lapic_accept(b, 0x55, false), 2);
+	hvx_lapic_get(a->vcpu, &s);
+	ck_assert_uint_eq(s.regs[(AREG_IRR + 1) * 4], 1U << 16);
+	ck_assert_uint_eq(s.regs[(AREG_IRR + 2) * 4], 1U << 1);
+	ck_assert_uint_eq(s.regs[(AREG_IRR + 4) * 4], 1U << 2);
+	ck_assert_uint_eq(s.regs[(AREG_IRR + 7) * 4], 1U << 16);
+	s.regs[AREG_ID * 4] = 2;
+	ck_assert_int_eq(hvx_lapic_set(b->vcpu, &s), 0);
+	ck_assert(b->tmr_changed);
+	ck_assert_int_eq(take(b), 0xf0);
+	hvx_lapic_eoi(b);
+	ck_assert_int_eq(take(b), 0x82);
+	hvx_lapic_eoi(b);
+	ck_assert_int_eq(take(b), 0x41);
+	hvx_lapic_eoi(b);
+	ck_assert_int_eq(take(b), 0x30);
+	hvx_lapic_eoi(b);
+	ck_assert_int_eq(eoi_exit(b), 0x30);
+	ck_assert_int_eq(take(b), -1);
+}
 END_TEST
 
 LAPIC_MAIN("lapic route",
 	   logical_flat, logical_cluster, logical_x2, lowest_priority, shorthands_and_modes,
-	   random_traffic, concurrent_requests)
+	   random_traffic, concurrent_requests,
+	   posted)
