@@ -47,6 +47,7 @@ struct hvx_backend {
 	const char *name;
 	u64 features;			/* HVX_FEAT_*, set by ->setup() */
 	const struct hvx_pte_format *pte;
+	u8 notify_vector;		/* ... of running guests, of posted interrupts; 0: they have to exit */
 	u32 near_ns;			/* ->enter() sees to deadlines nearer than that: hvx_lapic_near() */
 	int max_leaf_level;		/* 2 or 3 */
 	unsigned int table_levels;	/* 4 or 5 */

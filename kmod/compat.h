@@ -126,6 +126,21 @@ static inline void hvx_host_nmi(void)
 }
 
 /*
+ * All up to now: the vector by which a running guest is told of posted interrupts, 0:
+ * none. The kernel has one for hypervisors, with a handler that does no more than
+ * acknowledge it. With posted interrupts the CPU takes the host's interrupts as
+ * it exits, and FRED kernels keep to KVM what could hand them on.
+ */
+static inline u8 hvx_notify_vector(void)
+{
+#ifdef X86_FEATURE_FRED
+	if (cpu_feature_enabled(X86_FEATURE_FRED))
+		return 0;
+#endif
+	return IS_ENABLED(CONFIG_KVM) ? POSTED_INTR_VECTOR : 0;
+}
+
+/*
  * CR4.VMXE with the kernel's shadow of CR4, and word to the Intel PT driver.
  * Some release after 6.12 keeps both functions for KVM alone.
  */

@@ -20,14 +20,35 @@ static atomic64_t serials;
 
 /* --------------------------------------------------------------- kicking */
 
-/* Wake the runner from HLT, or make it leave the guest so that it sees its requests. */
-void hvx_kick(struct hvx_vcpu *vcpu)
+/* Wake the runner from HLT, or interrupt the guest. */
+static void kick(struct hvx_vcpu *vcpu, u8 vector)
 {
 	int me = get_cpu(), cpu = READ_ONCE(vcpu->cpu);
 
-	if (!rcuwait_wake_up(&vcpu->wait) && READ_ONCE(vcpu->in_guest) && cpu != me)
-		smp_send_reschedule(cpu);
+	if (!rcuwait_wake_up(&vcpu->wait) && READ_ONCE(vcpu->in_guest) && cpu != me) {
+		if (vector)
+			apic->send_IPI(cpu, vector);
+		else
+			smp_send_reschedule(cpu);
+	}
 	put_cpu();
+}
+
+void hvx_kick(struct hvx_vcpu *vcpu)
+{
+	kick(vcpu, 0);
+}
+
+/*
+ * With posted interrupts a guest that runs goes on, or exits as by any IPI where it
+ * cannot have them now. Who is outside looks at IRR before each entry, without a request.
+ */
+void hvx_notify(struct hvx_vcpu *vcpu, bool posted)
+{
+	if (posted && hvx_backend->notify_vector)
+		kick(vcpu, hvx_backend->notify_vector);
+	else
+		hvx_request_kick(vcpu, HVX_REQ_EVENT);
 }
 
 static void ack_ipi(void *unused)

@@ -152,6 +152,40 @@ static void exit_shutdown(struct vcpu *v, struct hvx_run *run)
 	machine_event(v->m, EV_CRASH, 0);
 }
 
+/* SDM vol. 3 "Checks on Guest Segment Registers", what does not depend on other state. */
+static bool segment_ok(int seg, const struct hvx_segment *s)
+{
+	unsigned int type = s->attr & 0x1f;
+
+	if (s->attr & HVX_SEG_UNUSABLE)
+		return seg != 1 && seg != 7;
+	if (!(s->attr & HVX_SEG_P) ||
+	    (s->attr & HVX_SEG_G ? ~s->limit & 0xfff : s->limit >> 20))
+		return false;
+	if (seg >= 6)
+		return seg == 6 ? type == 2 : type == 3 || type == 11;
+	if (seg == 1)
+		return (type & 0x19) == 0x19 || type == 0x13;
+	return (type & 0x11) == 0x11 && (seg != 2 || (type & ~4U) == 0x13);
+}
+
+/* The registers of an entry that VT-x refused for the guest's state, and the segments that it does not take. */
+static void explain_entry(struct vcpu *v)
+{
+	static const char name[8][5] = { "es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr" };
+	struct hvx_sregs s;
+	int i;
+
+	vcpu_dump(v);
+	if (strcmp(v->m->hv.info.backend, "vmx") != 0 ||
+	    hv_get_state(&v->hv, HVX_STATE_SREGS, &s, sizeof(s)))
+		return;
+	for (i = 0; i < 8; i++)
+		if (!segment_ok(i, &s.es + i))
+			log_error("  no entry with %s: attr %04x limit %08x", name[i],
+				  (&s.es + i)->attr, (&s.es + i)->limit);
+}
+
 static void exit_fail_entry(struct vcpu *v, struct hvx_run *run)
 {
 	log_error("vCPU %u: the CPU refused to enter the guest: reason %#llx, info %#llx %#llx %#llx %#llx (host CPU %u)",
@@ -159,6 +193,7 @@ static void exit_fail_entry(struct vcpu *v, struct hvx_run *run)
 		  (unsigned long long)run->fail.info[0], (unsigned long long)run->fail.info[1],
 		  (unsigned long long)run->fail.info[2], (unsigned long long)run->fail.info[3],
 		  run->fail.cpu);
+	explain_entry(v);
 	fatal(v, "the guest cannot go on");
 }
 

@@ -262,9 +262,10 @@ void hvx_lapic_error(struct hvx_lapic *l, unsigned int esr_bit)
 void hvx_lapic_lvt_fire(struct hvx_lapic *l, unsigned int lvt)
 {
 	u32 v = READ_ONCE(REG(l, AREG_LVT + lvt));
+	int r = v & LVT_MASKED ? 0 : hvx_lapic_accept(l, MSG_VECTOR(v), false);
 
-	if (!(v & LVT_MASKED) && hvx_lapic_accept(l, MSG_VECTOR(v), false) == 2)
-		hvx_request_kick(l->vcpu, HVX_REQ_EVENT);
+	if (r >= 2)
+		hvx_notify(l->vcpu, r == 2);
 }
 
 /* --------------------------------------------------------------- registers */

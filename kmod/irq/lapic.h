@@ -155,12 +155,12 @@ static inline bool hvx_lapic_eoi_can_wait(struct hvx_lapic *l)
 }
 
 /*
- * A fixed interrupt arrives. Any context. Taken: > 0; 2 when the vector was not
- * yet requested, so that the vCPU has to be told.
+ * A fixed interrupt arrives. Any context. Taken: > 0; 2 or 3 when the vector was not
+ * yet requested, so that the vCPU has to be told: hvx_notify(), posted at 2.
  */
 static inline int hvx_lapic_accept(struct hvx_lapic *l, u8 vector, bool level)
 {
-	unsigned int bit = VECTOR_BIT(vector);
+	unsigned int bit = VECTOR_BIT(vector), told = 2;
 	unsigned long *tmr = hvx_lapic_bits(l, AREG_TMR), *irr = hvx_lapic_bits(l, AREG_IRR);
 
 	if (l->posts)
@@ -178,11 +178,12 @@ static inline int hvx_lapic_accept(struct hvx_lapic *l, u8 vector, bool level)
 			clear_bit(bit, tmr);
 		if (l->posts)
 			irr = (unsigned long *)l->late;
+		told = 3;
 	}
 	if (test_and_set_bit(l->posts ? vector : bit, irr))
 		return 1;
 	set_bit(vector / 32, &l->irr_words);
-	return 2;
+	return told;
 }
 
 #ifdef __KERNEL__

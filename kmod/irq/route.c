@@ -16,8 +16,8 @@ static __always_inline int deliver_fixed(struct hvx_vcpu *vcpu, struct hvx_vcpu 
 	int r = hvx_lapic_accept(vcpu->lapic, vector, level);
 
 	/* The source's own runner is here, and looks at the APIC before each entry. */
-	if (r == 2 && vcpu != src)
-		hvx_request_kick(vcpu, HVX_REQ_EVENT);
+	if (r >= 2 && vcpu != src)
+		hvx_notify(vcpu, r == 2);
 	return r > 0;
 }
 

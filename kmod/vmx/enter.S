@@ -87,3 +87,22 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	.endr
 	RET
 SYM_FUNC_END(vmx_run)
+
+/*
+ * void vmx_interrupt(unsigned long handler (%rdi)): into the handler of an interrupt
+ * that the CPU has acknowledged as it left the guest, by the frame that the CPU would
+ * have pushed. Its IRET comes back with RSP as it is in RBP.
+ */
+SYM_FUNC_START(vmx_interrupt)
+	push	%rbp
+	mov	%rsp, %rbp
+	and	$-16, %rsp
+	push	$__KERNEL_DS
+	push	%rbp
+	pushf
+	push	$__KERNEL_CS
+	CALL_NOSPEC rdi
+	mov	%rbp, %rsp
+	pop	%rbp
+	RET
+SYM_FUNC_END(vmx_interrupt)

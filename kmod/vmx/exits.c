@@ -37,7 +37,7 @@ static enum hvx_next on_io(struct hvx_vcpu *vcpu, unsigned int len)
 
 static enum hvx_next on_intr(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	/* Taken by the host already, when the run loop turned interrupts on. */
+	/* Taken by the host already: from vmx_enter(), or when the run loop turned interrupts on. */
 	vcpu->stats.exit_intr++;
 	return HVX_REENTER;
 }
@@ -254,7 +254,7 @@ void vmx_complete_events(struct hvx_vcpu *vcpu)
 	if (unlikely(!(v->idt_info & VECTORING_INFO_VALID_MASK) &&
 		     (((v->reason == EXIT_REASON_EPT_VIOLATION ||
 			v->reason == EXIT_REASON_PML_FULL) && v->qual & UNBLOCKED_NMI) ||
-		      (v->intr_info & UNBLOCKED_NMI &&
+		      (v->reason == EXIT_REASON_EXCEPTION_NMI && v->intr_info & UNBLOCKED_NMI &&
 		       (v->intr_info & INTR_INFO_VECTOR_MASK) != 8))))
 		vcpu->ev.nmi_masked = true;
 	hvx_event_cut_short(vcpu, v->idt_info, v->idt_code);

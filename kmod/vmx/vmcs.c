@@ -107,11 +107,13 @@ static u32 ctl_min[NR_KINDS], ctl_max[NR_KINDS];
 	module_param_named(var, vmx_##var, bool, 0444);		\
 	MODULE_PARM_DESC(var, "VT-x: use " text " where the CPU has it")
 static bool vmx_x2apic = true, vmx_apic_reads = true;
-bool vmx_virtual_interrupts = true, vmx_ple = true, vmx_tsc_scaling = true, vmx_preemption_timer = true, vmx_pml = true;
+bool vmx_virtual_interrupts = true, vmx_posted_interrupts = true, vmx_preemption_timer = true;
+bool vmx_ple = true, vmx_tsc_scaling = true, vmx_pml = true;
 static bool vmx_ept_ad = true;
 OPTION(x2apic, "virtualisation of the x2APIC's TPR");
 OPTION(apic_reads, "virtualisation of x2APIC registers that are read (with x2apic)");
 OPTION(virtual_interrupts, "virtual-interrupt delivery (with x2apic)");
+OPTION(posted_interrupts, "posted interrupts (with virtual_interrupts)");
 OPTION(ple, "PAUSE-loop exiting");
 OPTION(tsc_scaling, "TSC scaling");
 OPTION(preemption_timer, "the VMX-preemption timer, for near deadlines of guests' APIC timers");
@@ -146,6 +148,8 @@ static const struct {
 	{ PROC2, SECONDARY_EXEC_TSC_SCALING, .option = &vmx_tsc_scaling },
 	{ PROC2, SECONDARY_EXEC_ENABLE_PML, .option = &vmx_pml },
 	{ PIN, PIN_BASED_VMX_PREEMPTION_TIMER, .option = &vmx_preemption_timer },
+	{ PIN, PIN_BASED_POSTED_INTR, .option = &vmx_posted_interrupts },
+	{ EXIT, VM_EXIT_ACK_INTR_ON_EXIT, .option = &vmx_posted_interrupts },
 	{ EXIT, VM_EXIT_HOST_ADDR_SPACE_SIZE, "64-bit hosts" },
 	{ EXIT, VM_EXIT_LOAD_IA32_EFER, "EFER loading" },
 	{ ENTRY, VM_ENTRY_LOAD_IA32_EFER, "EFER loading" },
@@ -237,12 +241,18 @@ int vmx_setup_caps(void)
 	if (!setup_controls())
 		return -ENODEV;
 	vmx_virtual_interrupts = vmx_virtual_interrupts && vmx_x2apic;
+	vmx_posted_interrupts = vmx_posted_interrupts && vmx_virtual_interrupts &&
+				hvx_notify_vector();
 	vmx_caps.x2apic = vmx_caps.proc2 & (SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |
 					    SECONDARY_EXEC_APIC_REGISTER_VIRT |
 					    SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
 	vmx_caps.proc2 &= ~vmx_caps.x2apic;
 	if (!vmx_x2apic)
 		vmx_caps.x2apic = 0;
+	/* The former is for guests whose interrupts the CPU delivers. */
+	vmx_caps.pin &= ~PIN_BASED_POSTED_INTR;
+	if (!vmx_posted_interrupts)
+		vmx_caps.exit &= ~VM_EXIT_ACK_INTR_ON_EXIT;
 	rdmsrq(MSR_IA32_VMX_CR0_FIXED0, vmx_caps.cr0_fixed0);
 	/* Unrestricted guests may have these clear (SDM vol. 3 A.7). */
 	vmx_caps.cr0_fixed0 &= ~(u64)(X86_CR0_PE | X86_CR0_PG);
@@ -436,7 +446,7 @@ const u16 vmx_encoding[F_NR] = {
 	[F_PROC] = CPU_BASED_VM_EXEC_CONTROL, [F_PROC2] = SECONDARY_VM_EXEC_CONTROL,
 	[F_ENTRY] = VM_ENTRY_CONTROLS, [F_EXCEPTIONS] = EXCEPTION_BITMAP,
 	[F_TSC_OFFSET] = TSC_OFFSET, [F_TSC_MULT] = TSC_MULTIPLIER,
-	[F_TPR_THRESHOLD] = TPR_THRESHOLD, [F_TIMER] = VMX_PREEMPTION_TIMER_VALUE,
+	[F_TPR_THRESHOLD] = TPR_THRESHOLD, [F_PIN] = PIN_BASED_VM_EXEC_CONTROL,
 };
 
 /*
@@ -535,37 +545,9 @@ void vmcs_explain(struct vmx_vcpu *v)
 			   v->error, name ?: "see the manual", field, bits);
 }
 
-/* SDM vol. 3 "Checks on Guest Segment Registers", what does not depend on other state. */
-static bool segment_ok(int seg, u64 limit, u32 ar)
-{
-	u32 type = ar & 0x1f;
-
-	if (ar & VMX_AR_UNUSABLE)
-		return seg != 1 && seg != 7;
-	if (!(ar & BIT(7)) || ar & 0xf00 || ar >> 17 ||
-	    (ar & BIT(15) ? ~limit & 0xfff : limit >> 20))
-		return false;
-	if (seg >= 6)
-		return seg == 6 ? type == 2 : type == 3 || type == 11;
-	if (seg == 1)
-		return (type & 0x19) == 0x19 || type == 0x13;
-	return (type & 0x11) == 0x11 && (seg != 2 || (type & ~4U) == 0x13);
-}
-
-/* In a window, after an entry that was refused for the guest's state. */
+/* In a window, after an entry that was refused for the guest's state. Segments are the VMM's to look at. */
 void vmcs_explain_state(struct vmx_vcpu *v)
 {
-	static const char name[8][5] = { "ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR" };
-	int i;
-
-	for (i = 0; i < 8; i++) {
-		u64 limit = vmcs_read(GUEST_ES_LIMIT + 2 * i);
-		u64 ar = vmcs_read(GUEST_ES_AR_BYTES + 2 * i);
-
-		if (!segment_ok(i, limit, ar))
-			pr_err_ratelimited("hvx: VM entry refused: %s has rights 0x%llx, limit 0x%llx\n",
-					   name[i], ar, limit);
-	}
 	pr_err_ratelimited("hvx: VM entry refused, reason 0x%x, qualification %llu; CR0 0x%llx CR4 0x%llx EFER 0x%llx RFLAGS 0x%llx, blocking %llu, event 0x%llx\n",
 			   v->reason, v->qual, vmcs_read(GUEST_CR0), vmcs_read(GUEST_CR4),
 			   vmcs_read(GUEST_IA32_EFER), vmcs_read(GUEST_RFLAGS),

@@ -42,6 +42,7 @@ static const struct vmx_msr {
 #define GS_SLOT		(VMX_MSRS - 1)
 
 static DEFINE_IDA(vpids);
+static struct desc_ptr host_idt;	/* the same on each CPU */
 
 /* ----------------------------------------------------------------- module */
 
@@ -68,6 +69,7 @@ static int vmx_setup(void)
 		timer_shift = val & 0x1f;
 		hvx_vmx.near_ns = NEAR_NS;
 	}
+	hvx_vmx.notify_vector = vmx_posted_interrupts ? hvx_notify_vector() : 0;
 	hvx_vmx.max_leaf_level = vmx_caps.ept & VMX_EPT_1GB_PAGE_BIT ? 3 :
 				 vmx_caps.ept & VMX_EPT_2MB_PAGE_BIT ? 2 : 1;
 	hvx_vmx.table_levels = vmx_caps.ept & VMX_EPT_PAGE_WALK_5_BIT &&
@@ -156,6 +158,7 @@ static void switch_x2apic(struct hvx_vcpu *vcpu)
 	memset(v->msr_bitmap + BITMAP_WRITE + AREG_MSR / 8, 0xff, 8);
 	vmx_set(v, F_PROC2, (v->val[F_PROC2] & ~(u64)vmx_caps.x2apic) |
 		(v->x2apic ? vmx_caps.x2apic : 0));
+	vmx_set(v, F_PIN, vmx_caps.pin | (l->delivers && vmx_posted_interrupts ? PIN_BASED_POSTED_INTR : 0));
 	if (!v->x2apic)
 		return;
 	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_TPR, true, true);
@@ -272,8 +275,7 @@ static int vmx_vcpu_create(struct hvx_vcpu *vcpu)
 	v->valid = v->dirty = GENMASK_ULL(F_NR - 1, 0);
 	if (!vmx_tsc_scaling)
 		v->dirty &= ~BIT_ULL(F_TSC_MULT);
-	if (!vmx_preemption_timer)
-		v->dirty &= ~BIT_ULL(F_TIMER);
+	v->val[F_PIN] = vmx_caps.pin;
 	v->val[F_PROC] = vmx_caps.proc;
 	v->val[F_PROC2] = vmx_caps.proc2;
 	v->val[F_ENTRY] = vmx_caps.entry;
@@ -405,32 +407,46 @@ static void vmx_set_tpr_threshold(struct hvx_vcpu *vcpu, int vector)
 
 /* ----------------------------------------------------------------- entry */
 
-/* What is the same for every entry of this vCPU. */
+/* What is the same for every entry, of any vCPU. No page fault exits. */
+static const struct {
+	u32 field;
+	u64 val;
+} constants[] = {
+	{ VMCS_LINK_POINTER, ~0ULL }, { CR0_GUEST_HOST_MASK, VMX_CR0_MASK },
+	{ PAGE_FAULT_ERROR_CODE_MASK, 0 }, { PAGE_FAULT_ERROR_CODE_MATCH, 0 },
+	{ CR3_TARGET_COUNT, 0 }, { VM_EXIT_MSR_STORE_COUNT, 0 },
+	{ VM_EXIT_MSR_LOAD_COUNT, 0 }, { VM_ENTRY_MSR_LOAD_COUNT, 0 },
+	{ VM_ENTRY_INTR_INFO_FIELD, 0 }, { GUEST_IA32_DEBUGCTL, 0 },
+	{ GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE },
+	{ HOST_CS_SELECTOR, __KERNEL_CS }, { HOST_SS_SELECTOR, __KERNEL_DS },
+	{ HOST_DS_SELECTOR, 0 }, { HOST_ES_SELECTOR, 0 }, { HOST_FS_SELECTOR, 0 },
+	{ HOST_GS_SELECTOR, 0 }, { HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8 },
+	{ HOST_RIP, (unsigned long)vmx_exit_point },
+};
+
+/* ... of this one. */
 static void write_constants(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
+	int i;
 
-	vmcs_write(VMCS_LINK_POINTER, ~0ULL);
-	vmcs_write(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
+	for (i = 0; i < ARRAY_SIZE(constants); i++)
+		vmcs_write(constants[i].field, constants[i].val);
 	vmcs_write(VM_EXIT_CONTROLS, vmx_caps.exit);
 	vmcs_write(VIRTUAL_PROCESSOR_ID, v->vpid);
 	vmcs_write(EPT_POINTER, v->eptp);
 	vmcs_write(MSR_BITMAP, __pa(v->msr_bitmap));
 	vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(vcpu->lapic->page));
-	vmcs_write(CR0_GUEST_HOST_MASK, VMX_CR0_MASK);
-	/* No page fault exits. */
-	vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, 0);
-	vmcs_write(PAGE_FAULT_ERROR_CODE_MATCH, 0);
-	vmcs_write(CR3_TARGET_COUNT, 0);
-	vmcs_write(VM_EXIT_MSR_STORE_COUNT, 0);
-	vmcs_write(VM_EXIT_MSR_LOAD_COUNT, 0);
-	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
-	vmcs_write(VM_ENTRY_INTR_INFO_FIELD, 0);
-	vmcs_write(GUEST_IA32_DEBUGCTL, 0);
-	vmcs_write(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
 	if (vmx_caps.proc2 & SECONDARY_EXEC_ENCLS_EXITING)
 		vmcs_write(ENCLS_EXITING_BITMAP, ~0ULL);
 	v->intr_status = ~0;
+	v->timer = ~0;
+	if (vmx_preemption_timer)
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, v->timer);
+	if (vmx_posted_interrupts) {
+		vmcs_write(POSTED_INTR_NV, hvx_vmx.notify_vector);
+		vmcs_write(POSTED_INTR_DESC_ADDR, __pa(&vcpu->lapic->posted));
+	}
 	if (vmx_pml) {
 		vmcs_write(PML_ADDRESS, __pa(v->pml));
 		vmcs_write(GUEST_PML_INDEX, PML_LAST);
@@ -439,24 +455,15 @@ static void write_constants(struct hvx_vcpu *vcpu)
 		vmcs_write(PLE_GAP, PLE_GAP_TICKS);
 		vmcs_write(PLE_WINDOW, PLE_WINDOW_TICKS);
 	}
-	vmcs_write(HOST_CS_SELECTOR, __KERNEL_CS);
-	vmcs_write(HOST_SS_SELECTOR, __KERNEL_DS);
-	vmcs_write(HOST_DS_SELECTOR, 0);
-	vmcs_write(HOST_ES_SELECTOR, 0);
-	vmcs_write(HOST_FS_SELECTOR, 0);
-	vmcs_write(HOST_GS_SELECTOR, 0);
-	vmcs_write(HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8);
-	vmcs_write(HOST_RIP, (unsigned long)vmx_exit_point);
 }
 
 /* What belongs to this CPU. */
 static void write_host_cpu(struct vmx_vcpu *v, int cpu)
 {
-	struct desc_ptr idt;
 	u64 val;
 
-	store_idt(&idt);
-	vmcs_write(HOST_IDTR_BASE, idt.address);
+	store_idt(&host_idt);
+	vmcs_write(HOST_IDTR_BASE, host_idt.address);
 	vmcs_write(HOST_GDTR_BASE, (unsigned long)get_cpu_gdt_ro(cpu));
 	vmcs_write(HOST_TR_BASE, (unsigned long)&get_cpu_entry_area(cpu)->tss.x86_tss);
 	vmcs_write(HOST_CR0, read_cr0());
@@ -566,7 +573,9 @@ static void collect_exit(struct hvx_vcpu *vcpu)
 	v->idt_info = vmcs_read(IDT_VECTORING_INFO_FIELD);
 	if (unlikely(v->idt_info & VECTORING_INFO_DELIVER_CODE_MASK))
 		v->idt_code = vmcs_read(IDT_VECTORING_ERROR_CODE);
-	if (v->reason == EXIT_REASON_EXCEPTION_NMI) {
+	if (v->reason == EXIT_REASON_EXTERNAL_INTERRUPT && vmx_posted_interrupts) {
+		v->intr_info = vmcs_read(VM_EXIT_INTR_INFO);
+	} else if (v->reason == EXIT_REASON_EXCEPTION_NMI) {
 		v->intr_info = vmcs_read(VM_EXIT_INTR_INFO);
 		v->intr_code = vmcs_read(VM_EXIT_INTR_ERROR_CODE);
 	} else if (v->reason == EXIT_REASON_EPT_VIOLATION ||
@@ -596,6 +605,7 @@ static void flush_l1d(struct vmx_vcpu *v)
 static void run_vmcs(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
+	u32 timer = v->timer;
 
 	flush_l1d(v);
 	write_host(vcpu);
@@ -605,6 +615,10 @@ static void run_vmcs(struct hvx_vcpu *vcpu)
 	vmcs_write_dirty(v);
 	if (vcpu->lapic->delivers)
 		write_interrupts(v, vcpu->lapic);
+	if (vmx_preemption_timer)
+		timer = min_t(u64, hvx_lapic_near(vcpu) >> timer_shift, U32_MAX);
+	if (unlikely(v->timer != timer))
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, v->timer = timer);
 	if (v->inject) {
 		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, v->inject);
 		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, v->inject_code);
@@ -640,8 +654,6 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 		return;		/* whose affair it is to deliver has changed */
 	}
 	prepare_guest(vcpu);
-	if (vmx_preemption_timer)
-		vmx_set(v, F_TIMER, min_t(u64, hvx_lapic_near(vcpu) >> timer_shift, U32_MAX));
 	v->reason = EXIT_LOST;
 	if (unlikely(vmcs_open(v)))
 		return;
@@ -651,6 +663,9 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 	/* The host's own: NMIs are blocked until it has been handed on. */
 	if (unlikely(is_event(v, INTR_TYPE_NMI_INTR, 2)))
 		hvx_host_nmi();
+	else if (v->intr_info && v->reason == EXIT_REASON_EXTERNAL_INTERRUPT)
+		vmx_interrupt(gate_offset((gate_desc *)host_idt.address +
+					  (v->intr_info & INTR_INFO_VECTOR_MASK)));
 	else if (unlikely(is_event(v, INTR_TYPE_HARD_EXCEPTION, 18) ||
 			  (u16)v->reason == EXIT_REASON_MCE_DURING_VMENTRY))
 		hvx_host_machine_check();

@@ -25,7 +25,7 @@ enum vmx_field {
 	F_OURS,
 	F_CR0_SHADOW = F_OURS, F_CR4_SHADOW, F_CR4_MASK, F_EFER, F_DR7,
 	F_PROC, F_PROC2, F_ENTRY, F_EXCEPTIONS, F_TSC_OFFSET, F_TSC_MULT, F_TPR_THRESHOLD,
-	F_TIMER,
+	F_PIN,
 	F_NR
 };
 static_assert(F_NR <= 64);
@@ -61,6 +61,7 @@ struct vmx_vcpu {
 	int host_cpu;			/* whose values the host-state area holds, -1 none */
 	u64 host_cr3, host_cr4, host_fs_base, host_efer;	/* in the host-state area */
 
+	u32 timer;			/* VMX-preemption timer, as in the VMCS */
 	u64 valid, dirty;		/* bits by enum vmx_field */
 	u64 val[F_NR];
 
@@ -94,7 +95,7 @@ struct vmx_caps {
 };
 
 extern struct vmx_caps vmx_caps;
-extern bool vmx_virtual_interrupts, vmx_ple, vmx_tsc_scaling, vmx_preemption_timer, vmx_pml;	/* in use */
+extern bool vmx_virtual_interrupts, vmx_posted_interrupts, vmx_ple, vmx_tsc_scaling, vmx_preemption_timer, vmx_pml;	/* in use */
 bool vmx_supports_proc2(u32 bit);	/* a secondary control that only some guests have set */
 
 static inline struct vmx_vcpu *to_vmx(struct hvx_vcpu *vcpu)
@@ -156,6 +157,7 @@ static inline void vmx_set(struct vmx_vcpu *v, enum vmx_field f, u64 val)
 /* enter.S: 0 after an exit, 1 when VMLAUNCH or VMRESUME itself failed. */
 u32 vmx_run(u64 *regs, bool resume, u64 spec_ctrl);
 extern const char vmx_exit_point[];
+void vmx_interrupt(unsigned long handler);	/* what the CPU does on an interrupt; IF is clear */
 
 /* exits.c */
 enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu);

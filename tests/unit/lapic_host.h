@@ -148,6 +148,8 @@ static inline void hvx_request_kick(struct hvx_vcpu *vcpu, enum hvx_req req)
 	__atomic_fetch_add(&vcpu->kicks, 1, __ATOMIC_SEQ_CST);
 }
 
+#define hvx_notify(vcpu, posted)	hvx_request_kick(vcpu, HVX_REQ_EVENT)
+
 /* The test's own */
 void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);

@@ -309,7 +309,7 @@ START_TEST(posted)
 	ck_assert_uint_eq(a->posted.pir[2], 0);
 	ck_assert(!a->tmr_changed);
 	/* A new trigger mode is not for the CPU to take up: it must learn first which EOIs are to exit. */
-	ck_assert_int_eq(hvx_lapic_accept(a, 0x30, true), 2);
+	ck_assert_int_eq(hvx_lapic_accept(a, 0x30, true), 3);
 	ck_assert_int_eq(hvx_lapic_accept(a, 0x82, false), 2);
 	ck_assert_uint_eq(a->posted.pir[1], 0);
 	ck_assert_uint_eq(a->late[1], 1U << 16);
