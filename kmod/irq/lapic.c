@@ -178,18 +178,23 @@ static int top(struct hvx_lapic *l, u32 reg)
 	return -1;
 }
 
-/* A register of IRR, with what waits for it. Runner. */
-static u32 irr_word(struct hvx_lapic *l, unsigned int i)
+/* What waits for a register of IRR. */
+static noinline void take_posted(struct hvx_lapic *l, unsigned int i)
 {
-	u32 w = READ_ONCE(REG(l, AREG_IRR + i));
+	u32 late = READ_ONCE(l->late[i]) ? xchg(&l->late[i], 0) : 0;
 
-	if (!l->posts || !(READ_ONCE(l->posted.pir[i]) | READ_ONCE(l->late[i])))
-		return w;
-	if (READ_ONCE(l->late[i]))
+	if (late)
 		l->tmr_changed = true;
-	w |= xchg(&l->posted.pir[i], 0) | xchg(&l->late[i], 0);
-	SET_REG(l, AREG_IRR + i, w);
-	return w;
+	if (late || READ_ONCE(l->posted.pir[i]))
+		SET_REG(l, AREG_IRR + i, REG(l, AREG_IRR + i) | late | xchg(&l->posted.pir[i], 0));
+}
+
+/* A register of IRR as a whole. Runner. */
+static inline u32 irr_word(struct hvx_lapic *l, unsigned int i)
+{
+	if (unlikely(l->posts))
+		take_posted(l, i);
+	return READ_ONCE(REG(l, AREG_IRR + i));
 }
 
 /* Highest requested vector; clears the bits in irr_words that turn out to mean nothing. */
@@ -199,9 +204,9 @@ int hvx_lapic_scan_irr(struct hvx_lapic *l)
 	unsigned int i;
 	u32 w;
 
-	for (i = 0; l->posts && i < 8; i++)
+	for (i = 0; unlikely(l->posts) && i < 8; i++)
 		if (READ_ONCE(l->irr_words) & BIT(i))
-			irr_word(l, i);
+			take_posted(l, i);
 	while ((words = READ_ONCE(l->irr_words))) {
 		i = __fls(words);
 		w = irr_word(l, i);
@@ -226,12 +231,13 @@ void hvx_lapic_eoi(struct hvx_lapic *l)
 	/* Of what the CPU delivers nobody keeps count. */
 	l->isr_top = --l->isr_count || l->delivers ? top(l, AREG_ISR) : -1;
 	hvx_lapic_update_ppr(l);
-	hvx_lapic_eoi_done(l, v);
+	if (unlikely(test_bit(VECTOR_BIT(v), hvx_lapic_bits(l, AREG_TMR))))
+		hvx_lapic_eoi_done(l, v);
 }
 
 void hvx_lapic_eoi_done(struct hvx_lapic *l, u8 v)
 {
-	if (likely(!test_bit(VECTOR_BIT(v), hvx_lapic_bits(l, AREG_TMR))))
+	if (!test_bit(VECTOR_BIT(v), hvx_lapic_bits(l, AREG_TMR)))
 		return;
 	hvx_irqfd_eoi(l->vcpu->vm, v);
 	if (!(REG(l, AREG_SVR) & SVR_NO_EOI_BROADCAST)) {

@@ -68,6 +68,16 @@ static enum hvx_next on_eoi(struct hvx_vcpu *vcpu, unsigned int len)
 	return HVX_REENTER;
 }
 
+/* A self-IPI of no vector, which the CPU leaves to software, with the instruction done. */
+static enum hvx_next on_apic_write(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	u32 reg = to_vmx(vcpu)->qual >> 4 & 0xff;
+
+	vcpu->stats.exit_msr++;
+	hvx_lapic_msr_write(vcpu, AREG_MSR + reg, vcpu->lapic->regs[reg * 4]);
+	return HVX_REENTER;
+}
+
 static enum hvx_next on_timer(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	hvx_request(vcpu, HVX_REQ_TIMER);
@@ -211,6 +221,7 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_PAUSE_INSTRUCTION] = hvx_exit_pause,
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = on_tpr,
 	[EXIT_REASON_EOI_INDUCED] = on_eoi,
+	[EXIT_REASON_APIC_WRITE] = on_apic_write,
 	[EXIT_REASON_EPT_VIOLATION] = on_ept_violation,
 	[EXIT_REASON_INVEPT] = hvx_exit_ud,
 	[EXIT_REASON_INVVPID] = hvx_exit_ud,

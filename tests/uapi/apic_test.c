@@ -162,6 +162,25 @@ static void msr_faults(void)
 	tg_free(&g);
 }
 
+/* There are no vectors below 16: the error shows in ESR once it is written. */
+GUEST(g_illegal,
+      "x2apic\n"
+      "wr 0x83f 5\n"
+      "wr 0x828 0\n"
+      "mov $0x828, %ecx\nrdmsr\nout %al, $0x10\n"
+      "wr 0x83f 0x61\nsti\nnop\nfinish\n");
+
+static void illegal_vector(void)
+{
+	struct tg g;
+
+	START(&g, g_illegal, 0);
+	CHECK_EQ(said(&g, 0), 1 << 5);
+	CHECK_EQ(said(&g, 0), 0x61);
+	CHECK_EQ(said(&g, 0), DONE);
+	tg_free(&g);
+}
+
 static void *run_ap(void *arg)
 {
 	struct tg *g = arg;
@@ -437,6 +456,81 @@ static void messages(void)
 	CHECK_EQ(said(&g, 0), 0x45);
 	tg_run_to(&g, 0, HVX_EXIT_EOI);
 	CHECK_EQ(g.v[0].run->eoi.vector, 0x45);
+	tg_free(&g);
+}
+
+/* Spins with interrupts on and counts those of vector 0x40. */
+GUEST(g_spin,
+      "x2apic\n"
+      "lea 3f(%rip), %rax\n"
+      "mov $0x7000 + 0x40 * 16, %edi\nmov %ax, (%rdi)\nshr $16, %eax\nmov %ax, 6(%rdi)\n"
+      "say 1\nsti\n2: jmp 2b\n"
+      "3: incl 0xa000\nwr 0x80b 0\niretq\n");
+
+/* Until it says something; the loops below end then, too. */
+static bool bsp_said;
+
+static void *run_bsp(void *arg)
+{
+	long what = said(arg, 0);
+
+	__atomic_store_n(&bsp_said, true, __ATOMIC_RELEASE);
+	return (void *)what;
+}
+
+static uint32_t await(struct tg *g, uint32_t count)
+{
+	volatile uint32_t *word = (volatile uint32_t *)(g->mem + 0xa000);
+
+	while (*word < count && !__atomic_load_n(&bsp_said, __ATOMIC_ACQUIRE))
+		sched_yield();
+	return *word;
+}
+
+static uint64_t exits(struct tg *g)
+{
+	struct hvx_stats st;
+
+	CHECK(!ioctl(g->v[0].fd, HVX_GET_STATS, &st));
+	return st.exits;
+}
+
+/* Messages to a guest that runs all arrive, and with posted interrupts it goes on running. */
+static void messages_running(void)
+{
+	const unsigned int rounds = 2000;
+	FILE *f = fopen("/sys/module/hvx/parameters/posted_interrupts", "re");
+	bool posted = f && fgetc(f) == 'Y';
+	unsigned int i;
+	uint64_t before;
+	pthread_t t;
+	struct tg g;
+	void *ret;
+
+	if (f)
+		fclose(f);
+	START(&g, g_spin, 0);
+	bsp_said = false;
+	CHECK_EQ(said(&g, 0), 1);
+	CHECK(!pthread_create(&t, NULL, run_bsp, &g));
+	CHECK_EQ(msi(&g, 0xfee00000, 0x40), 1);
+	CHECK_EQ(await(&g, 1), 1);
+	before = exits(&g);
+	for (i = 1; i <= rounds; i++) {
+		CHECK_EQ(msi(&g, 0xfee00000, 0x40), 1);
+		CHECK_EQ(await(&g, i + 1), i + 1);
+	}
+	before = exits(&g) - before;
+	if (posted && before > rounds / 2)
+		CHECK_EQ(before, 0);
+	/* And one whose EOI exits, though the CPU has taken to doing them. */
+	CHECK_EQ(msi(&g, 0xfee00000, 0xc040), 1);
+	CHECK_EQ(await(&g, rounds + 2), rounds + 2);
+	CHECK_EQ(msi(&g, 0xfee00000, 0x41), 1);
+	pthread_join(t, &ret);
+	CHECK_EQ((long)ret, -1000 - HVX_EXIT_EOI);
+	CHECK_EQ(g.v[0].run->eoi.vector, 0x40);
+	CHECK_EQ(said(&g, 0), 0x41);
 	tg_free(&g);
 }
 
@@ -882,6 +976,7 @@ static const struct tg_test tests[] = {
 	TG_TEST(self_ipi),
 	TG_TEST(cr8_masks),
 	TG_TEST(msr_faults),
+	TG_TEST(illegal_vector),
 	TG_TEST(init_sipi),
 	TG_TEST(init_running),
 	TG_TEST(ping_pong),
@@ -891,6 +986,7 @@ static const struct tg_test tests[] = {
 	TG_TEST(oneshot),
 	TG_TEST(timer_state),
 	TG_TEST(messages),
+	TG_TEST(messages_running),
 	TG_TEST(irqfds),
 	TG_TEST(irqfd_limit),
 	TG_TEST(resample),
