@@ -47,7 +47,7 @@ struct hvx_backend {
 	const char *name;
 	u64 features;			/* HVX_FEAT_*, set by ->setup() */
 	const struct hvx_pte_format *pte;
-	u8 notify_vector;		/* ... of running guests, of posted interrupts; 0: they have to exit */
+	u8 notify_vector;		/* of posted interrupts, 0: guests exit for each */
 	u32 near_ns;			/* ->enter() sees to deadlines nearer than that: hvx_lapic_near() */
 	int max_leaf_level;		/* 2 or 3 */
 	unsigned int table_levels;	/* 4 or 5 */
@@ -75,7 +75,7 @@ struct hvx_backend {
 	void (*load)(struct hvx_vcpu *vcpu);	/* to this CPU: guest MSRs that need swapping */
 	void (*put)(struct hvx_vcpu *vcpu);	/* may be NULL */
 	void (*inject)(struct hvx_vcpu *vcpu, u32 event, u32 code);	/* HVX_EVENT_*, its error code */
-	void (*request_window)(struct hvx_vcpu *vcpu, bool nmi);	/* exit as it could take one */
+	void (*request_window)(struct hvx_vcpu *vcpu, bool nmi);	/* exit when open */
 	void (*set_tpr_threshold)(struct hvx_vcpu *vcpu, int vector);	/* IRR vector that TPR holds back, -1 none */
 	void (*enter)(struct hvx_vcpu *vcpu);	/* one VM entry and exit; host interrupts off */
 	/*

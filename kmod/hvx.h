@@ -235,7 +235,7 @@ struct hvx_vcpu *hvx_vcpu_create(struct hvx_vm *vm, u32 id);	/* or ERR_PTR */
 void hvx_vcpu_destroy(struct hvx_vcpu *vcpu);	/* nobody knows of it any more */
 int hvx_vcpu_run(struct hvx_vcpu *vcpu);	/* vcpu->lock held */
 void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any context */
-void hvx_notify(struct hvx_vcpu *vcpu, bool posted);	/* a vector waits at its LAPIC: hvx_lapic_accept() */
+void hvx_notify(struct hvx_vcpu *vcpu, bool posted);	/* hvx_lapic_accept() took a vector */
 /* Request on all, return once none is in the guest with it unseen. Under mmu_lock, interrupts on. */
 void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req);
 void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload);

@@ -45,7 +45,7 @@
 #define HVX_FEAT_TSC_SCALING	(1ULL << 1)	/* HVX_STATE_TSC.khz may differ from the host's */
 #define HVX_FEAT_DECODE_ASSIST	(1ULL << 3)	/* the CPU hands over instruction bytes on MMIO */
 #define HVX_FEAT_NRIPS		(1ULL << 4)	/* the CPU hands over the next instruction's address */
-#define HVX_FEAT_APIC_VIRT	(1ULL << 5)	/* in x2APIC mode the CPU delivers interrupts and does EOIs itself */
+#define HVX_FEAT_APIC_VIRT	(1ULL << 5)	/* x2APIC: the CPU delivers and EOIs itself */
 #define HVX_FEAT_SINGLE_STEP	(1ULL << 6)	/* HVX_DEBUG_STEP works */
 #define HVX_FEAT_DIRTY_RANGE	(1ULL << 7)	/* HVX_GET_DIRTY takes ranges */
 

@@ -3,9 +3,10 @@
  * The local APIC (SDM vol. 3, chapter "Advanced Programmable Interrupt
  * Controller"). lapic.c and route.c also build for the host's unit tests.
  *
- * IRR (or what stands for it: `posts`), TMR, irr_words and esr_pending are changed by
- * any context, with atomic operations. Everything else belongs to the vCPU's runner; others may read
- * mode, accepting, LDR, DFR and LVT entries with READ_ONCE().
+ * IRR (or what stands for it: `posts`), TMR, irr_words and esr_pending are
+ * changed by any context, with atomic operations. Everything else belongs to the
+ * vCPU's runner; others may read mode, accepting, LDR, DFR and LVT entries with
+ * READ_ONCE().
  */
 #ifndef _HVX_LAPIC_H
 #define _HVX_LAPIC_H
@@ -73,7 +74,7 @@ struct hvx_lapic {
 	} posted __aligned(64);
 	u32 late[8];
 	bool posts;			/* for life */
-	bool delivers;			/* the CPU does so in the next entry: the run loop need not inject */
+	bool delivers;			/* in the next entry; the run loop need not inject */
 	bool tmr_changed;		/* since the CPU was told */
 
 	struct hvx_vcpu *vcpu;
@@ -108,8 +109,8 @@ static inline unsigned long *hvx_lapic_bits(struct hvx_lapic *l, u32 reg)
 }
 
 void hvx_lapic_eoi(struct hvx_lapic *l);
-void hvx_lapic_eoi_done(struct hvx_lapic *l, u8 vector);	/* the rest, where the CPU has changed ISR */
-void hvx_lapic_recount(struct hvx_lapic *l);	/* IRR, ISR or TMR have become others as a whole */
+void hvx_lapic_eoi_done(struct hvx_lapic *l, u8 vector);	/* the CPU has changed ISR */
+void hvx_lapic_recount(struct hvx_lapic *l);	/* IRR, ISR, TMR are others */
 void hvx_lapic_error(struct hvx_lapic *l, unsigned int esr_bit);	/* any context */
 void hvx_lapic_lvt_fire(struct hvx_lapic *l, unsigned int lvt);	/* any context */
 int hvx_lapic_scan_irr(struct hvx_lapic *l);

@@ -37,7 +37,7 @@ static enum hvx_next on_io(struct hvx_vcpu *vcpu, unsigned int len)
 
 static enum hvx_next on_intr(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	/* Taken by the host already: from vmx_enter(), or when the run loop turned interrupts on. */
+	/* Taken by the host already: from vmx_enter(), or as the run loop turned interrupts on. */
 	vcpu->stats.exit_intr++;
 	return HVX_REENTER;
 }

@@ -545,7 +545,7 @@ void vmcs_explain(struct vmx_vcpu *v)
 			   v->error, name ?: "see the manual", field, bits);
 }
 
-/* In a window, after an entry that was refused for the guest's state. Segments are the VMM's to look at. */
+/* In a window, after an entry that was refused for the guest's state. Segments the VMM looks at. */
 void vmcs_explain_state(struct vmx_vcpu *v)
 {
 	pr_err_ratelimited("hvx: VM entry refused, reason 0x%x, qualification %llu; CR0 0x%llx CR4 0x%llx EFER 0x%llx RFLAGS 0x%llx, blocking %llu, event 0x%llx\n",

@@ -138,7 +138,8 @@ static int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
 static bool can_x2apic(struct hvx_vcpu *vcpu)
 {
 	return vmx_caps.x2apic && vcpu->lapic->mode == LAPIC_X2APIC &&
-	       (to_vmx(vcpu)->x2apic || !vcpu->pv.eoi_set) && !rcu_access_pointer(vcpu->vm->msr_filter);
+	       (to_vmx(vcpu)->x2apic || !vcpu->pv.eoi_set) &&
+	       !rcu_access_pointer(vcpu->vm->msr_filter);
 }
 
 static void switch_x2apic(struct hvx_vcpu *vcpu)
@@ -158,7 +159,8 @@ static void switch_x2apic(struct hvx_vcpu *vcpu)
 	memset(v->msr_bitmap + BITMAP_WRITE + AREG_MSR / 8, 0xff, 8);
 	vmx_set(v, F_PROC2, (v->val[F_PROC2] & ~(u64)vmx_caps.x2apic) |
 		(v->x2apic ? vmx_caps.x2apic : 0));
-	vmx_set(v, F_PIN, vmx_caps.pin | (l->delivers && vmx_posted_interrupts ? PIN_BASED_POSTED_INTR : 0));
+	vmx_set(v, F_PIN, vmx_caps.pin |
+		(l->delivers && vmx_posted_interrupts ? PIN_BASED_POSTED_INTR : 0));
 	if (!v->x2apic)
 		return;
 	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_TPR, true, true);
@@ -172,7 +174,7 @@ static void switch_x2apic(struct hvx_vcpu *vcpu)
 			bitmap_allow(v->msr_bitmap, AREG_MSR + reg, true, false);
 }
 
-/* Virtual-interrupt delivery, in the window: what waits and what is in service, and which EOIs are to exit. */
+/* In the window: which vectors wait and are in service, and which EOIs are to exit. */
 static void write_interrupts(struct vmx_vcpu *v, struct hvx_lapic *l)
 {
 	u16 status = max(l->isr_top, 0) << 8 | max(hvx_lapic_highest_irr(l), 0);
@@ -188,7 +190,7 @@ static void write_interrupts(struct vmx_vcpu *v, struct hvx_lapic *l)
 			   (u64)l->regs[(AREG_TMR + 2 * i + 1) * 4] << 32);
 }
 
-/* ... and after it: the CPU has moved vectors from IRR to ISR and out of it, and sent some to itself. */
+/* ... and afterwards: the CPU has moved vectors about, and sent some to itself. */
 static void read_interrupts(struct vmx_vcpu *v, struct hvx_lapic *l)
 {
 	u8 svi, rvi;

@@ -50,7 +50,7 @@ struct vmx_vcpu {
 	u64 vmcs_pa;
 	u8 *msr_bitmap;
 	bool x2apic;			/* the CPU does some of its accesses to the x2APIC */
-	u16 intr_status;		/* as in the VMCS: highest vector in service, in IRR; 0: none */
+	u16 intr_status;		/* in the VMCS: highest in service, in IRR; 0: none */
 	u64 *pml;			/* page-modification log: filled from its end */
 	u64 eptp;
 	u16 vpid;
@@ -95,7 +95,9 @@ struct vmx_caps {
 };
 
 extern struct vmx_caps vmx_caps;
-extern bool vmx_virtual_interrupts, vmx_posted_interrupts, vmx_ple, vmx_tsc_scaling, vmx_preemption_timer, vmx_pml;	/* in use */
+/* In use. */
+extern bool vmx_virtual_interrupts, vmx_posted_interrupts, vmx_preemption_timer;
+extern bool vmx_ple, vmx_tsc_scaling, vmx_pml;
 bool vmx_supports_proc2(u32 bit);	/* a secondary control that only some guests have set */
 
 static inline struct vmx_vcpu *to_vmx(struct hvx_vcpu *vcpu)
