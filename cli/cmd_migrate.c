@@ -25,7 +25,8 @@ static void on_signal(int sig)
 }
 
 enum { O_CONVERGE, O_BANDWIDTH, O_COMPRESS, O_COPY, O_DNAME, O_DOWNTIME, O_LIVE, O_DISKS, O_OVERWRITE,
-       O_PARALLEL, O_PKI, O_QUIET, O_RECOVER, O_REMOTE, O_TIMEOUT, O_UNENCRYPTED, O_NR };
+       O_PARALLEL, O_PKI, O_POSTCOPY, O_POST_AFTER, O_POST_BANDWIDTH, O_POST_RESUME, O_QUIET, O_RECOVER,
+       O_REMOTE, O_TIMEOUT, O_TIMEOUT_POST, O_UNENCRYPTED, O_NR };
 
 struct move {
 	struct guest g;
@@ -36,6 +37,9 @@ struct move {
 	bool overwrite;
 	char id[33];
 	bool show;
+	bool resume;		/* a post-copy that stands still */
+	bool asked;		/* for post-copy */
+	int64_t post_round, post_ms;	/* ask for it then; 0: not */
 };
 
 static const char *text_of(struct json_object *o, const char *name)
@@ -85,11 +89,12 @@ static int open_first(struct move *m, const struct wire_uri *u, const struct wir
 {
 	struct json_object *hello = json_object_new_object();
 	size_t len;
-	char *text = guest_xml(&m->g, false, &len), *xml = text && m->disks.nr ? moving_xml(&m->disks, text, &len) : text;
+	char *text = m->resume ? NULL : guest_xml(&m->g, false, &len);
+	char *xml = text && m->disks.nr ? moving_xml(&m->disks, text, &len) : text;
 
 	if (xml != text)
 		free(text);
-	if (!xml || wire_connect(u, o, &m->wire[0])) {
+	if ((!xml && !m->resume) || wire_connect(u, o, &m->wire[0])) {
 		free(xml);
 		json_object_put(hello);
 		return -1;
@@ -97,7 +102,10 @@ static int open_first(struct move *m, const struct wire_uri *u, const struct wir
 	json_object_object_add(hello, "name", json_object_new_string(dname ? dname : m->g.name));
 	json_object_object_add(hello, "streams", json_object_new_int((int)m->nr));
 	json_object_object_add(hello, "id", json_object_new_string(m->id));
-	json_object_object_add(hello, "xml", json_object_new_string_len(xml, (int)len));
+	if (m->resume)
+		json_object_object_add(hello, "resume", json_object_new_boolean(true));
+	else
+		json_object_object_add(hello, "xml", json_object_new_string_len(xml, (int)len));
 	free(xml);
 	if (m->disks.nr) {
 		json_object_object_add(hello, "disks", moving_list(&m->disks));
@@ -231,9 +239,24 @@ static void show(struct move *m, struct json_object *o)
 		speed > 0 ? (double)left / speed : 0, *disks ? "; " : "", disks);
 }
 
+/* Or stands still until somebody does something about it. */
 static bool has_ended(const char *status)
 {
-	return !strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled");
+	return !strcmp(status, "postcopy-paused") || !strcmp(status, "completed") || !strcmp(status, "failed") || !strcmp(status, "cancelled");
+}
+
+/* Whether it is time for post-copy, by the options. */
+static void switch_over(struct move *m, struct json_object *o)
+{
+	int64_t round = number_of(json_object_object_get(o, "ram"), "dirty-sync-count");
+	bool now = (m->post_round && round >= m->post_round) ||
+		   (m->post_ms && number_of(o, "total-time") >= m->post_ms);
+
+	if (!now || m->asked || strcmp(text_of(o, "status"), "active"))
+		return;
+	/* Refused: it is over without. */
+	control_call(m->c, "migrate-start-postcopy", NULL, NULL);
+	m->asked = true;
 }
 
 /* Ask how it went until it has ended; the events only make the answer come sooner. */
@@ -258,6 +281,7 @@ static struct json_object *wait_ended(struct move *m)
 		status = text_of(o, "status");
 		if (status && has_ended(status))
 			return o;
+		switch_over(m, o);
 		show(m, o);
 		json_object_put(o);
 		o = NULL;
@@ -283,6 +307,13 @@ static int report(struct move *m, struct json_object *o)
 			       (long long)number_of(o, "downtime"));
 		/* What is left here is its shell. */
 		return save_quit(m->c, m->g.name) ? VMM_ERR_SETUP : VMM_OK;
+	}
+	if (!strcmp(status, "postcopy-paused")) {
+		cli_error("%s: the connection was lost (%s) while the guest's memory followed it: what it lacks there is kept here. To go on: hvx migrate --postcopy-resume %s URI%s",
+			  m->g.name, why ? why : "?", m->g.name,
+			  json_object_get_boolean(json_object_object_get(o, "x-hvx-unconfirmed")) ?
+			  ". Whether it runs there was not said: where it does not, --recover lets it go on here" : "");
+		return VMM_ERR_INTERNAL;
 	}
 	if (json_object_get_boolean(json_object_object_get(o, "x-hvx-unconfirmed"))) {
 		cli_error("%s: the connection was lost at the moment of the change: the guest stands still here. If it does not run at the destination, `hvx migrate --recover %s` lets it go on here",
@@ -338,7 +369,12 @@ static struct json_object *parameters(const char *value[], unsigned int *streams
 	}
 	if (value[O_TIMEOUT]) {
 		ok &= amount("timeout", value[O_TIMEOUT], 1, 1 << 20, &n);
-		set_number(o, "x-hvx-force-after", n * 1000);
+		set_number(o, value[O_TIMEOUT_POST] ? "x-post-ms" : "x-hvx-force-after", n * 1000);
+	}
+	set_number(o, "max-postcopy-bandwidth", 0);
+	if (value[O_POST_BANDWIDTH]) {
+		ok &= amount("postcopy-bandwidth", value[O_POST_BANDWIDTH], 1, 1 << 20, &n);
+		set_number(o, "max-postcopy-bandwidth", n << 20);
 	}
 	*streams = 1;
 	if (value[O_PARALLEL]) {
@@ -351,24 +387,31 @@ static struct json_object *parameters(const char *value[], unsigned int *streams
 	return NULL;
 }
 
-static struct json_object *capabilities(bool converge)
+static void add_capability(struct json_object *list, const char *name, bool on)
 {
-	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
 	struct json_object *item = json_object_new_object();
 
-	json_object_object_add(item, "capability", json_object_new_string("auto-converge"));
-	json_object_object_add(item, "state", json_object_new_boolean(converge));
+	json_object_object_add(item, "capability", json_object_new_string(name));
+	json_object_object_add(item, "state", json_object_new_boolean(on));
 	json_object_array_add(list, item);
+}
+
+static struct json_object *capabilities(bool converge, bool postcopy)
+{
+	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
+
+	add_capability(list, "auto-converge", converge);
+	add_capability(list, "postcopy-ram", postcopy);
 	json_object_object_add(o, "capabilities", list);
 	return o;
 }
 
-static int begin(struct move *m, struct json_object *params, bool converge)
+static int begin(struct move *m, struct json_object *params, bool converge, bool postcopy)
 {
 	struct json_object *args, *uri, *disks;
 
 	if (control_do(m->c, "migrate-set-parameters", json_object_get(params), NULL) ||
-	    control_do(m->c, "migrate-set-capabilities", capabilities(converge), NULL))
+	    (!m->resume && control_do(m->c, "migrate-set-capabilities", capabilities(converge, postcopy), NULL)))
 		return -1;
 	disks = hand_disks_over(m);
 	uri = disks ? hand_over(m) : NULL;
@@ -379,6 +422,8 @@ static int begin(struct move *m, struct json_object *params, bool converge)
 	args = json_object_new_object();
 	json_object_object_add(args, "uri", uri);
 	json_object_object_add(args, "x-hvx-disks", disks);
+	if (m->resume)
+		json_object_object_add(args, "resume", json_object_new_boolean(true));
 	return control_do(m->c, "migrate", args, NULL);
 }
 
@@ -401,7 +446,7 @@ static int move_guest(struct move *m, const struct wire_uri *u, const struct wir
 	for (i = 0; i < MIG_MAX_STREAMS; i++)
 		m->wire[i] = (struct wire)WIRE_NONE;
 	catch_signals();
-	if (!open_all(m, u, o, value[O_DNAME]) && !begin(m, params, value[O_CONVERGE])) {
+	if (!open_all(m, u, o, value[O_DNAME]) && !begin(m, params, value[O_CONVERGE], value[O_POSTCOPY])) {
 		ended = wait_ended(m);
 		status = report(m, ended);
 		json_object_put(ended);
@@ -427,6 +472,31 @@ static int recover(const char *name)
 	return ret ? VMM_ERR_SETUP : VMM_OK;
 }
 
+/* False after a message. */
+static bool post_options(struct move *m, const char *value[])
+{
+	static const int needs[] = { O_POST_AFTER, O_POST_BANDWIDTH, O_TIMEOUT_POST };
+	static const char *const names[] = { "postcopy-after-precopy", "postcopy-bandwidth", "timeout-postcopy" };
+	size_t i;
+
+	for (i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+		if (value[needs[i]] && !value[O_POSTCOPY] && !(needs[i] == O_POST_BANDWIDTH && value[O_POST_RESUME])) {
+			cli_error("migrate: --%s: only with --postcopy", names[i]);
+			return false;
+		}
+	if (value[O_TIMEOUT_POST] && !value[O_TIMEOUT]) {
+		cli_error("migrate: --timeout-postcopy: only with --timeout");
+		return false;
+	}
+	if (value[O_POST_RESUME] && (value[O_POSTCOPY] || value[O_PARALLEL])) {
+		cli_error("migrate: --postcopy-resume: goes on with what was begun, over one connection");
+		return false;
+	}
+	m->resume = value[O_POST_RESUME];
+	m->post_round = value[O_POST_AFTER] ? 2 : 0;	/* the first one is over */
+	return true;
+}
+
 static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *value[O_NR];
@@ -444,12 +514,16 @@ static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
 		cli_error("migrate: wanted: NAME URI, or --recover NAME; see: hvx help migrate");
 		return VMM_ERR_USAGE;
 	}
+	if (!post_options(&m, value))
+		return VMM_ERR_USAGE;
 	o.pki = value[O_PKI];
 	o.unencrypted = value[O_UNENCRYPTED];
 	o.remote = value[O_REMOTE];
 	params = parameters(value, &m.nr);
 	if (!params)
 		return VMM_ERR_USAGE;
+	m.post_ms = number_of(params, "x-post-ms");
+	json_object_object_del(params, "x-post-ms");
 	status = VMM_ERR_USAGE;
 	if (!wire_uri_parse(cmd->name, argv[optind + 1], false, &o, &u)) {
 		status = VMM_ERR_SETUP;
@@ -470,9 +544,10 @@ static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
 
 /* ------------------------------------------------------ looking at one, ending it */
 
-static int with_guest(const struct cli_cmd *cmd, int argc, char **argv, const char *command)
+/* With the option, if there is one, the other command. */
+static int with_guest(const struct cli_cmd *cmd, int argc, char **argv, const char *command, const char *other)
 {
-	const char *value[1];
+	const char *value[1] = { NULL };
 	int status = cli_parse(cmd, argc, argv, value, 1, 1);
 	struct json_object *ret = NULL;
 	struct control *c;
@@ -483,7 +558,7 @@ static int with_guest(const struct cli_cmd *cmd, int argc, char **argv, const ch
 	c = guest_control(argv[optind], &g);
 	if (!c)
 		return VMM_ERR_SETUP;
-	status = control_do(c, command, NULL, &ret) ? VMM_ERR_SETUP : VMM_OK;
+	status = control_do(c, value[0] ? other : command, NULL, &ret) ? VMM_ERR_SETUP : VMM_OK;
 	if (!status && json_object_object_length(ret))
 		print_json(json_object_get(ret));
 	json_object_put(ret);
@@ -494,12 +569,17 @@ static int with_guest(const struct cli_cmd *cmd, int argc, char **argv, const ch
 
 static int cmd_domjobinfo(const struct cli_cmd *cmd, int argc, char **argv)
 {
-	return with_guest(cmd, argc, argv, "query-migrate");
+	return with_guest(cmd, argc, argv, "query-migrate", NULL);
 }
 
 static int cmd_domjobabort(const struct cli_cmd *cmd, int argc, char **argv)
 {
-	return with_guest(cmd, argc, argv, "migrate-cancel");
+	return with_guest(cmd, argc, argv, "migrate-cancel", "migrate-pause");
+}
+
+static int cmd_migrate_postcopy(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	return with_guest(cmd, argc, argv, "migrate-start-postcopy", NULL);
 }
 
 /* clang-format off: tables are read by row */
@@ -520,6 +600,10 @@ static const struct cli_cmd migrate_verb = {
 "before the change leaves the guest running here, and Ctrl-C does. Where the connection is\n"
 "lost at the very moment of the change (exit status 69) the guest stands still here: look\n"
 "whether it runs there, and if it does not, --recover lets it go on here.\n"
+"With --postcopy, `hvx migrate-postcopy` or an option below lets the guest go over before\n"
+"its memory, which follows, what it waits for first. Then each host has what the other\n"
+"lacks: where one dies, the guest is lost. Where only the connection is lost (exit status\n"
+"69, too), --postcopy-resume NAME URI goes on over another.\n"
 "Exit status: 0 it has moved; 65 it has not, and goes on here; 69 see above.\n",
 	.opts = OPTS(
 		{ "auto-converge", 0, NULL, "slow the guest's CPUs where memory changes faster than it travels" },
@@ -533,10 +617,15 @@ static const struct cli_cmd migrate_verb = {
 		{ "overwrite", 0, NULL, "let images be overwritten that exist there" },
 		{ "parallel", 'P', "N", "use N connections, at most 16" },
 		{ "pki", 0, "FILE", "folder with cacert.pem, clientcert.pem, clientkey.pem instead of libvirt's" },
+		{ "postcopy", 0, NULL, "the guest may go over before its memory, by `hvx migrate-postcopy`" },
+		{ "postcopy-after-precopy", 0, NULL, "and does so after the first round" },
+		{ "postcopy-bandwidth", 0, "MIB", "at most so many MiB a second then, but for what it waits for" },
+		{ "postcopy-resume", 0, NULL, "go on after the connection of a post-copy was lost" },
 		{ "quiet", 'q', NULL, "no progress line" },
 		{ "recover", 0, NULL, "let the guest go on here after a change that was not confirmed" },
 		{ "remote", 0, "FILE", "the program `hvx` of the other host, for ssh" },
 		{ "timeout", 't', "S", "after S seconds stop the guest, however much is left" },
+		{ "timeout-postcopy", 0, NULL, "after --timeout let it go over before its memory instead" },
 		{ "unencrypted", 0, NULL, "let tcp:// be used, which anybody can read and change" }),
 };
 CLI_VERB(migrate_verb);
@@ -552,9 +641,23 @@ CLI_VERB(domjobinfo_verb);
 static const struct cli_cmd domjobabort_verb = {
 	.name = "domjobabort", .group = CLI_STATE, .args = "NAME", .run = cmd_domjobabort,
 	.summary = "give up a guest's migration; it goes on here",
-	.help = "Where none is under way nothing happens; too late is an error.\n",
-	.opts = NO_OPTS,
+	.help =
+"Where none is under way nothing happens; too late is an error. Once its memory follows\n"
+"the guest (post-copy), --postcopy closes a connection that hangs: both hosts keep what\n"
+"they have, and `hvx migrate --postcopy-resume` goes on.\n",
+	.opts = OPTS({ "postcopy", 0, NULL, "close the connection of a post-copy" }),
 };
 CLI_VERB(domjobabort_verb);
+
+static const struct cli_cmd migrate_postcopy_verb = {
+	.name = "migrate-postcopy", .group = CLI_STATE, .args = "NAME", .run = cmd_migrate_postcopy,
+	.summary = "let a guest that is being moved go over before its memory",
+	.help =
+"For a migration that `hvx migrate --postcopy` has begun, from another terminal. From then\n"
+"on the guest runs at the other host and waits for memory that has not come; where one of\n"
+"the hosts dies before all has, the guest is lost.\n",
+	.opts = NO_OPTS,
+};
+CLI_VERB(migrate_postcopy_verb);
 
 /* clang-format on */

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* hvx receive: the other end of hvx migrate. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include "arrive.h"
 #include "guest.h"
@@ -66,6 +69,12 @@ static char *more_path(const char *id)
 	return path;
 }
 
+/* A guest is here, and another connection comes for its memory. */
+static bool resumes(struct json_object *hello)
+{
+	return json_object_get_boolean(json_object_object_get(hello, "resume"));
+}
+
 /* What the first connection says, against what can be. */
 static const char *check_hello(struct json_object *o, const char *name, char *why, size_t room)
 {
@@ -73,7 +82,7 @@ static const char *check_hello(struct json_object *o, const char *name, char *wh
 	const char *own = text_of(o, "name"), *id = text_of(o, "id"), *xml = text_of(o, "xml");
 	char *dir;
 
-	if (!own || !xml || !id || strlen(id) < 16 || strlen(id) > 60)
+	if (!own || (!xml && !resumes(o)) || !id || strlen(id) < 16 || strlen(id) > 60)
 		return "a greeting that is none";
 	if (streams < 1 || streams > MIG_MAX_STREAMS)
 		return "a number of connections that cannot be";
@@ -81,6 +90,13 @@ static const char *check_hello(struct json_object *o, const char *name, char *wh
 	if (!guest_name_ok(name))
 		return "a name that no guest can have";
 	dir = rundir_find(name);
+	if (resumes(o)) {
+		snprintf(why, room, "no guest called %s is there", name);
+		if (dir && streams == 1)
+			why[0] = '\0';
+		free(dir);
+		return why;
+	}
 	if (!dir)
 		return "";
 	free(dir);
@@ -103,7 +119,7 @@ static const char *open_images(struct arrival *a, const struct receive *r, char 
 	const char *text = r->xml ? r->xml : text_of(a->hello, "xml");
 	struct domain *dom;
 
-	if (!disks)
+	if (!disks || resumes(a->hello))
 		return "";
 	dom = store_parse(r->file ? r->file : "(incoming guest)", text, r->xml ? r->xml_len : strlen(text), false);
 	if (!dom)
@@ -205,6 +221,49 @@ static bool give_all(struct wire *w, unsigned int n, int *fd)
 	return false;
 }
 
+static int send_to(const char *dir, int fd)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { .buf = { 0 } };
+	struct iovec iov = { (void *)(uintptr_t)"", 1 };
+	struct msghdr mh = { .msg_name = &sun, .msg_namelen = sizeof(sun), .msg_iov = &iov, .msg_iovlen = 1,
+			     .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
+	int d = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret = -1;
+
+	*cm = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(cm), &fd, sizeof(fd));
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "/proc/self/fd/%d/migrate.sock", d);
+	if (d >= 0 && s >= 0 && sendmsg(s, &mh, 0) == 1)
+		ret = 0;
+	if (d >= 0)
+		close(d);
+	if (s >= 0)
+		close(s);
+	return ret;
+}
+
+/* Give the connection to the VMM that waits for it, by the socket that answers whatever else waits. */
+static int resume_guest(struct arrival *a, const char *name)
+{
+	char *dir;
+	int fd, ret;
+
+	name = name ? name : text_of(a->hello, "name");
+	dir = rundir_find(name);
+	fd = dir ? wire_give(&a->wire[0]) : -1;
+	ret = fd < 0 ? -1 : send_to(dir, fd);
+	if (fd >= 0)
+		close(fd);
+	if (ret)
+		cli_error("receive: %s waits for no memory: it has all of it, or has ended", name);
+	free(dir);
+	return ret ? VMM_ERR_SETUP : VMM_OK;
+}
+
 static int take_guest(struct arrival *a, const struct receive *r)
 {
 	const char *text = r->xml ? r->xml : text_of(a->hello, "xml");
@@ -266,7 +325,9 @@ static int receive_one(const struct receive *r)
 		close(listener);
 	if (r->uri->kind == WIRE_UNIX)
 		unlink(r->uri->path);
-	if (!ret)
+	if (!ret && resumes(a.hello))
+		status = resume_guest(&a, r->name);
+	else if (!ret)
 		status = take_guest(&a, r);
 	/* What was not named by now goes. */
 	arriving_close(&a.images);
@@ -344,6 +405,8 @@ static const struct cli_cmd receive_verb = {
 "the guest (`hvx migrate --copy-storage-all`), and are made here, without a name until the\n"
 "guest runs, so that nothing is left of one that did not come. The XML that comes with the\n"
 "guest is used unless --xml gives another.\n"
+"Where the connection of a post-copy was lost, this takes the one with which\n"
+"`hvx migrate --postcopy-resume` goes on, too.\n"
 "Exit status: 0 the guest is here; 64 and 65 it is not, and goes on where it was.\n",
 	.opts = OPTS(
 		{ "join", 0, "ID", "with -: a further connection of the migration ID; `hvx migrate` with ssh:// does this" },

@@ -406,6 +406,24 @@ static void check_io_uring(struct host *h)
 		result(h, HOST_PASS, "io_uring", "", "io_uring is on");
 }
 
+/* Post-copy to this host: pages that the kernel touches wait, too. userfaultfd(2). */
+static void check_userfaultfd(struct host *h)
+{
+	char v[8];
+
+	content(h, "/proc/sys/vm/unprivileged_userfaultfd", v, sizeof(v));
+	if (v[0] == '1' || !geteuid() || (exists(h, "/dev/userfaultfd") && usable(h, "/dev/userfaultfd")))
+		result(h, HOST_PASS, "post-copy", "", "userfaultfd can be used");
+	else if (!v[0])
+		result(h, HOST_WARN, "post-copy", "boot a kernel with CONFIG_USERFAULTFD",
+		       "the kernel has no userfaultfd: no guest can come here by post-copy");
+	else
+		result(h, HOST_WARN, "post-copy",
+		       exists(h, "/dev/userfaultfd") ? "setfacl -m u:$USER:rw /dev/userfaultfd; or: sysctl vm.unprivileged_userfaultfd=1" :
+		       "sysctl vm.unprivileged_userfaultfd=1",
+		       "no right to userfaultfd: no guest can come here by post-copy");
+}
+
 static void check_iommu(struct host *h)
 {
 	if (dir_has_entries(h, "/sys/kernel/iommu_groups"))
@@ -462,6 +480,7 @@ void host_check(const char *root, host_report_fn *report, void *opaque)
 	check_program(&h, "hvx-net-slirp", HOST_WARN, "user-mode networking needs it");
 	check_memory(&h);
 	check_io_uring(&h);
+	check_userfaultfd(&h);
 	check_node(&h, "tun", "/dev/net/tun", "tun", "bridged interfaces need it", "netdev");
 	check_node(&h, "vhost-net", "/dev/vhost-net", "vhost_net", "bridged interfaces are slower without it", "kvm");
 	check_node(&h, "vhost-vsock", "/dev/vhost-vsock", "vhost_vsock", "<vsock> needs it", "kvm");

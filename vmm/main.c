@@ -465,6 +465,23 @@ static void add_agent(struct domain *dom)
 	dom->nr_ports++;
 }
 
+/* Whoever waits for memory must not go on without it: see incoming_partial(). The next `hvx` clears away. */
+static void __attribute__((noreturn)) end_partial(struct machine *m, const struct options *o,
+						  const char *pid_path, int status)
+{
+	char path[4096];
+
+	mig_dest_stop(&m->incoming->d);
+	log_warn("the guest has ended with memory of it at the other host");
+	tune_end();
+	terminal_restore();
+	if (pid_path)
+		unlink(pid_path);
+	if (o->runtime_dir && snprintf(path, sizeof(path), "%s/control.sock", o->runtime_dir) < (int)sizeof(path))
+		unlink(path);
+	_exit(status);
+}
+
 static int run_guest(const struct options *o, struct source *src)
 {
 	static struct machine m;	/* large: 64 vCPUs and two buses */
@@ -491,6 +508,7 @@ static int run_guest(const struct options *o, struct source *src)
 		incoming.nr = o->nr_incoming;
 		incoming.in = src->state;
 		incoming.disks = o->disks;
+		postcopy_open(&incoming.post, o->runtime_dir);
 		m.incoming = &incoming;
 	}
 	tune_begin(src->dom);
@@ -513,6 +531,8 @@ static int run_guest(const struct options *o, struct source *src)
 		trim_memory();
 		status = machine_run(&m);
 	}
+	if (incoming_partial(&m))
+		end_partial(&m, o, pid_path, status);
 	machine_free(&m);
 	tune_end();
 	terminal_restore();

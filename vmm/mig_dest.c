@@ -29,14 +29,6 @@ void mig_refuse(int fd, const char *why)
 		reply(&out, MIG_REFUSED, why);
 }
 
-void mig_dest_stop(struct mig_dest *d)
-{
-	unsigned int i;
-
-	for (i = 0; i < d->nr_streams; i++)
-		shutdown(d->fd[i], SHUT_RDWR);
-}
-
 /* The next section, which must be of this type. */
 static int want(struct stream_in *in, uint32_t type, struct sbuf *b, struct state_error *err)
 {
@@ -54,7 +46,8 @@ static int want(struct stream_in *in, uint32_t type, struct sbuf *b, struct stat
 static int read_head(struct mig_dest *d, struct sbuf *b, struct state_error *err)
 {
 	const uint8_t *id;
-	uint64_t version, streams;
+	const char *why;
+	uint64_t version, streams, more;
 	int ret = want(d->in, SEC_MIGRATE, b, err);
 
 	if (ret)
@@ -62,9 +55,17 @@ static int read_head(struct mig_dest *d, struct sbuf *b, struct state_error *err
 	id = sbuf_get(b, MIG_ID);
 	version = sbuf_get_num(b, 4);
 	streams = sbuf_get_num(b, 4);
-	if (b->failed || version != MIG_VERSION)
+	more = version == MIG_VERSION_MORE ? sbuf_get_num(b, 4) : 0;
+	if (b->failed || version < MIG_VERSION || version > MIG_VERSION_MORE)
 		return state_error(err, "version %llu of the migration protocol; this hvx has %u",
-				   (unsigned long long)version, MIG_VERSION);
+				   (unsigned long long)version, MIG_VERSION_MORE);
+	if (more & ~(uint64_t)MIG_POSTCOPY_MAY)
+		return state_error(err, "features %#llx of the migration protocol, which this hvx has not",
+				   (unsigned long long)more);
+	d->post.wanted = more & MIG_POSTCOPY_MAY;
+	why = !d->post.wanted ? NULL : d->ops->ready ? d->ops->ready(d->opaque) : "it is not there";
+	if (why)
+		return state_error(err, "post-copy: %s", why);
 	if (streams != d->nr_streams)
 		return state_error(err, "%llu streams are announced, %u are there",
 				   (unsigned long long)streams, d->nr_streams);
@@ -180,7 +181,7 @@ static int join_receivers(struct mig_dest *d, struct receiver *r, int ret, struc
 
 /* ------------------------------------------------------------------ the whole */
 
-static int receive_rounds(struct mig_dest *d, struct sbuf *b, struct state_error *err)
+static int receive_rounds(struct mig_dest *d, struct sbuf *b, bool *post, struct state_error *err)
 {
 	uint32_t type = 0;
 	uint64_t last = 0;
@@ -194,24 +195,26 @@ static int receive_rounds(struct mig_dest *d, struct sbuf *b, struct state_error
 			return state_error(err, "section %s where memory should be",
 					   stream_type_name(type));
 		last = sbuf_get_num(b, 1);
-		if (b->failed || last > 1)
+		if (b->failed || last > (d->post.wanted ? MIG_ROUND_POSTCOPY : MIG_ROUND_LAST))
 			return state_error(err, "section RNDE");
 		atomic_fetch_add(&d->round, 1);
-	} while (!last);
+	} while (last == MIG_ROUND_MORE);
+	*post = last == MIG_ROUND_POSTCOPY;
 	return 0;
 }
 
 static int receive_ram(struct mig_dest *d, struct sbuf *b, struct state_error *err)
 {
 	struct receiver *r = calloc(d->nr_streams, sizeof(*r));
+	bool post = false;
 	int ret;
 
 	if (!r)
 		return state_error(err, "out of memory");
-	ret = start_receivers(d, r, err) ?: receive_rounds(d, b, err);
+	ret = start_receivers(d, r, err) ?: receive_rounds(d, b, &post, err);
 	ret = join_receivers(d, r, ret, err);
 	free(r);
-	return ret;
+	return ret ?: post ? mig_post_missing(d, err) : 0;
 }
 
 static int commit(struct mig_dest *d, struct sbuf *b, struct state_error *err)
@@ -230,22 +233,32 @@ static int commit(struct mig_dest *d, struct sbuf *b, struct state_error *err)
 int mig_dest_run(struct mig_dest *d)
 {
 	struct state_error err = { .text = "" };
-	struct stream_out out = { .fd = -1 };
+	struct stream_out *out = &d->post.out;
 	struct sbuf b = { 0 };
 	int ret;
 
-	ret = stream_begin(&out, d->fd[0], 0, &err) ?:
+	ret = stream_begin(out, d->fd[0], 0, &err) ?:
 	      read_head(d, &b, &err) ?:
-	      reply(&out, MIG_READY, "") ?:
+	      reply(out, MIG_READY, "") ?:
 	      read_ram_head(d, &b, &err) ?:
 	      receive_ram(d, &b, &err) ?:
-	      d->ops->tail(d->opaque, d->in, &err) ?:
-	      reply(&out, MIG_LOADED, "") ?:
-	      commit(d, &b, &err);
+	      (d->post.on ? mig_post_load(d, &err) ?: mig_post_take(d, &err) :
+	       d->ops->tail(d->opaque, d->in, &err) ?:
+	       reply(out, MIG_LOADED, "") ?:
+	       commit(d, &b, &err));
 	if (ret)
 		state_error(&err, "%s", strerror(-ret));
-	/* It runs, whether the source hears of it or not; or it never will, and the source may know. */
-	reply(&out, ret ? MIG_REFUSED : MIG_RUNNING, err.text);
+	/*
+	 * It runs, whether the source hears of it or not; or it never will, and the source may
+	 * know. What runs without all of its memory has said so already.
+	 */
+	if (!atomic_load(&d->post.phase)) {
+		pthread_mutex_lock(&d->post.out_lock);
+		reply(out, ret ? MIG_REFUSED : MIG_RUNNING, err.text);
+		pthread_mutex_unlock(&d->post.out_lock);
+		if (d->post.on)
+			mig_post_drop(d);
+	}
 	d->err = err;
 	sbuf_free(&b);
 	return ret;

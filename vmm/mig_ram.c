@@ -9,7 +9,7 @@
 #include "mig.h"
 
 #define MAP_BYTES	(RAM_CHUNK_PAGES / 8)
-#define MAP_WORDS	(RAM_CHUNK_PAGES / 64)
+#define MAP_WORDS	MIG_CHUNK_WORDS
 /* Offset of the chunk, pages that follow, 0 plain or 1 zstd; map of those pages; of zero ones. */
 #define HEAD		(16 + 2 * MAP_BYTES)
 #define NS		1000000000ULL
@@ -86,7 +86,8 @@ void mig_ram_pace(struct mig_ram *r, size_t bytes)
 		next = turn + (uint64_t)((unsigned __int128)bytes * NS / limit);
 	} while (!atomic_compare_exchange_weak(&r->free_ns, &old, next));
 	/* In short steps: a limit that is lifted, or an end, is noticed. */
-	while (!atomic_load(&r->stop) && atomic_load(&r->limit) && (now = now_ns()) < turn) {
+	while (!atomic_load(&r->stop) && !atomic_load(&r->cut) && atomic_load(&r->limit) &&
+	       (now = now_ns()) < turn) {
 		uint64_t wait = turn - now < NS / 20 ? turn - now : NS / 20;
 		struct timespec ts = { .tv_nsec = (long)wait };
 
@@ -117,8 +118,8 @@ static void put_le(uint8_t *at, uint64_t val, unsigned int size)
  * The guest goes on writing: each page is copied once, and all that is said of it is
  * said of the copy. Whatever it writes afterwards has marked the page anew.
  */
-static unsigned int gather(struct mig_ram *r, struct mig_scratch *s, uint64_t chunk, uint8_t *map,
-			   uint8_t *zero, unsigned int *nr_zero)
+static unsigned int gather(struct mig_ram *r, struct mig_scratch *s, uint64_t chunk,
+			   const uint64_t *only, uint8_t *map, uint8_t *zero, unsigned int *nr_zero)
 {
 	uint64_t *word = r->map + chunk * MAP_WORDS;
 	uint8_t *to = s->pages;
@@ -126,9 +127,9 @@ static unsigned int gather(struct mig_ram *r, struct mig_scratch *s, uint64_t ch
 
 	memset(map, 0, 2 * MAP_BYTES);
 	for (i = 0; i < MAP_WORDS; i++) {
-		uint64_t bits = word[i];
+		uint64_t bits = only ? word[i] & only[i] : word[i];
 
-		for (word[i] = 0; bits; bits &= bits - 1) {
+		for (word[i] &= ~bits; bits; bits &= bits - 1) {
 			page = i * 64 + (unsigned int)__builtin_ctzll(bits);
 			if (chunk * RAM_CHUNK + (uint64_t)page * RAM_PAGE >= r->size)
 				break;
@@ -145,12 +146,13 @@ static unsigned int gather(struct mig_ram *r, struct mig_scratch *s, uint64_t ch
 	return (unsigned int)((size_t)(to - s->pages) / RAM_PAGE);
 }
 
-static int send_chunk(struct mig_ram *r, struct mig_scratch *s, struct stream_out *out,
-		      uint64_t chunk, struct state_error *err)
+int mig_ram_send_chunk(struct mig_ram *r, struct mig_scratch *s, struct stream_out *out,
+		       uint64_t chunk, const uint64_t *only, struct state_error *err)
 {
 	uint8_t head[HEAD];
 	const uint8_t *data = s->pages;
-	unsigned int nr_zero = 0, n = gather(r, s, chunk, head + 16, head + 16 + MAP_BYTES, &nr_zero);
+	unsigned int nr_zero = 0;
+	unsigned int n = gather(r, s, chunk, only, head + 16, head + 16 + MAP_BYTES, &nr_zero);
 	size_t len = (size_t)n * RAM_PAGE, packed;
 	bool zstd = false;
 
@@ -185,19 +187,16 @@ int mig_ram_send(struct mig_ram *r, struct mig_scratch *s, struct stream_out *ou
 
 		if (atomic_load(&r->stop))
 			return -ECANCELED;
+		if (atomic_load(&r->cut))
+			break;
 		if (w[0] | w[1] | w[2] | w[3])
-			ret = send_chunk(r, s, out, chunk, err);
+			ret = mig_ram_send_chunk(r, s, out, chunk, NULL, err);
 	}
 	return ret;
 }
 _Static_assert(MAP_WORDS == 4, "mig_ram_send() looks at four words");
 
 /* ------------------------------------------------------------------ placing */
-
-static bool bit(const uint8_t *map, unsigned int i)
-{
-	return map[i / 8] >> i % 8 & 1;
-}
 
 /* Both maps against the chunk and its number of pages. */
 static int check_maps(const uint8_t *map, const uint8_t *zero, uint64_t len, uint64_t n,
@@ -206,10 +205,10 @@ static int check_maps(const uint8_t *map, const uint8_t *zero, uint64_t len, uin
 	unsigned int i, bits = 0;
 
 	for (i = 0; i < RAM_CHUNK_PAGES; i++) {
-		bits += bit(map, i);
-		if ((bit(map, i) || bit(zero, i)) && (uint64_t)i * RAM_PAGE >= len)
+		bits += mig_bit(map, i);
+		if ((mig_bit(map, i) || mig_bit(zero, i)) && (uint64_t)i * RAM_PAGE >= len)
 			return state_error(err, "memory beyond its end");
-		if (bit(map, i) && bit(zero, i))
+		if (mig_bit(map, i) && mig_bit(zero, i))
 			return state_error(err, "a page that is zero and is not");
 	}
 	if (bits != n)
@@ -231,13 +230,12 @@ static const uint8_t *unpack(struct mig_scratch *s, struct sbuf *b, uint64_t n, 
 	return !ZSTD_isError(got) && got == n * RAM_PAGE ? s->pages : NULL;
 }
 
-int mig_ram_place(struct mig_ram *r, struct mig_scratch *s, struct sbuf *b, unsigned int stream,
-		  struct state_error *err)
+int mig_ram_unpack(struct mig_ram *r, struct mig_scratch *s, struct sbuf *b, unsigned int stream,
+		   struct mig_chunk *c, struct state_error *err)
 {
 	uint64_t offset = sbuf_get_num(b, 8), chunk = offset / RAM_CHUNK, len;
-	uint64_t n = sbuf_get_num(b, 4), form = sbuf_get_num(b, 4), *seen;
-	const uint8_t *map = sbuf_get(b, MAP_BYTES), *zero = sbuf_get(b, MAP_BYTES), *from;
-	unsigned int i, nr_zero = 0;
+	uint64_t n = sbuf_get_num(b, 4), form = sbuf_get_num(b, 4);
+	const uint8_t *map = sbuf_get(b, MAP_BYTES), *zero = sbuf_get(b, MAP_BYTES);
 
 	if (!zero || !map || offset % RAM_CHUNK || chunk >= r->nr_chunks || form > 1)
 		return state_error(err, "a chunk of memory at %#llx", (unsigned long long)offset);
@@ -246,27 +244,40 @@ int mig_ram_place(struct mig_ram *r, struct mig_scratch *s, struct sbuf *b, unsi
 	len = r->size - offset < RAM_CHUNK ? r->size - offset : RAM_CHUNK;
 	if (check_maps(map, zero, len, n, err))
 		return -EINVAL;
-	from = unpack(s, b, n, form);
-	if (!from)
+	*c = (struct mig_chunk){ .offset = offset, .map = map, .zero = zero };
+	c->pages = unpack(s, b, n, form);
+	if (!c->pages)
 		return state_error(err, "memory at %#llx cannot be uncompressed",
 				   (unsigned long long)offset);
-	seen = r->map + chunk * MAP_WORDS;
-	for (i = 0; i < RAM_CHUNK_PAGES; i++) {
-		uint8_t *to = r->base + offset + (uint64_t)i * RAM_PAGE;
+	atomic_fetch_add(&r->pages, n);
+	atomic_fetch_add(&r->wire, b->len + STREAM_FRAME);
+	return 0;
+}
 
-		if (bit(map, i)) {
-			memcpy(to, from, RAM_PAGE);
-			from += RAM_PAGE;
+int mig_ram_place(struct mig_ram *r, struct mig_scratch *s, struct sbuf *b, unsigned int stream,
+		  struct state_error *err)
+{
+	unsigned int i, nr_zero = 0;
+	struct mig_chunk c;
+	uint64_t *seen;
+
+	if (mig_ram_unpack(r, s, b, stream, &c, err))
+		return -EINVAL;
+	seen = r->map + c.offset / RAM_CHUNK * MAP_WORDS;
+	for (i = 0; i < RAM_CHUNK_PAGES; i++) {
+		uint8_t *to = r->base + c.offset + (uint64_t)i * RAM_PAGE;
+
+		if (mig_bit(c.map, i)) {
+			memcpy(to, c.pages, RAM_PAGE);
+			c.pages += RAM_PAGE;
 			seen[i / 64] |= 1ULL << i % 64;
-		} else if (bit(zero, i)) {
+		} else if (mig_bit(c.zero, i)) {
 			nr_zero++;
 			/* Memory that nothing was put into takes no room. */
 			if (seen[i / 64] >> i % 64 & 1)
 				memset(to, 0, RAM_PAGE);
 		}
 	}
-	atomic_fetch_add(&r->pages, n);
 	atomic_fetch_add(&r->zero, nr_zero);
-	atomic_fetch_add(&r->wire, b->len + STREAM_FRAME);
 	return 0;
 }

@@ -37,6 +37,23 @@ static void hang_up(struct mig_source *s)
 		s->ops->disks_stop(s->opaque);
 }
 
+void mig_source_init(struct mig_source *s, const struct mig_source_ops *ops, void *opaque)
+{
+	s->ops = ops;
+	s->opaque = opaque;
+	s->post.new_fd = -1;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->post.lock, NULL);
+	pthread_cond_init(&s->post.changed, NULL);
+}
+
+void mig_source_fini(struct mig_source *s)
+{
+	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->post.lock);
+	pthread_cond_destroy(&s->post.changed);
+}
+
 bool mig_source_cancel(struct mig_source *s, bool late)
 {
 	bool done;
@@ -53,8 +70,7 @@ bool mig_source_cancel(struct mig_source *s, bool late)
 	return done;
 }
 
-/* From here on the guest is not this side's to run. False: it was cancelled first. */
-static bool commit(struct mig_source *s)
+bool mig_source_commit(struct mig_source *s)
 {
 	pthread_mutex_lock(&s->lock);
 	s->committed = !atomic_load(&s->cancelled);
@@ -62,22 +78,33 @@ static bool commit(struct mig_source *s)
 	return s->committed;
 }
 
-/* ------------------------------------------------------------------- replies */
-
-/* What the other side says of itself is shown to people: one line of plain text. */
-static void clean_text(char *to, size_t room, const uint8_t *text, size_t len)
+bool mig_source_postcopy(struct mig_source *s)
 {
-	size_t i;
+	bool can;
 
-	if (len > room - 1)
-		len = room - 1;
-	for (i = 0; i < len; i++)
-		to[i] = text[i] >= ' ' && text[i] < 0x7f ? (char)text[i] : '?';
-	to[len] = '\0';
+	pthread_mutex_lock(&s->lock);
+	can = s->postcopy && !s->settled && atomic_load(&s->phase) == MIG_ACTIVE;
+	if (can)
+		atomic_store(&s->ram.cut, true);
+	pthread_mutex_unlock(&s->lock);
+	return can;
 }
 
-/* The next reply; -ECONNABORTED: there is none; -EREMOTE: a refusal, the reason in *err. */
-static int read_reply(struct mig_source *s, enum mig_reply *reply, struct state_error *err)
+/* Whether it ends as post-copy: from now on nobody changes that. */
+static bool settle(struct mig_source *s)
+{
+	bool post;
+
+	pthread_mutex_lock(&s->lock);
+	s->settled = true;
+	post = atomic_exchange(&s->ram.cut, false);
+	pthread_mutex_unlock(&s->lock);
+	return post;
+}
+
+/* ------------------------------------------------------------------- replies */
+
+int mig_read_reply(struct mig_source *s, enum mig_reply *reply, struct state_error *err)
 {
 	struct state_error ignored = { .text = "" };
 	uint64_t plain, plain_len, code;
@@ -93,7 +120,7 @@ static int read_reply(struct mig_source *s, enum mig_reply *reply, struct state_
 	if (!ret && (type != SEC_REPLY || b.failed || code >= MIG_NR_REPLIES))
 		ret = -EPROTO;
 	if (!ret && code == MIG_REFUSED) {
-		clean_text(text, sizeof(text), b.data + b.pos, sbuf_left(&b));
+		mig_clean_text(text, sizeof(text), b.data + b.pos, sbuf_left(&b));
 		*err = (struct state_error){ .text = "" };
 		state_error(err, "the destination says: %s", text);
 		ret = -EREMOTE;
@@ -110,7 +137,7 @@ static int read_reply(struct mig_source *s, enum mig_reply *reply, struct state_
 static int want_reply(struct mig_source *s, enum mig_reply want, struct state_error *err)
 {
 	enum mig_reply got;
-	int ret = read_reply(s, &got, err);
+	int ret = mig_read_reply(s, &got, err);
 
 	if (!ret && got != want)
 		return state_error(err, "the destination answers out of turn");
@@ -129,7 +156,7 @@ static void ask_why(struct mig_source *s, int ret, struct state_error *err)
 	*err = (struct state_error){ .text = "" };
 	shutdown(s->fd[0], SHUT_WR);
 	setsockopt(s->fd[0], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-	if (read_reply(s, &got, &why) == -EREMOTE)
+	if (mig_read_reply(s, &got, &why) == -EREMOTE)
 		*err = why;
 }
 
@@ -175,20 +202,11 @@ static int send_map(struct mig_source *s, struct sender *w, struct state_error *
 	return ret;
 }
 
-static int end_round(struct mig_source *s, bool last, struct state_error *err)
+static int end_round(struct mig_source *s, enum mig_round round, struct state_error *err)
 {
-	uint8_t flag = last;
+	uint8_t flag = (uint8_t)round;
 
 	return stream_put(&s->out, SEC_ROUND, &flag, 1, err);
-}
-
-static uint64_t count_pages(const struct mig_ram *r)
-{
-	uint64_t i, n = 0;
-
-	for (i = 0; i < r->nr_chunks * (RAM_CHUNK_PAGES / 64); i++)
-		n += (uint64_t)__builtin_popcountll(r->map[i]);
-	return n;
 }
 
 /* One round of the running guest: what the map has goes, and then shows what it wrote meanwhile. */
@@ -200,19 +218,19 @@ struct pace_info {
 
 static int one_round(struct mig_source *s, struct sender *w, struct pace_info *p, struct state_error *err)
 {
-	uint64_t pages = count_pages(&s->ram), began = now_ns(), took, dirty;
+	uint64_t pages = mig_map_count(&s->ram, s->ram.map), began = now_ns(), took, dirty;
 	int ret;
 
 	atomic_store(&s->round_base, atomic_load(&s->ram.pages) + atomic_load(&s->ram.zero));
 	atomic_store(&s->remaining, pages * RAM_PAGE);
 	atomic_fetch_add(&s->round, 1);
 	s->ops->pass(s->opaque, atomic_load(&s->round));
-	ret = send_map(s, w, err) ?: end_round(s, false, err) ?:
+	ret = send_map(s, w, err) ?: end_round(s, MIG_ROUND_MORE, err) ?:
 	      s->ops->sync(s->opaque, s->ram.map, err);
 	if (ret)
 		return ret;
 	took = now_ns() - began;
-	dirty = count_pages(&s->ram);
+	dirty = mig_map_count(&s->ram, s->ram.map);
 	atomic_store(&s->round_base, atomic_load(&s->ram.pages) + atomic_load(&s->ram.zero));
 	atomic_store(&s->remaining, dirty * RAM_PAGE);
 	if (took >= MIN_SAMPLE_NS || !p->rate)
@@ -278,10 +296,10 @@ static int live_rounds(struct mig_source *s, struct sender *w, struct state_erro
 	bool waited;
 	int ret = s->ops->first(s->opaque, s->ram.map, err);
 
-	atomic_store(&s->remaining, count_pages(&s->ram) * RAM_PAGE);
+	atomic_store(&s->remaining, mig_map_count(&s->ram, s->ram.map) * RAM_PAGE);
 	while (!ret) {
 		ret = one_round(s, w, &p, err) ?: wait_disks(s, &p, &waited, err);
-		if (ret || (!waited && time_to_stop(s)))
+		if (ret || atomic_load(&s->ram.cut) || (!waited && time_to_stop(s)))
 			break;
 		converge(s, &p);
 	}
@@ -289,7 +307,7 @@ static int live_rounds(struct mig_source *s, struct sender *w, struct state_erro
 }
 
 /* The guest stands still: the rest of its memory, and of its state. */
-static int last_round(struct mig_source *s, struct sender *w, struct state_error *err)
+static int last_round(struct mig_source *s, struct sender *w, bool post, struct state_error *err)
 {
 	unsigned int i;
 	int ret;
@@ -303,10 +321,16 @@ static int last_round(struct mig_source *s, struct sender *w, struct state_error
 	atomic_store(&s->ram.limit, 0);
 	ret = s->ops->sync(s->opaque, s->ram.map, err);
 	atomic_fetch_add(&s->round, 1);
-	ret = ret ?: send_map(s, w, err) ?: end_round(s, true, err);
+	if (post)
+		ret = ret ?: end_round(s, MIG_ROUND_POSTCOPY, err);
+	else
+		ret = ret ?: send_map(s, w, err) ?: end_round(s, MIG_ROUND_LAST, err);
 	for (i = 1; i < s->nr_streams && !ret; i++)
 		ret = stream_end(w[i].out, err);
-	atomic_store(&s->remaining, 0);
+	if (post)
+		ret = ret ?: mig_map_send(&s->ram, s->ram.map, &s->out, err);
+	atomic_store(&s->round_base, atomic_load(&s->ram.pages) + atomic_load(&s->ram.zero));
+	atomic_store(&s->remaining, mig_map_count(&s->ram, s->ram.map) * RAM_PAGE);
 	if (!ret && s->ops->disks_end)
 		ret = s->ops->disks_end(s->opaque, err);
 	return ret ?: s->ops->tail(s->opaque, &s->out, err);
@@ -344,7 +368,7 @@ static int put_ram_head(struct mig_source *s, struct state_error *err)
 
 static int handshake(struct mig_source *s, struct sender *w, struct state_error *err)
 {
-	uint32_t head[2] = { MIG_VERSION, s->nr_streams }, i;
+	uint32_t head[3] = { s->postcopy ? MIG_VERSION_MORE : MIG_VERSION, s->nr_streams, MIG_POSTCOPY_MAY }, i;
 	struct timespec ts;
 	int ret;
 
@@ -353,7 +377,7 @@ static int handshake(struct mig_source *s, struct sender *w, struct state_error 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	ret = stream_begin(&s->out, s->fd[0], (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec, err) ?:
 	      s->ops->xml(s->opaque, &s->out, err) ?:
-	      put_numbers(&s->out, SEC_MIGRATE, head, 2, s->id, err) ?:
+	      put_numbers(&s->out, SEC_MIGRATE, head, s->postcopy ? 3 : 2, s->id, err) ?:
 	      s->ops->machine(s->opaque, &s->out, err);
 	for (i = 1; i < s->nr_streams && !ret; i++)
 		ret = stream_begin(&w[i].own, s->fd[i], 0, err) ?:
@@ -371,7 +395,7 @@ static enum mig_phase switch_over(struct mig_source *s, struct state_error *err)
 	bool released = false;
 	int ret;
 
-	if (!commit(s))
+	if (!mig_source_commit(s))
 		return atomic_load(&s->timed_out) ? MIG_FAILED : MIG_CANCELLED;
 	ret = s->ops->release(s->opaque, err);
 	released = true;
@@ -393,6 +417,7 @@ static enum mig_phase switch_over(struct mig_source *s, struct state_error *err)
 
 static enum mig_phase run(struct mig_source *s, struct sender *w, struct state_error *err)
 {
+	bool post = false;
 	int ret;
 
 	set_phase(s, MIG_SETUP);
@@ -401,7 +426,11 @@ static enum mig_phase run(struct mig_source *s, struct sender *w, struct state_e
 	if (!ret) {
 		set_phase(s, MIG_ACTIVE);
 		ret = s->ops->disks_copy ? s->ops->disks_copy(s->opaque, err) : 0;
-		ret = ret ?: live_rounds(s, w, err) ?: last_round(s, w, err);
+		ret = ret ?: live_rounds(s, w, err);
+		post = settle(s);
+		ret = ret ?: last_round(s, w, post, err);
+		if (!ret && post)
+			return mig_post_run(s, w[0].scratch, err);
 		ask_why(s, ret, err);
 		ret = ret ?: want_reply(s, MIG_LOADED, err);
 	} else {

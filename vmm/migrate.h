@@ -10,6 +10,7 @@
 #include "machine.h"
 #include "mig.h"
 #include "migrate_disks.h"
+#include "postcopy.h"
 
 /* machine_call(), and waiting on a migration's thread until it has run. */
 struct migrate_call {
@@ -30,7 +31,9 @@ struct incoming {
 	struct machine *m;
 	struct mig_dest d;
 	pthread_t thread;
-	bool running, failed, done;
+	bool begun, running, failed, done;
+	_Atomic bool partial;	/* the guest runs, and memory of it is elsewhere */
+	struct postcopy post;	/* the caller's postcopy_open() */
 	uint64_t clock_ns;
 	struct state_error err;		/* of a call on the main thread */
 	bool run_it;
@@ -48,6 +51,12 @@ int devices_own(struct machine *m, bool own, struct state_error *err);
 /* --- the destination: migrate_in.c --- */
 int incoming_begin(struct machine *m);		/* 0 or -errno after a message */
 bool incoming_failed(const struct machine *m);	/* that is why the VMM ends */
+const char *incoming_status(const struct machine *m);	/* QMP's word; NULL: none came */
+/*
+ * The guest runs here and lacks memory. Threads may stand in the middle of anything until it
+ * comes, so that such a machine is not taken apart: the process ends as if it were killed.
+ */
+bool incoming_partial(const struct machine *m);
 /* Where the machine could not even be made: the reason, which was logged last. */
 void incoming_refuse(struct incoming *in);
 

@@ -41,6 +41,20 @@ static int name_disks(struct machine *m, struct incoming *c)
 	return state_error(&c->err, "the disks' images cannot be given their names there");
 }
 
+/* On the main thread. Where memory is absent, this may wait for some of it. */
+static void go_on(struct machine *m, void *opaque)
+{
+	struct incoming *c = opaque;
+
+	run_state_set_clock(m, c->clock_ns);
+	if (c->run_it && !m->start_paused)
+		machine_cont(m);
+	else
+		machine_stop(m, RS_PAUSED);
+	c->done = true;
+	machine_say_ready(m);
+}
+
 /* The guest is ours. On the main thread. */
 static int take_over(struct machine *m, void *opaque)
 {
@@ -54,14 +68,20 @@ static int take_over(struct machine *m, void *opaque)
 		devices_own(m, false, &c->err);
 		return ret;
 	}
-	run_state_set_clock(m, c->clock_ns);
-	if (c->run_it && !m->start_paused)
-		machine_cont(m);
-	else
-		machine_stop(m, RS_PAUSED);
-	c->done = true;
-	machine_say_ready(m);
-	return 0;
+	if (!c->d.post.on) {
+		go_on(m, c);
+		return 0;
+	}
+	/* The connection is looked after when this has returned. */
+	atomic_store(&c->partial, true);
+	m->devices_held = true;
+	ret = machine_call(m, go_on, c);
+	if (!ret)
+		return 0;
+	atomic_store(&c->partial, false);
+	m->devices_held = false;
+	devices_own(m, false, &c->err);
+	return ret;
 }
 
 static int dest_commit(void *o, bool run, struct state_error *err)
@@ -76,9 +96,33 @@ static int dest_commit(void *o, bool run, struct state_error *err)
 	return ret;
 }
 
-static const struct mig_dest_ops dest_ops = {
-	.machine = dest_machine, .tail = dest_tail, .commit = dest_commit,
-};
+static const char *dest_ready(void *o)
+{
+	struct incoming *c = o;
+
+	return postcopy_ready(&c->post, &c->m->mem);
+}
+
+static int dest_missing(void *o, struct state_error *err)
+{
+	struct incoming *c = o;
+
+	return postcopy_begin(&c->post, &c->d, err);
+}
+
+static int dest_place(void *o, uint64_t offset, const uint8_t *page)
+{
+	struct incoming *c = o;
+
+	return postcopy_place(&c->post, offset, page);
+}
+
+static void dest_forget(void *o)
+{
+	struct incoming *c = o;
+
+	postcopy_end(&c->post);
+}
 
 static void tell(struct machine *m, const char *status)
 {
@@ -90,10 +134,74 @@ static void tell(struct machine *m, const char *status)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* Main loop, lock held. */
+static void tell_phase(void *opaque)
+{
+	struct incoming *c = opaque;
+	int phase = atomic_load(&c->d.post.phase);
+	struct json_object *data;
+
+	if (phase != MIG_POSTCOPY && phase != MIG_POST_PAUSED)
+		return;
+	data = json_object_new_object();
+	json_object_object_add(data, "status", json_object_new_string(incoming_status(c->m)));
+	qmp_event(c->m, "MIGRATION", data);
+}
+
+/* Who holds the machine's lock may wait for memory, and this thread must not wait for that. */
+static void dest_phase(void *o, enum mig_phase phase)
+{
+	struct incoming *c = o;
+	struct state_error err;
+
+	if (phase == MIG_POST_PAUSED) {
+		mig_dest_why(&c->d, &err);
+		log_warn("the source of this guest is lost (%s) with %llu MiB of its memory: what needs that waits; `hvx migrate --postcopy-resume` at the source goes on",
+			 err.text, (unsigned long long)atomic_load(&c->d.post.left) * RAM_PAGE >> 20);
+	} else if (phase == MIG_COMPLETED) {
+		postcopy_end(&c->post);
+		atomic_store(&c->partial, false);
+	}
+	loop_post(c->m->loop, tell_phase, c);
+}
+
+static const struct mig_dest_ops dest_ops = {
+	.machine = dest_machine, .tail = dest_tail, .commit = dest_commit,
+	.ready = dest_ready, .missing = dest_missing, .place = dest_place,
+	.forget = dest_forget, .phase = dest_phase,
+};
+
+const char *incoming_status(const struct machine *m)
+{
+	const struct incoming *c = m->incoming;
+
+	if (!c || !c->begun)
+		return NULL;
+	if (c->failed)
+		return "failed";
+	switch (atomic_load(&c->d.post.phase)) {
+	case MIG_POSTCOPY:
+		return "postcopy-active";
+	case MIG_POST_PAUSED:
+		return "postcopy-paused";
+	default:
+		return c->running ? "active" : "completed";
+	}
+}
+
+bool incoming_partial(const struct machine *m)
+{
+	return m->incoming && atomic_load(&m->incoming->partial);
+}
+
 static void close_all(struct incoming *c)
 {
+	/* A connection that broke was replaced, and d knows by which. */
+	if (c->begun && c->nr)
+		c->fd[0] = c->d.fd[0];
 	while (c->nr)
 		close(c->fd[--c->nr]);
+	postcopy_close(&c->post);
 }
 
 static void ended(struct machine *m, void *opaque)
@@ -102,11 +210,13 @@ static void ended(struct machine *m, void *opaque)
 
 	pthread_join(c->thread, NULL);
 	c->running = false;
+	m->devices_held = false;
 	tell(m, c->failed ? "failed" : "completed");
 	mig_ram_free(&c->d.ram);
 	close_all(c);
 	disks_in_stop(&c->disks);
 	disks_in_end(&c->disks);
+	mig_dest_fini(&c->d);
 	if (!c->failed)
 		return;
 	log_error("the guest did not come: %s", c->d.err.text);
@@ -151,14 +261,14 @@ static int begin(struct machine *m)
 	struct incoming *c = m->incoming;
 	int ret;
 
-	c->d = (struct mig_dest){
-		.ops = &dest_ops, .opaque = c, .in = &c->in, .nr_streams = c->nr,
-	};
+	mig_dest_init(&c->d, &dest_ops, c);
+	c->d.in = &c->in;
+	c->d.nr_streams = c->nr;
 	memcpy(c->d.fd, c->fd, sizeof(c->fd));
 	ret = mig_ram_init(&c->d.ram, m->mem.region[0].hva, m->mem.ram_size, c->nr);
 	if (ret)
 		return ret;
-	c->running = true;
+	c->running = c->begun = true;
 	ret = disks_in_start(&c->disks) ?: -pthread_create(&c->thread, NULL, receive, c);
 	if (ret) {
 		c->running = false;
@@ -200,15 +310,18 @@ void migrate_in_abort(struct machine *m)
 {
 	struct incoming *c = m->incoming;
 
-	if (!c || !c->running)
+	if (!c)
 		return;
-	migrate_call_abort(&c->call);
-	mig_dest_stop(&c->d);
-	disks_in_stop(&c->disks);
-	pthread_join(c->thread, NULL);
-	c->running = false;
-	disks_in_end(&c->disks);
-	mig_ram_free(&c->d.ram);
+	if (c->running) {
+		migrate_call_abort(&c->call);
+		mig_dest_stop(&c->d);
+		disks_in_stop(&c->disks);
+		pthread_join(c->thread, NULL);
+		c->running = false;
+		disks_in_end(&c->disks);
+		mig_ram_free(&c->d.ram);
+		mig_dest_fini(&c->d);
+	}
 	close_all(c);
 }
 

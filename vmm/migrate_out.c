@@ -16,26 +16,6 @@
 #define PATIENCE_NS	(60 * NS)
 #define RUN_US		10000U		/* a throttled vCPU runs for so long at a time */
 
-struct migration *migrate_get(struct machine *m)
-{
-	struct migration *mg = m->migration;
-
-	if (mg)
-		return mg;
-	mg = calloc(1, sizeof(*mg));
-	if (!mg)
-		return NULL;
-	mg->m = m;
-	mg->p = (struct migrate_params){
-		.downtime_ms = 300, .zstd_level = 1,
-		.throttle_first = 20, .throttle_step = 10, .throttle_max = 99,
-	};
-	migrate_call_init(&mg->call);
-	pthread_mutex_init(&mg->s.lock, NULL);
-	m->migration = mg;
-	return mg;
-}
-
 bool migrate_running(struct machine *m)
 {
 	return m->migration && m->migration->running;
@@ -52,7 +32,9 @@ const char *migrate_status(const struct migration *mg)
 {
 	static const char *const name[] = {
 		[MIG_SETUP] = "setup", [MIG_ACTIVE] = "active", [MIG_DEVICE] = "device",
-		[MIG_COMMITTED] = "device", [MIG_COMPLETED] = "completed", [MIG_FAILED] = "failed",
+		[MIG_COMMITTED] = "device", [MIG_POSTCOPY] = "postcopy-active",
+		[MIG_POST_PAUSED] = "postcopy-paused", [MIG_POST_RECOVER] = "postcopy-recover",
+		[MIG_COMPLETED] = "completed", [MIG_FAILED] = "failed",
 		[MIG_CANCELLED] = "cancelled", [MIG_UNCONFIRMED] = "failed",
 	};
 	int phase = atomic_load(&mg->s.phase);
@@ -136,12 +118,23 @@ static int source_throttle(void *o, unsigned int percent)
 	return 0;
 }
 
+static void warn_paused(struct migration *mg)
+{
+	struct state_error err;
+
+	mig_source_why(&mg->s, &err);
+	log_warn("the connection to the destination is lost (%s): memory that the guest lacks there is kept here; `hvx migrate --postcopy-resume` goes on",
+		 err.text);
+}
+
 static void source_phase(void *o, enum mig_phase phase)
 {
 	struct migration *mg = o;
 
-	if (phase >= MIG_COMMITTED)
+	if (phase == MIG_COMMITTED || phase >= MIG_COMPLETED)
 		return;			/* ends are told when the guest is where it belongs */
+	if (phase == MIG_POST_PAUSED)
+		warn_paused(mg);
 	pthread_mutex_lock(&mg->m->lock);
 	tell(mg);
 	pthread_mutex_unlock(&mg->m->lock);
@@ -236,6 +229,26 @@ static const struct mig_source_ops source_ops = {
 	.disks_end = source_disks_end, .disks_stop = source_disks_stop,
 };
 
+struct migration *migrate_get(struct machine *m)
+{
+	struct migration *mg = m->migration;
+
+	if (mg)
+		return mg;
+	mg = calloc(1, sizeof(*mg));
+	if (!mg)
+		return NULL;
+	mg->m = m;
+	mg->p = (struct migrate_params){
+		.downtime_ms = 300, .zstd_level = 1,
+		.throttle_first = 20, .throttle_step = 10, .throttle_max = 99,
+	};
+	migrate_call_init(&mg->call);
+	mig_source_init(&mg->s, &source_ops, mg);
+	m->migration = mg;
+	return mg;
+}
+
 /* ------------------------------------------------------------- begin and end */
 
 /* Main loop, lock held. */
@@ -244,7 +257,8 @@ static void watch(void *opaque)
 	struct migration *mg = opaque;
 	uint64_t since = atomic_load(&mg->s.stop_ns);
 
-	if (!mg->running)
+	/* In post-copy the guest runs there, however long its memory takes. */
+	if (!mg->running || atomic_load(&mg->s.phase) >= MIG_POSTCOPY)
 		return;
 	if (atomic_load(&mg->s.phase) == MIG_SETUP)
 		since = atomic_load(&mg->s.start_ns);
@@ -313,6 +327,7 @@ void migrate_apply(struct migration *mg)
 	/* Once the guest stands still the limit is no help to anyone. */
 	if (!atomic_load(&s->stop_ns))
 		atomic_store(&s->ram.limit, p->max_bandwidth);
+	atomic_store(&s->post_limit, p->post_bandwidth);
 	atomic_store(&s->downtime_ns, p->downtime_ms * 1000000);
 	atomic_store(&s->force_ns, p->force_ms * 1000000);
 	atomic_store(&s->converge, p->converge);
@@ -321,13 +336,11 @@ void migrate_apply(struct migration *mg)
 	atomic_store(&s->throttle_max, p->throttle_max);
 }
 
-static void reset_source(struct mig_source *s)
+static void reset_source(struct migration *mg)
 {
-	pthread_mutex_t lock = s->lock;
-
-	memset(s, 0, sizeof(*s));
-	s->lock = lock;
-	s->ops = &source_ops;
+	mig_source_fini(&mg->s);
+	memset(&mg->s, 0, sizeof(mg->s));
+	mig_source_init(&mg->s, &source_ops, mg);
 }
 
 static int start(struct migration *mg, struct state_error *err)
@@ -343,6 +356,7 @@ static int start(struct migration *mg, struct state_error *err)
 		return ret;
 	mg->s.ram.compress = mg->p.zstd;
 	mg->s.ram.level = mg->p.zstd_level;
+	mg->s.postcopy = mg->p.postcopy;
 	migrate_apply(mg);
 	ret = dirty_start(m);
 	if (ret) {
@@ -379,8 +393,7 @@ int migrate_begin(struct migration *mg, const int *fd, unsigned int nr, struct s
 {
 	int ret;
 
-	reset_source(&mg->s);
-	mg->s.opaque = mg;
+	reset_source(mg);
 	memcpy(mg->s.fd, fd, nr * sizeof(*fd));
 	mg->s.nr_streams = nr;
 	mg->stopped = false;
@@ -402,6 +415,10 @@ int migrate_recover(struct migration *mg, struct state_error *err)
 {
 	int ret;
 
+	/* Its thread takes the locks back, and ended() lets it go on. */
+	if (mg->running)
+		return mig_source_reclaim(&mg->s) ? 0 :
+		       state_error(err, mg->s.post.confirmed ? "the guest runs elsewhere" : "the migration has not ended");
 	if (atomic_load(&mg->s.phase) != MIG_UNCONFIRMED || run_state(mg->m) != RS_POSTMIGRATE)
 		return state_error(err, "there is nothing to recover: the guest %s",
 				   run_state(mg->m) == RS_POSTMIGRATE ? "runs elsewhere" : "is here");
@@ -424,14 +441,14 @@ void migrate_out_abort(struct machine *m)
 		return;
 	if (mg->running) {
 		migrate_call_abort(&mg->call);
-		mig_source_cancel(&mg->s, true);
+		mig_source_over(&mg->s);
 		finish(mg);
 	}
 	if (mg->watch)
 		loop_del_timer(mg->watch);
 	if (mg->nap)
 		loop_del_timer(mg->nap);
-	pthread_mutex_destroy(&mg->s.lock);
+	mig_source_fini(&mg->s);
 	free(mg);
 	m->migration = NULL;
 }

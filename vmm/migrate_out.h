@@ -9,9 +9,10 @@
 
 struct migrate_params {
 	uint64_t max_bandwidth;		/* bytes a second, 0: no limit */
+	uint64_t post_bandwidth;	/* the same, for what nobody waits for in post-copy */
 	uint64_t downtime_ms;
 	uint64_t force_ms;		/* 0: never */
-	bool zstd, converge;
+	bool zstd, converge, postcopy;
 	int zstd_level;
 	unsigned int throttle_first, throttle_step, throttle_max;	/* percent */
 };

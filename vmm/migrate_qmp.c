@@ -41,6 +41,7 @@ struct begin {
 	unsigned int nr;
 	struct disk_arg disk[MIRROR_MAX];
 	unsigned int nr_disks;
+	bool resume;
 };
 
 static void begin_drop(struct begin *b)
@@ -67,6 +68,24 @@ static int begin_all(struct migration *mg, struct begin *b, struct state_error *
 	return ret;
 }
 
+/* A post-copy that stands still: the first socket is its new connection. Machine lock. */
+static void resume_now(struct machine *m, struct begin *b)
+{
+	if (!migrate_running(m)) {
+		begin_drop(b);
+		qmp_fail(b->req, "there is no migration to resume");
+		return;
+	}
+	b->nr--;
+	if (mig_source_resume(&m->migration->s, b->fd[b->nr])) {
+		qmp_reply(b->req, NULL);
+	} else {
+		qmp_fail(b->req, "the migration is in status %s; `migrate-pause` closes a connection that hangs",
+			 migrate_status(m->migration));
+	}
+	begin_drop(b);		/* it takes one */
+}
+
 static void begin_now(struct machine *m, void *opaque)
 {
 	struct begin *b = opaque;
@@ -76,7 +95,9 @@ static void begin_now(struct machine *m, void *opaque)
 
 	pthread_mutex_lock(&m->lock);
 	mg = migrate_get(m);
-	if (!mg || m->save || m->template || mg->running ||
+	if (b->resume) {
+		resume_now(m, b);
+	} else if (!mg || m->save || m->template || mg->running ||
 	    (s != RS_RUNNING && s != RS_PAUSED && s != RS_PRELAUNCH)) {
 		qmp_fail(b->req, "the guest is in state %s%s and cannot be moved now", run_state_name(s),
 			 mg && mg->running ? ", on its way to another host," : m->template ?
@@ -103,6 +124,7 @@ static void run_migrate(struct machine *m, struct qmp_req *req, struct json_obje
 		return;
 	}
 	b->req = req;
+	b->resume = qmp_bool(args, "resume", false);
 	if (migrate_disks_args(req, json_object_object_get(args, "x-hvx-disks"), b->disk, &b->nr_disks)) {
 		free(b);
 		return;
@@ -125,7 +147,9 @@ static const struct qmp_command migrate_command = {
 	.args = QMP_ARGS({ "uri", QMP_STR,
 			   .help = "`fd:NAME`, a connected stream socket by its getfd name; further streams behind commas" },
 			 { "x-hvx-disks", QMP_LIST, .optional = true,
-			   .help = "disks that are copied with it, and go on being copied until the guest stands still there: of {`device`: the disk's `<target dev=>`, `target`: `fd:NAME`, a connected socket at whose other end an NBD server has an export of that name}" }),
+			   .help = "disks that are copied with it, and go on being copied until the guest stands still there: of {`device`: the disk's `<target dev=>`, `target`: `fd:NAME`, a connected socket at whose other end an NBD server has an export of that name}" },
+			 { "resume", QMP_BOOL, .optional = true,
+			   .help = "go on with a post-copy in status `postcopy-paused`" }),
 };
 QMP_COMMAND(migrate_command);
 
@@ -202,8 +226,41 @@ static struct json_object *ram_object(const struct migration *mg, uint64_t total
 	add(o, "page-size", RAM_PAGE);
 	add(o, "dirty-sync-count", atomic_load(&s->round));
 	add(o, "dirty-pages-rate", atomic_load(&s->dirty_rate));
+	add(o, "postcopy-requests", atomic_load(&s->wants));
 	json_object_object_add(o, "mbps", json_object_new_double(total_ms ? (double)wire * 8 / 1000 / (double)total_ms : 0));
 	return o;
+}
+
+/* What a guest lacks that came before its memory. */
+static void add_incoming(struct json_object *o, const struct machine *m)
+{
+	const struct mig_post_dest *p = &m->incoming->d.post;
+	struct json_object *ram;
+
+	json_object_object_add(o, "status", json_object_new_string(incoming_status(m)));
+	if (!p->on)
+		return;
+	ram = json_object_new_object();
+	add(ram, "remaining", atomic_load(&p->left) * RAM_PAGE);
+	add(ram, "postcopy-requests", atomic_load(&p->faults));
+	json_object_object_add(o, "ram", ram);
+}
+
+static void add_error(struct json_object *o, struct migration *mg)
+{
+	int phase = atomic_load(&mg->s.phase);
+	bool paused = mg->running && phase == MIG_POST_PAUSED;
+	struct state_error err = { .text = "" };
+
+	if (paused)
+		mig_source_why(&mg->s, &err);
+	else if (!mg->running && phase != MIG_COMPLETED)
+		err = mg->s.err;
+	else
+		return;
+	json_object_object_add(o, "error-desc", json_object_new_string(err.text));
+	if (paused ? !mg->s.post.confirmed : phase == MIG_UNCONFIRMED)
+		json_object_object_add(o, "x-hvx-unconfirmed", json_object_new_boolean(true));
 }
 
 static void run_query(struct machine *m, struct qmp_req *req, struct json_object *args)
@@ -215,6 +272,8 @@ static void run_query(struct machine *m, struct qmp_req *req, struct json_object
 
 	(void)args;
 	if (!mg || !mg->started) {
+		if (incoming_status(m))
+			add_incoming(o, m);
 		qmp_reply(req, o);
 		return;
 	}
@@ -236,17 +295,14 @@ static void run_query(struct machine *m, struct qmp_req *req, struct json_object
 	disk = migrate_disks_query(&m->migration->disks);
 	if (disk)
 		json_object_object_add(o, "disk", disk);
-	if (!mg->running && atomic_load(&s->phase) != MIG_COMPLETED)
-		json_object_object_add(o, "error-desc", json_object_new_string(s->err.text));
-	if (!mg->running && atomic_load(&s->phase) == MIG_UNCONFIRMED)
-		json_object_object_add(o, "x-hvx-unconfirmed", json_object_new_boolean(true));
+	add_error(o, mg);
 	qmp_reply(req, o);
 }
 
 static const struct qmp_command query_command = {
 	.name = "query-migrate", .run = run_query,
 	.help = "How far the migration is, or how the last one ended.",
-	.returns = "`status`: `setup`, `active`, `device` (the guest stands still), `cancelling`, `completed`, `failed`, `cancelled`; `total-time`, `setup-time`, `downtime` or `expected-downtime` (ms); `cpu-throttle-percentage`; `ram`: {`total`, `remaining`, `transferred`, `normal-bytes` (bytes), `normal`, `duplicate` (pages; those of zeroes), `page-size`, `dirty-sync-count`, `dirty-pages-rate` (a second), `mbps`}; `disk`: {`total`, `remaining`, `transferred`} (bytes), where disks go along; `error-desc`; `x-hvx-unconfirmed`: true where the destination was given the guest and has not said that it runs it. Nothing where there was none",
+	.returns = "`status`: `setup`, `active`, `device` (the guest stands still), `cancelling`, `postcopy-active` (it runs at the destination, its memory follows), `postcopy-paused` (and the connection is lost), `postcopy-recover`, `completed`, `failed`, `cancelled`; `total-time`, `setup-time`, `downtime` or `expected-downtime` (ms); `cpu-throttle-percentage`; `ram`: {`total`, `remaining`, `transferred`, `normal-bytes` (bytes), `normal`, `duplicate` (pages; those of zeroes), `page-size`, `dirty-sync-count`, `dirty-pages-rate` (a second), `postcopy-requests` (pages that the guest waited for), `mbps`}; `disk`: {`total`, `remaining`, `transferred`} (bytes), where disks go along; `error-desc`; `x-hvx-unconfirmed`: true where the destination was given the guest and has not said that it runs it. Of a guest that came from elsewhere: `status` and, of a post-copy, `ram`: {`remaining`, `postcopy-requests`}. Nothing where there was none",
 };
 QMP_COMMAND(query_command);
 
@@ -266,6 +322,7 @@ static void run_set(struct machine *m, struct qmp_req *req, struct json_object *
 	}
 	p = &mg->p;
 	p->max_bandwidth = (uint64_t)qmp_int(args, "max-bandwidth", (int64_t)p->max_bandwidth);
+	p->post_bandwidth = (uint64_t)qmp_int(args, "max-postcopy-bandwidth", (int64_t)p->post_bandwidth);
 	p->downtime_ms = (uint64_t)qmp_int(args, "downtime-limit", (int64_t)p->downtime_ms);
 	p->force_ms = (uint64_t)qmp_int(args, "x-hvx-force-after", (int64_t)p->force_ms);
 	p->zstd_level = (int)qmp_int(args, "multifd-zstd-level", p->zstd_level);
@@ -283,6 +340,8 @@ static const struct qmp_command set_command = {
 	.help = "What migrations may take. Counts for one that is under way, too, but for compression.",
 	.args = QMP_ARGS({ "max-bandwidth", QMP_INT, .optional = true, .max = 1LL << 50,
 			   .help = "bytes a second while the guest runs; 0: no limit (default)" },
+			 { "max-postcopy-bandwidth", QMP_INT, .optional = true, .max = 1LL << 50,
+			   .help = "the same in post-copy, for memory that nobody waits for; 0: no limit (default)" },
 			 { "downtime-limit", QMP_INT, .optional = true, .min = 1, .max = 2000000,
 			   .help = "the guest may stand still for so many ms at the end; 300" },
 			 { "x-hvx-force-after", QMP_INT, .optional = true, .max = 1LL << 40,
@@ -306,6 +365,7 @@ static void run_query_parameters(struct machine *m, struct qmp_req *req, struct 
 	(void)args;
 	if (mg) {
 		add(o, "max-bandwidth", mg->p.max_bandwidth);
+		add(o, "max-postcopy-bandwidth", mg->p.post_bandwidth);
 		add(o, "downtime-limit", mg->p.downtime_ms);
 		add(o, "x-hvx-force-after", mg->p.force_ms);
 		json_object_object_add(o, "multifd-compression",
@@ -329,7 +389,7 @@ static void run_capabilities(struct machine *m, struct qmp_req *req, struct json
 {
 	struct json_object *list = json_object_object_get(args, "capabilities"), *item, *state;
 	struct migration *mg = migrate_get(m);
-	bool converge = mg && mg->p.converge;
+	bool converge = mg && mg->p.converge, postcopy = mg && mg->p.postcopy;
 	size_t i, n = json_object_array_length(list);
 	const char *name;
 
@@ -339,15 +399,21 @@ static void run_capabilities(struct machine *m, struct qmp_req *req, struct json
 			break;
 		name = json_object_get_string(json_object_object_get(item, "capability"));
 		state = json_object_object_get(item, "state");
-		if (!name || strcmp(name, "auto-converge") || !json_object_is_type(state, json_type_boolean))
+		if (!name || !json_object_is_type(state, json_type_boolean))
 			break;
-		converge = json_object_get_boolean(state);
+		if (!strcmp(name, "auto-converge"))
+			converge = json_object_get_boolean(state);
+		else if (!strcmp(name, "postcopy-ram"))
+			postcopy = json_object_get_boolean(state);
+		else
+			break;
 	}
 	if (!mg || i < n) {
-		qmp_fail(req, "capabilities: a list of {capability: `auto-converge`, state: bool}");
+		qmp_fail(req, "capabilities: a list of {capability: `auto-converge` or `postcopy-ram`, state: bool}");
 		return;
 	}
 	mg->p.converge = converge;
+	mg->p.postcopy = postcopy;
 	if (mg->running)
 		migrate_apply(mg);
 	qmp_reply(req, NULL);
@@ -357,6 +423,6 @@ static const struct qmp_command capabilities_command = {
 	.name = "migrate-set-capabilities", .run = run_capabilities,
 	.help = "Switch what migrations can do besides.",
 	.args = QMP_ARGS({ "capabilities", QMP_LIST,
-			   .help = "of {`capability`: `auto-converge` (a guest that writes faster than memory travels gets less CPU time), `state`: bool}" }),
+			   .help = "of {`capability`: `auto-converge` (a guest that writes faster than memory travels gets less CPU time) or `postcopy-ram` (the next migration may become a post-copy, by `migrate-start-postcopy`), `state`: bool}" }),
 };
 QMP_COMMAND(capabilities_command);

@@ -403,6 +403,9 @@ int machine_run(struct machine *m)
 		loop_run(m->loop);
 		if (!atomic_load(&m->event))
 			continue;
+		/* vCPUs that wait for memory do not park, and who holds the lock may wait, too. */
+		if (incoming_partial(m) && atomic_load(&m->event) & (1U << EV_STOP | 1U << EV_FATAL))
+			return atomic_load(&m->event) & 1U << EV_FATAL ? VMM_ERR_INTERNAL : VMM_KILLED;
 		vcpus_pause(m);
 		bits = atomic_exchange(&m->event, 0);
 		if (!handle_events(m, bits, &status))

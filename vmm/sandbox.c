@@ -12,6 +12,7 @@
 #include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <linux/vhost.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -91,6 +92,8 @@ static const unsigned long io_ioctls[] = {
 
 static const unsigned long main_ioctls[] = {
 	TCGETS, TCSETS, TCSETSW, TCSETSF, FIONREAD,
+	/* a migration's threads: memory that comes after the guest */
+	UFFDIO_REGISTER, UFFDIO_UNREGISTER, UFFDIO_COPY, UFFDIO_WAKE,
 };
 
 #define IOC_TYPE_MASK	0xff00U

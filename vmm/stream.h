@@ -67,6 +67,7 @@ int stream_end(struct stream_out *o, struct state_error *err);
 
 struct stream_in {
 	int fd;			/* the caller's */
+	struct sbuf *from;	/* not NULL: sections there, without a header, instead */
 	uint64_t bytes;		/* read */
 	uint64_t sections;
 	uint64_t saved_at;

@@ -429,6 +429,7 @@ START_TEST(host_amd)
 	write_file("sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size [advise] never\n");
 	write_file("proc/sys/vm/nr_hugepages", "8\n");
 	write_file("proc/sys/kernel/io_uring_disabled", "2\n");
+	write_file("proc/sys/vm/unprivileged_userfaultfd", "0\n");
 	write_file("dev/hvx", "");	/* not a device: the ioctl fails */
 	write_file("dev/vhost-net", "");
 	write_file("sys/fs/cgroup/cgroup.controllers", "cpu\n");
@@ -444,6 +445,7 @@ START_TEST(host_amd)
 	ck_assert_int_eq(level_of("transparent huge pages: always [madvise]"), HOST_PASS);
 	ck_assert_int_eq(level_of("8 reserved"), HOST_PASS);
 	ck_assert_int_eq(level_of("io_uring is off"), HOST_FAIL);
+	ck_assert_int_eq(level_of("userfaultfd"), geteuid() ? HOST_WARN : HOST_PASS);
 	ck_assert_int_eq(level_of("/dev/vhost-net can be used"), HOST_PASS);
 	ck_assert_int_eq(level_of("control groups v2"), HOST_PASS);
 	ck_assert_int_eq(level_of("the IOMMU is on"), HOST_PASS);

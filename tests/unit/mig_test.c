@@ -327,13 +327,10 @@ static void begin(uint64_t size, unsigned int streams)
 	memset(&s, 0, sizeof(s));
 	memset(&d, 0, sizeof(d));
 	memset(&din, 0, sizeof(din));
-	s.ops = &source_ops;
-	s.opaque = &src;
-	d.ops = &dest_ops;
-	d.opaque = &dst;
+	mig_source_init(&s, &source_ops, &src);
+	mig_dest_init(&d, &dest_ops, &dst);
 	d.in = &din;
 	s.nr_streams = d.nr_streams = streams;
-	pthread_mutex_init(&s.lock, NULL);
 	ck_assert_int_eq(mig_ram_init(&s.ram, src.ram, size, streams), 0);
 	ck_assert_int_eq(mig_ram_init(&d.ram, dst.ram, size, streams), 0);
 	s.downtime_ns = 300000000;
@@ -372,6 +369,8 @@ static void join_source(void)
 
 static void finish(void)
 {
+	mig_source_fini(&s);
+	mig_dest_fini(&d);
 	mig_ram_free(&s.ram);
 	mig_ram_free(&d.ram);
 	side_free(&src);
@@ -819,13 +818,13 @@ static int nothing(void *o, bool run, struct state_error *err)
 /* The same sections at the wrong time, or of the wrong kind. */
 START_TEST(test_order)
 {
-	static const struct mig_dest_ops never = { dst_machine, dst_tail, nothing };
+	static const struct mig_dest_ops never = { .machine = dst_machine, .tail = dst_tail, .commit = nothing };
 	struct state_error err = { .text = "" };
 	struct liar l;
 	uint8_t two = 2, one = 1;
 
-	lie_head(&l, MIG_VERSION + 1, 1);
-	ck_assert_msg(strstr(refused(&l), "version 2"), "%s", d.err.text);
+	lie_head(&l, MIG_VERSION_MORE + 1, 1);
+	ck_assert_msg(strstr(refused(&l), "version 3"), "%s", d.err.text);
 	finish();
 	lie_head(&l, MIG_VERSION, 2);
 	ck_assert_msg(strstr(refused(&l), "2 streams are announced"), "%s", d.err.text);

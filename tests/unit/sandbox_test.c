@@ -8,6 +8,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -89,6 +90,11 @@ static void do_nothing(void)
 static void do_hvx_ioctl(void)
 {
 	ioctl(pipe_fd[0], HVX_RUN, 0);
+}
+
+static void do_uffd(void)
+{
+	ioctl(pipe_fd[0], UFFDIO_COPY, 0);
 }
 
 static void do_write(void)
@@ -173,6 +179,7 @@ static const struct {
 	{ do_hvx_ioctl, { true, true, true } },
 	{ do_unlink, { true, false, false } },
 	{ do_tcsetattr, { true, false, false } },
+	{ do_uffd, { true, false, false } },
 	{ do_thread, { true, false, false } },
 	{ do_thread_unlinks, { false, false, false } },
 	{ do_clone_process, { false, false, false } },
