@@ -993,7 +993,7 @@ int main(void)
 	int failed;
 
 	signal(SIGPIPE, SIG_IGN);
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 20);
 	tcase_add_loop_test(tc, test_move, 0, 8);
 	tcase_add_test(tc, test_priority);
 	tcase_add_test(tc, test_not_needed);

@@ -258,7 +258,7 @@ int main(void)
 	postcopy_close(&p);
 	if (!mkdtemp(dir))
 		return 1;
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 20);
 	tcase_add_test(tc, test_wait);
 	tcase_add_test(tc, test_kernel);
 	tcase_add_test(tc, test_connections);

@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The guest of migrate.sh goes over before its memory, once with a connection that is closed
+# with most of it on its way, and replaced by another.
+# limit: 900
+# bench: named
+
+HVX_MIGRATE_ONLY=postcopy
+. "$(dirname "$0")/migrate.sh"
