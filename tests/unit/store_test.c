@@ -223,6 +223,36 @@ START_TEST(edits)
 }
 END_TEST
 
+/* A disk of layers, as it is on a host that has only a copy. */
+START_TEST(flattened)
+{
+	char *text = xml("a", 1, "<disk type='file' device='disk'><driver type='hvx-layer' cache='none'/><source file='/i/web.img.hvx-2'/>"
+			 "<backingStore type='file'><format type='hvx-layer'/><source file='/i/web.img.hvx-1'/>"
+			 "<backingStore type='file'><format type='raw'/><source file='/i/web.img'/></backingStore></backingStore>"
+			 "<target dev='vda' bus='virtio'/></disk>"
+			 "<disk type='file' device='disk'><driver type='hvx-layer'/><source file='/i/b.img.hvx-1'/>"
+			 "<backingStore type='file'><format type='raw'/><source file='/i/b.img'/></backingStore>"
+			 "<target dev='vdb' bus='virtio'/></disk>"
+			 "<disk type='file' device='disk'><source file='/i/c.img'/><target dev='vdc' bus='virtio'/></disk>");
+	xmlDoc *doc = xmledit_open(text, strlen(text));
+	size_t len;
+
+	free(text);
+	ck_assert_ptr_nonnull(doc);
+	xmledit_flatten_disk(doc, "vda");
+	xmledit_flatten_disk(doc, "vdc");
+	xmledit_flatten_disk(doc, "vdx");
+	text = xmledit_text(doc, &len);
+	ck_assert_ptr_nonnull(strstr(text, "<driver type=\"raw\" cache=\"none\"/><source file=\"/i/web.img\"/><target dev=\"vda\""));
+	ck_assert_ptr_null(strstr(text, "web.img.hvx"));
+	/* The others stay as they are. */
+	ck_assert_ptr_nonnull(strstr(text, "<driver type=\"hvx-layer\"/><source file=\"/i/b.img.hvx-1\"/><backingStore"));
+	ck_assert_ptr_nonnull(strstr(text, "<source file=\"/i/c.img\"/><target dev=\"vdc\""));
+	free(text);
+	xmlFreeDoc(doc);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("store");
@@ -238,6 +268,7 @@ int main(void)
 	tcase_add_test(tc, many_writers);
 	tcase_add_test(tc, one_is_first);
 	tcase_add_test(tc, edits);
+	tcase_add_test(tc, flattened);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
