@@ -208,6 +208,7 @@ broken_copy there
 goes_on a
 
 # By ssh, or what looks like it, with several connections; each starts a receive of its own.
+# On a slow host the guest may write faster than it is copied: it is stopped in the end.
 mkdir "$work/bin"
 cat > "$work/bin/ssh" << END
 #!/bin/sh
@@ -216,7 +217,7 @@ shift 4
 XDG_RUNTIME_DIR=$work/b XDG_STATE_HOME=$work/b/state exec "$hvx" receive --xml "$work/b.xml" "\$@"
 END
 chmod +x "$work/bin/ssh"
-PATH=$work/bin:$PATH on a migrate --copy-storage-all --parallel 2 state ssh://host 2>> "$work/migrate.err" > /dev/null ||
+PATH=$work/bin:$PATH on a migrate --copy-storage-all --parallel 2 --downtime 3000 --timeout 60 state ssh://host 2>> "$work/migrate.err" > /dev/null ||
 	fail "migrate with its disk by ssh: status $?"
 goes_on b
 echo "ok: by ssh, with its disk"
