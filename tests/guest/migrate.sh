@@ -161,6 +161,11 @@ receive_options=()
 
 start_guest
 check "host-model is a model by now" grep -q "<cpu mode=.custom. match=.exact. check=.full." <(on a dumpxml state)
+if [ "${HVX_MIGRATE_ONLY:-}" = postcopy ]; then
+	move a b "unix:$sock" --postcopy --postcopy-after-precopy
+	break_postcopy b a
+	exit
+fi
 for cycle in $(seq "${HVX_MIGRATE_CYCLES:-1}"); do
 	move a b "unix:$sock"
 	move b a "unix:$sock" --parallel 3 --compressed --auto-converge
