@@ -137,6 +137,7 @@ static void get_events(struct hvx_vcpu *vcpu, void *buf)
 
 	*e = vcpu->ev;
 	e->nmi_pending = min(e->nmi_pending + atomic_read(&vcpu->nmi_queued), 2);
+	e->pv_unhalted = READ_ONCE(vcpu->pv.unhalted);
 }
 
 /* No event, or one that the CPU can deliver. */
@@ -161,9 +162,13 @@ static int set_events(struct hvx_vcpu *vcpu, const void *buf)
 	    (e->exception && !hvx_event_is(e->exception, HVX_EVENT_EXC)) ||
 	    !hvx_event_is(e->extint, HVX_EVENT_IRQ) || e->nmi_masked > 1 || e->nmi_pending > 2 ||
 	    e->interrupt_shadow & ~(HVX_SHADOW_STI | HVX_SHADOW_MOV_SS) ||
-	    e->mp_state > HVX_MP_WAIT_SIPI || !zero(e->reserved, sizeof(e->reserved)))
+	    e->mp_state > HVX_MP_WAIT_SIPI || e->pv_unhalted > 1 ||
+	    !zero(e->pad, sizeof(e->pad)) || !zero(e->reserved, sizeof(e->reserved)))
 		return -EINVAL;
 	vcpu->ev = *e;
+	/* Never cleared: another vCPU may have kicked since this was read. */
+	if (e->pv_unhalted)
+		WRITE_ONCE(vcpu->pv.unhalted, true);
 	atomic_set(&vcpu->nmi_queued, 0);
 	return 0;
 }

@@ -323,7 +323,9 @@ struct hvx_events {
 	__u8  nmi_pending;	/* 0..2 */
 	__u8  nmi_masked;	/* until IRET */
 	__u8  mp_state;		/* HVX_MP_* */
-	__u64 reserved[3];
+	__u8  pv_unhalted;	/* KVM_HC_KICK_CPU came: the next HLT, or this one, ends at once. SET: 0 takes none back */
+	__u8  pad[7];
+	__u64 reserved[2];
 };
 #define HVX_SHADOW_STI		(1U << 0)	/* STI: shadow of one instruction */
 #define HVX_SHADOW_MOV_SS	(1U << 1)	/* MOV SS / POP SS */

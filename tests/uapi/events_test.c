@@ -347,7 +347,7 @@ static void events_refused(void)
 		{ .exception = HVX_EVENT_VALID | HVX_EVENT_IRQ | 14 },
 		{ .extint = EXC(6) },
 		{ .interrupt_shadow = 4 }, { .nmi_pending = 3 }, { .nmi_masked = 2 },
-		{ .mp_state = HVX_MP_WAIT_SIPI + 1 }, { .reserved = { 0, 0, 1 } },
+		{ .mp_state = HVX_MP_WAIT_SIPI + 1 }, { .reserved = { 0, 1 } },
 	};
 	struct hvx_events e, before;
 	unsigned int i;
@@ -696,11 +696,51 @@ static void halts(void)
 	free_events(&g);
 }
 
+/* A kick that finds its vCPU awake ends the next HLT: also where the state has gone elsewhere meanwhile. */
+GUEST(g_kick, "mov $5, %eax\nxor %ebx, %ebx\nxor %ecx, %ecx\nvmmcall\nsay 1\ncli\nhlt\nsay 2\n");
+
+static void kick_in_state(void)
+{
+	struct hvx_events e, bad;
+	struct hvx_sregs s;
+	struct hvx_regs r;
+	struct tg g;
+
+	new_events(&g, g_kick, GUEST_LEN(g_kick));
+	CHECK_EQ(tg_said(&g, 0), 1);
+	g.v[0].run->immediate_exit = 1;
+	CHECK_EQ(tg_run(&g, 0), HVX_EXIT_KICKED);
+	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	CHECK(!tg_get(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	CHECK(!tg_get(&g, 0, HVX_STATE_REGS, &r, sizeof(r)));
+	CHECK_EQ(e.pv_unhalted, 1);
+	free_events(&g);
+
+	new_events(&g, g_kick, GUEST_LEN(g_kick));
+	bad = e;
+	bad.pv_unhalted = 2;
+	CHECK(tg_set(&g, 0, HVX_STATE_EVENTS, &bad, sizeof(bad)));
+	bad = e;
+	bad.pad[6] = 1;
+	CHECK(tg_set(&g, 0, HVX_STATE_EVENTS, &bad, sizeof(bad)));
+	CHECK(!tg_set(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	CHECK(!tg_set(&g, 0, HVX_STATE_REGS, &r, sizeof(r)));
+	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	/* A 0 that was read before a kick takes none back. */
+	e.pv_unhalted = 0;
+	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	CHECK_EQ(tg_said(&g, 0), 2);
+	/* It was used up. */
+	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	CHECK_EQ(e.pv_unhalted, 0);
+	free_events(&g);
+}
+
 static const struct tg_test tests[] = {
 	TG_TEST(shadows), TG_TEST(shadow_by_state), TG_TEST(reinjection), TG_TEST(reinjection_after_fault),
 	TG_TEST(events_by_state), TG_TEST(events_refused), TG_TEST(priority), TG_TEST(nmis),
 	TG_TEST(nmi_masked_by_state), TG_TEST(interrupt_in_nmi),
-	TG_TEST(extint), TG_TEST(extint_in_state), TG_TEST(double_faults), TG_TEST(halts),
+	TG_TEST(extint), TG_TEST(extint_in_state), TG_TEST(double_faults), TG_TEST(halts), TG_TEST(kick_in_state),
 };
 
 int main(int argc, char **argv)
