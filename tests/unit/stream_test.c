@@ -380,6 +380,9 @@ END_TEST
 /* Sections with right checksums that say what cannot be. */
 static void expect_lie(const uint8_t *head, size_t head_len, const char *why)
 {
+	/* The other chunk is as it should be: several threads look, and the first complaint counts. */
+	static const uint8_t good[48] = { [2] = 0x10, [13] = 0x10 };
+	bool twice = strstr(why, "twice");
 	struct ram out = ram_new(2 * MIB);
 	struct state_error err = { .text = "" };
 	uint8_t ram[16] = { 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 32, 0, 0, 0, 0, 0 };
@@ -389,7 +392,7 @@ static void expect_lie(const uint8_t *head, size_t head_len, const char *why)
 	stream_begin(&o, fd, 0, &err);
 	stream_put(&o, SEC_RAM, ram, sizeof(ram), &err);
 	stream_put(&o, SEC_RAM_CHUNK, head, head_len, &err);
-	stream_put(&o, SEC_RAM_CHUNK, head, head_len, &err);
+	stream_put(&o, SEC_RAM_CHUNK, twice ? head : good, twice ? head_len : sizeof(good), &err);
 	stream_end(&o, &err);
 	ck_assert_int_eq(load_ram(&out, fd, &err), -EINVAL);
 	ck_assert_msg(strstr(err.text, why), "%s", err.text);
