@@ -169,6 +169,7 @@ fi
 for cycle in $(seq "${HVX_MIGRATE_CYCLES:-1}"); do
 	move a b "unix:$sock"
 	move b a "unix:$sock" --parallel 3 --compressed --auto-converge
+	[ $((cycle % 25)) -ne 0 ] || echo "$((2 * cycle)) moves"
 done
 
 # ------------------------------------------------------------ with its disk, by NBD

@@ -55,5 +55,6 @@ for cycle in $(seq "$cycles"); do
 	wait_for state 120 "^HVX-ROUND $((before + 3)) "
 	! shown state '^HVX-BAD' || fail "cycle $cycle: the guest complains"
 	rm "$file"
+	[ $((cycle % 50)) -ne 0 ] || echo "$cycle of $cycles"
 done
 echo "ok: saved and restored $cycles times"
