@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /*
- * Random calls from several threads on several VMs. The host must come through
- * it without a word in its log, and a VM made afterwards must work. Structures
- * are valid ones with a few words changed, most of the time.
+ * Random calls from several threads on several VMs, in several processes: what
+ * takes most of the time of a call is the wait for an RCU grace period, and
+ * those of different VMs pass together. The host must come through it without a
+ * word in its log, and a VM made afterwards must work. Structures are valid
+ * ones with a few words changed, most of the time.
  * HVX_FUZZ_CALLS: number of calls of ioctl (default 100,000); HVX_FUZZ_SEED.
  */
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "guest.h"
 #include "vmm/cpu.h"
 
+#define PROCESSES	8
 #define THREADS		4
 #define VMS		3
 #define VCPUS		4
@@ -28,11 +32,15 @@ struct vm {
 static struct vm vms[VMS];
 static int dev, events[8];
 static uint8_t *mem;
-static size_t run_size;
-static long calls_wanted, calls_made;
-static __thread long calls;	/* of this thread, since it last added them to calls_made */
+static long calls_wanted;
+static __thread long calls;	/* of this thread, since it last added them to shared->made */
 static pthread_t threads[THREADS];
-static uint64_t seed;
+static uint64_t seed;		/* of this process; its threads count on from there */
+
+/* What every process starts from. */
+static struct hvx_info info;
+static struct hvx_cpuid_entry cpuid[HVX_MAX_CPUID];
+static uint32_t cpuid_entries;
 static bool done;
 
 /* The vCPU that a thread is about to run or has asked something of, to kick it out of there. */
@@ -96,7 +104,10 @@ static const uint32_t msrs[] = {
 
 /* Calls by number, and how many of them succeeded: a fuzzer whose calls all fail tries little. */
 struct tally { long made, succeeded; };
-static struct tally total[256];
+static struct shared {
+	long made;
+	struct tally total[256];
+} *shared;
 static __thread struct tally tally[256];
 
 static long call_arg(int fd, uint32_t cmd, uintptr_t arg)
@@ -115,8 +126,8 @@ static void tally_up(void)
 	int i;
 
 	for (i = 0; i < 256; i++) {
-		__atomic_add_fetch(&total[i].made, tally[i].made, __ATOMIC_RELAXED);
-		__atomic_add_fetch(&total[i].succeeded, tally[i].succeeded, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&shared->total[i].made, tally[i].made, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&shared->total[i].succeeded, tally[i].succeeded, __ATOMIC_RELAXED);
 	}
 }
 
@@ -205,25 +216,26 @@ static void do_state(struct rng *r)
 					 sizeof(struct hvx_lapic_state),
 					 sizeof(struct hvx_tsc_state) };
 	uint64_t buf[1024] = { 0 };
-	struct hvx_info info;
 	struct hvx_state s = { .group = below(r, HVX_STATE_NR), .data = (uintptr_t)buf };
-	int fd = some_vcpu(r), n;
+	uint32_t words, tries, n;
+	int fd = some_vcpu(r);
 
 	s.size = size[s.group];
-	if (!s.size && !call(dev, HVX_GET_INFO, &info))
+	if (!s.size)
 		s.size = sizeof(struct hvx_xsave_hdr) + info.xsave_size;
-	if (s.size > sizeof(buf))
-		return;
 	/* Not one that waits for a guest that spins. */
 	call(fd, HVX_KICK, 0);
 	if (call(fd, HVX_GET_STATE, &s))
 		return;
-	for (n = below(r, 4); n; n--)
-		buf[below(r, s.size / 8)] ^= odd(r);
-	if (!below(r, 16))
-		s.size = odd(r);
-	call(fd, HVX_KICK, 0);
-	call(fd, HVX_SET_STATE, &s);
+	words = s.size / 8;
+	/* Each time a little further from what it was. */
+	for (tries = 1 + below(r, 4); tries; tries--) {
+		for (n = below(r, 4); n; n--)
+			buf[below(r, words)] ^= odd(r);
+		s.size = below(r, 16) ? words * 8 : (uint32_t)odd(r);
+		call(fd, HVX_KICK, 0);
+		call(fd, HVX_SET_STATE, &s);
+	}
 }
 
 static void do_msrs(struct rng *r)
@@ -241,12 +253,10 @@ static void do_cpuid(struct rng *r)
 {
 	struct hvx_cpuid_entry e[HVX_MAX_CPUID];
 	struct hvx_cpuid c = { .entries = (uintptr_t)e };
-	struct hvx_info info;
 	int n;
 
-	if (call(dev, HVX_GET_INFO, &info))
-		return;
-	c.nent = cpu_host_table(&info, e);
+	c.nent = cpuid_entries;
+	memcpy(e, cpuid, sizeof(e));
 	for (n = below(r, 4); n; n--) {
 		uint32_t *word = (uint32_t *)&e[below(r, c.nent)];
 
@@ -372,7 +382,7 @@ static void vm_open(struct vm *vm)
 	call(vm->fd, HVX_SET_SLOT, &s);
 	for (i = 0; i < VCPUS; i++) {
 		vm->vcpu[i] = call(vm->fd, HVX_CREATE_VCPU, i);
-		p = mmap(vm->run[i], run_size, PROT_READ | PROT_WRITE,
+		p = mmap(vm->run[i], info.run_size, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | (vm->run[i] ? MAP_FIXED : 0), vm->vcpu[i], 0);
 		if (p != MAP_FAILED)
 			vm->run[i] = p;
@@ -393,32 +403,40 @@ static void do_replace(struct rng *r)
 	vm_open(vm);
 }
 
+/* What waits for a grace period, whoever is the caller: rarer than the rest. */
+static void do_waiting(struct rng *r)
+{
+	switch (below(r, 8)) {
+	case 0: do_filter(r); break;
+	case 1: case 2: do_ioeventfd(r); break;
+	case 3:
+		if (!self && !below(r, 4)) {
+			do_replace(r);
+			break;
+		}
+		/* fall through */
+	default: do_slot(r);
+	}
+}
+
 static void *fuzz(void *arg)
 {
 	long id = (long)arg;
 	struct rng r = { seed + id };
 
 	self = id;
-	while (__atomic_add_fetch(&calls_made, calls, __ATOMIC_RELAXED) < calls_wanted) {
+	while (__atomic_add_fetch(&shared->made, calls, __ATOMIC_RELAXED) < calls_wanted) {
 		calls = 0;
-		switch (below(&r, 16)) {
-		case 0: do_slot(&r); break;
-		case 1: do_dirty(&r); break;
-		case 2: do_irqfd(&r); break;
-		case 3: do_ioeventfd(&r); break;
-		case 4: do_filter(&r); break;
-		case 5: case 6: do_state(&r); break;
-		case 7: do_msrs(&r); break;
-		case 8: below(&r, 4) ? do_small(&r) : do_cpuid(&r); break;
-		case 9: case 10: case 11: do_run(&r); break;
-		case 12: do_small(&r); break;
-		case 13: do_memory(&r); break;
-		case 14:
-			if (!id && !below(&r, 32)) {
-				do_replace(&r);
-				break;
-			}
-			/* fall through */
+		switch (below(&r, 32)) {
+		case 0: do_waiting(&r); break;
+		case 1: case 2: case 3: do_dirty(&r); break;
+		case 4: case 5: do_irqfd(&r); break;
+		case 6: case 7: case 8: case 9: case 10: do_state(&r); break;
+		case 11: case 12: case 13: case 14: do_msrs(&r); break;
+		case 15: case 16: do_cpuid(&r); break;
+		case 17: case 18: case 19: do_run(&r); break;
+		case 20: do_memory(&r); break;
+		case 21: case 22: case 23: case 24: do_small(&r); break;
 		default: do_raw(&r);
 		}
 	}
@@ -434,62 +452,92 @@ static void no_op(int sig)
 /* Guests that wait or spin are brought back, soon: a run is one call like any other. */
 static void *disturb(void *arg)
 {
-	struct rng r = { seed - 1 };
-	int i;
+	struct rng r = { seed + THREADS };
+	int i, fd;
 
 	(void)arg;
 	while (!__atomic_load_n(&done, __ATOMIC_RELAXED)) {
-		usleep(100);
+		usleep(200);
 		if (!below(&r, 4))
 			pthread_kill(threads[below(&r, THREADS)], SIGUSR1);
-		for (i = 0; i < THREADS; i++)
-			call(__atomic_load_n(&running[i], __ATOMIC_RELAXED), HVX_KICK, 0);
+		for (i = 0; i < THREADS; i++) {
+			fd = __atomic_load_n(&running[i], __ATOMIC_RELAXED);
+			if (fd >= 0)
+				call(fd, HVX_KICK, 0);
+		}
 	}
 	tally_up();
 	return NULL;
 }
 
-static void fuzz_calls(void)
+/* One process, with VMs of its own; every other leaves them for the kernel to close. */
+static int process(int n)
 {
 	struct sigaction sa = { .sa_handler = no_op };
-	static const uint8_t hlt[] = { 0xf4 };
-	const char *s = getenv("HVX_FUZZ_CALLS");
-	struct hvx_info info;
 	pthread_t d;
-	struct tg g;
 	long i;
 
-	calls_wanted = s ? strtol(s, NULL, 0) : 100000;
-	s = getenv("HVX_FUZZ_SEED");
-	seed = s ? strtoull(s, NULL, 0) : 20261122;
-	printf("# %ld calls, seed %llu\n", calls_wanted, (unsigned long long)seed);
+	seed += n * (THREADS + 1);
 	sigaction(SIGUSR1, &sa, NULL);
-	dev = open("/dev/hvx", O_RDWR | O_CLOEXEC);
-	CHECK(!ioctl(dev, HVX_GET_INFO, &info));
-	run_size = info.run_size;
 	mem = mmap(NULL, TG_MEM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(mem != MAP_FAILED);
+	if (mem == MAP_FAILED)
+		return 1;
 	for (i = 0; i < 8; i++)
 		events[i] = eventfd(0, EFD_NONBLOCK);
 	for (i = 0; i < VMS; i++)
 		vm_open(&vms[i]);
 	for (i = 0; i < THREADS; i++)
-		CHECK(!pthread_create(&threads[i], NULL, fuzz, (void *)i));
-	CHECK(!pthread_create(&d, NULL, disturb, NULL));
+		if (pthread_create(&threads[i], NULL, fuzz, (void *)i))
+			return 2;
+	if (pthread_create(&d, NULL, disturb, NULL))
+		return 3;
 	for (i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	done = true;
+	__atomic_store_n(&done, true, __ATOMIC_RELAXED);
 	pthread_join(d, NULL);
+	if (n % 2)
+		return 0;
 	for (i = 0; i < VMS; i++)
 		vm_close(&vms[i]);
 	for (i = 0; i < 8; i++)
 		close(events[i]);
-	for (i = 0, calls_made = 0; i < 256; i++) {
-		calls_made += total[i].made;
-		if (total[i].made > 1000)
-			printf("# ioctl 0x%02lx: %ld calls, %ld succeeded\n", i, total[i].made, total[i].succeeded);
+	return 0;
+}
+
+static void fuzz_calls(void)
+{
+	static const uint8_t hlt[] = { 0xf4 };
+	const char *s = getenv("HVX_FUZZ_CALLS");
+	int i, status;
+	pid_t pid[PROCESSES];
+	struct tg g;
+
+	calls_wanted = s ? strtol(s, NULL, 0) : 100000;
+	s = getenv("HVX_FUZZ_SEED");
+	seed = s ? strtoull(s, NULL, 0) : 20261122;
+	printf("# %ld calls, seed %llu\n", calls_wanted, (unsigned long long)seed);
+	dev = open("/dev/hvx", O_RDWR | O_CLOEXEC);
+	CHECK(!ioctl(dev, HVX_GET_INFO, &info));
+	/* do_state()'s buffer, with room for more than there is. */
+	CHECK(sizeof(struct hvx_xsave_hdr) + info.xsave_size <= 8192);
+	cpuid_entries = cpu_host_table(&info, cpuid);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(shared != MAP_FAILED);
+	for (i = 0; i < PROCESSES; i++) {
+		pid[i] = fork();
+		if (!pid[i])
+			_exit(process(i));
+		CHECK(pid[i] > 0);
 	}
-	printf("# %ld calls made\n", calls_made);
+	for (i = 0; i < PROCESSES; i++) {
+		CHECK(waitpid(pid[i], &status, 0) == pid[i]);
+		CHECK_EQ(status, 0);
+	}
+	for (i = 0; i < 256; i++)
+		if (shared->total[i].made > 1000 || _IOC_NR(HVX_CREATE_VM) == i)
+			printf("# ioctl 0x%02x: %ld calls, %ld succeeded\n", i, shared->total[i].made,
+			       shared->total[i].succeeded);
+	printf("# %ld calls made\n", shared->made);
 
 	tg_new(&g, HVX_VM_EXIT_HLT, hlt, sizeof(hlt));
 	tg_run_to(&g, 0, HVX_EXIT_HALTED);
