@@ -182,7 +182,8 @@ check: check-unit check-hosts
 .PHONY: check-unit
 check-unit: $(unit_bin)
 	tests/run --results $(B)/results/unit.tap \
-		$(sort $(if $(TESTS),$(filter $(TESTS:%=$(B)/tests/unit/%_test),$(unit_bin)),$(unit_bin)))
+		$(sort $(if $(TESTS),$(filter $(TESTS:%=$(B)/tests/unit/%_test),$(unit_bin)),$(unit_bin))) \
+		$(if $(TESTS),$(filter tests/kmod-lines,$(TESTS:%=tests/%)),tests/kmod-lines)
 
 # The nested host boots its own choice of kernel. TESTS='NAME...' picks tests.
 # check-nested runs under QEMU (AMD-V), check-bochs under Bochs (VT-x; or

@@ -37,7 +37,7 @@ struct hvx_pte_format {
 	u64 write;		/* ... written too, and counts as dirty */
 	u64 large;		/* ... above level 1 (4K; 2 = 2M, 3 = 1G) */
 	u64 accessed;		/* set by the CPU; 0: it does not, and every page looks used */
-	u64 logs;		/* set by the CPU, which logs the page then (hvx_mmu_log()); 0: it does not */
+	u64 logs;		/* set by the CPU, which logs the page then; 0: it does not */
 };
 
 /* Segments as in struct hvx_sregs. Of GDTR and IDTR only base and limit mean anything. */
@@ -48,7 +48,7 @@ struct hvx_backend {
 	u64 features;			/* HVX_FEAT_*, set by ->setup() */
 	const struct hvx_pte_format *pte;
 	u8 notify_vector;		/* of posted interrupts, 0: guests exit for each */
-	u32 near_ns;			/* ->enter() sees to deadlines nearer than that: hvx_lapic_near() */
+	u32 near_ns;			/* ->enter() sees to deadlines nearer than that */
 	int max_leaf_level;		/* 2 or 3 */
 	unsigned int table_levels;	/* 4 or 5 */
 
@@ -109,19 +109,12 @@ static inline u64 hvx_percpu_pa(void *p)
 	return is_vmalloc_addr(p) ? page_to_phys(vmalloc_to_page(p)) + offset_in_page(p) : __pa(p);
 }
 
-/* Deadlines nearer than that need no hrtimer while the guest runs. */
-static inline u32 hvx_near_ns(const struct hvx_vcpu *vcpu)
-{
-	return vcpu->fpu_loaded ? hvx_backend->near_ns : 0;
-}
-
 /*
  * Shared parts of exit handling (exits.c), called by the backends with
  * exits already made neutral. They advance RIP by `len` where they complete.
  */
 enum hvx_next hvx_exit_cpuid(struct hvx_vcpu *vcpu, unsigned int len);
-enum hvx_next hvx_exit_rdmsr(struct hvx_vcpu *vcpu, unsigned int len);
-enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len);
+enum hvx_next hvx_exit_msr(struct hvx_vcpu *vcpu, unsigned int len, bool write);
 enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len);
 enum hvx_next hvx_exit_shutdown(struct hvx_vcpu *vcpu, unsigned int len);

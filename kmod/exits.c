@@ -103,7 +103,7 @@ static enum hvx_next msr_gp(struct hvx_vcpu *vcpu)
 	return HVX_REENTER;
 }
 
-static __always_inline enum hvx_next do_msr(struct hvx_vcpu *vcpu, unsigned int len, bool write)
+enum hvx_next hvx_exit_msr(struct hvx_vcpu *vcpu, unsigned int len, bool write)
 {
 	u32 index = vcpu->regs[1];
 	u64 val = write ? edx_eax(vcpu) : 0;
@@ -129,16 +129,6 @@ static __always_inline enum hvx_next do_msr(struct hvx_vcpu *vcpu, unsigned int 
 	return HVX_REENTER;
 }
 
-enum hvx_next hvx_exit_rdmsr(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	return do_msr(vcpu, len, false);
-}
-
-enum hvx_next hvx_exit_wrmsr(struct hvx_vcpu *vcpu, unsigned int len)
-{
-	return do_msr(vcpu, len, true);
-}
-
 /*
  * KVM's documented hypercall convention. Callers at CPL > 0 get -EPERM, as
  * there: a hypercall is the guest kernel's affair.
@@ -159,6 +149,9 @@ enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len)
 			vcpu->run->hypercall = (struct hvx_exit_hypercall) {
 				.nr = nr, .args = { args[0], args[1], args[2], args[3] },
 				.longmode = lm,
+			};
+			vcpu->complete_mov = (struct hvx_mov) {
+				.size = lm ? 8 : 4, .dst_size = lm ? 8 : 4,
 			};
 			return ask_user(vcpu, HVX_EXIT_HYPERCALL, vcpu->rip + len);
 		}
@@ -366,25 +359,42 @@ static void mov_load(struct hvx_vcpu *vcpu, const struct hvx_mov *m, u64 data)
 		*reg = (*reg & ~size_mask(m->dst_size)) | (data & size_mask(m->dst_size));
 }
 
-enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write, u64 next_rip)
+/*
+ * A MOV, or what does as one, between a register and a device's port or memory. A write
+ * is done when it has been handed on: to an ioeventfd, or else to userspace.
+ */
+static enum hvx_next device_access(struct hvx_vcpu *vcpu, u32 reason, u64 addr,
+				   const struct hvx_mov *m, u64 next_rip)
 {
-	u32 data = 0;
+	u64 data = m->is_write ? mov_source(vcpu, m) : 0;
+	bool pio = reason == HVX_EXIT_PIO;
 
-	vcpu->stats.exit_pio++;
-	if (write) {
-		data = vcpu->regs[0] & size_mask(size);
+	if (m->is_write) {
 		hvx_skip(vcpu, next_rip);
 		if (READ_ONCE(vcpu->vm->nr_ioevents) &&
-		    hvx_ioeventfd_write(vcpu, true, port, size, data))
+		    hvx_ioeventfd_write(vcpu, pio, addr, m->size, data))
 			return HVX_REENTER;
 	}
-	vcpu->run->pio = (struct hvx_exit_pio) {
-		.port = port, .size = size, .is_write = write, .data = data,
-	};
-	if (write)
-		return hvx_exit_to_user(vcpu, HVX_EXIT_PIO);
-	vcpu->complete_mov = (struct hvx_mov) { .size = size, .dst_size = size };
-	return ask_user(vcpu, HVX_EXIT_PIO, next_rip);
+	if (pio)
+		vcpu->run->pio = (struct hvx_exit_pio) {
+			.port = addr, .size = m->size, .is_write = m->is_write, .data = data,
+		};
+	else
+		vcpu->run->mmio = (struct hvx_exit_mmio) {
+			.gpa = addr, .size = m->size, .is_write = m->is_write, .data = data,
+		};
+	if (m->is_write)
+		return hvx_exit_to_user(vcpu, reason);
+	vcpu->complete_mov = *m;
+	return ask_user(vcpu, reason, next_rip);
+}
+
+enum hvx_next hvx_exit_pio(struct hvx_vcpu *vcpu, u16 port, u8 size, bool write, u64 next_rip)
+{
+	const struct hvx_mov m = { .size = size, .dst_size = size, .is_write = write };
+
+	vcpu->stats.exit_pio++;
+	return device_access(vcpu, HVX_EXIT_PIO, port, &m, next_rip);
 }
 
 static enum hvx_next emulate(struct hvx_vcpu *vcpu, u64 gpa, bool write, bool pio,
@@ -428,7 +438,6 @@ static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *
 {
 	u8 buf[HVX_INSN_MAX];
 	struct hvx_mov m;
-	u64 data = 0;
 
 	/*
 	 * The access was the CPU's own, while it delivered an event (a stack or
@@ -448,20 +457,7 @@ static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *
 		return emulate(vcpu, gpa, write, false, insn, insn_len);
 	if ((gpa & ~0xfffULL) == vcpu->lapic->mmio_page)
 		return lapic_mmio(vcpu, &m, gpa);
-	if (write) {
-		data = mov_source(vcpu, &m);
-		hvx_skip(vcpu, vcpu->rip + m.len);
-		if (READ_ONCE(vcpu->vm->nr_ioevents) &&
-		    hvx_ioeventfd_write(vcpu, false, gpa, m.size, data))
-			return HVX_REENTER;
-	}
-	vcpu->run->mmio = (struct hvx_exit_mmio) {
-		.gpa = gpa, .data = data, .size = m.size, .is_write = write,
-	};
-	if (write)
-		return hvx_exit_to_user(vcpu, HVX_EXIT_MMIO);
-	vcpu->complete_mov = m;
-	return ask_user(vcpu, HVX_EXIT_MMIO, vcpu->rip + m.len);
+	return device_access(vcpu, HVX_EXIT_MMIO, gpa, &m, vcpu->rip + m.len);
 }
 
 enum hvx_next hvx_exit_page_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access,
@@ -490,28 +486,18 @@ void hvx_exit_complete(struct hvx_vcpu *vcpu)
 {
 	const struct hvx_run *run = vcpu->run;
 	u32 what = vcpu->complete;
-	u64 ret;
+	u64 data = what == HVX_EXIT_PIO ? READ_ONCE(run->pio.data) :
+		   what == HVX_EXIT_MMIO ? READ_ONCE(run->mmio.data) :
+		   what == HVX_EXIT_MSR ? READ_ONCE(run->msr.data) : READ_ONCE(run->hypercall.ret);
 
 	vcpu->complete = HVX_EXIT_NONE;
-	switch (what) {
-	case HVX_EXIT_PIO:
-		mov_load(vcpu, &vcpu->complete_mov, READ_ONCE(run->pio.data));
-		break;
-	case HVX_EXIT_MMIO:
-		mov_load(vcpu, &vcpu->complete_mov, READ_ONCE(run->mmio.data));
-		break;
-	case HVX_EXIT_MSR:
-		if (READ_ONCE(run->msr.error)) {
-			msr_gp(vcpu);
-			return;
-		}
-		if (!vcpu->complete_mov.is_write)
-			set_edx_eax(vcpu, READ_ONCE(run->msr.data));
-		break;
-	case HVX_EXIT_HYPERCALL:
-		ret = READ_ONCE(run->hypercall.ret);
-		vcpu->regs[0] = hvx_mode(vcpu) == HVX_MODE_64 ? ret : (u32)ret;
-		break;
+	if (what != HVX_EXIT_MSR) {
+		mov_load(vcpu, &vcpu->complete_mov, data);
+	} else if (READ_ONCE(run->msr.error)) {
+		msr_gp(vcpu);
+		return;
+	} else if (!vcpu->complete_mov.is_write) {
+		set_edx_eax(vcpu, data);
 	}
 	hvx_skip(vcpu, vcpu->complete_rip);
 }

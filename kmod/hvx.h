@@ -276,7 +276,6 @@ int hvx_mmu_init(struct hvx_vm *vm);		/* after vm->mm is set; initialises slots_
 void hvx_mmu_destroy(struct hvx_vm *vm);	/* notifier unregistered, vCPUs gone: free slots, tables, srcu */
 unsigned int hvx_mmu_phys_bits(void);		/* guest-physical address width that can be mapped */
 int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg);
-void hvx_mmu_log(struct hvx_vm *vm, u64 gfn);	/* a page that the CPU says is dirty; any context */
 int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg);
 #define HVX_FAULT_OK		0	/* mapped, or another thread did: re-enter */
 #define HVX_FAULT_MMIO		1	/* no slot, or write to a read-only one */
@@ -349,9 +348,8 @@ void hvx_lapic_reset(struct hvx_vcpu *vcpu, bool init);	/* init: INIT, keeps the
 void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf);	/* struct hvx_lapic_state */
 int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf);	/* -EINVAL */
 int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host);	/* IA32_APIC_BASE; 1 = #GP */
-int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val);	/* 0, 1 = #GP; also TSC_DEADLINE 0x6e0 */
-int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val);
-/* Fast path: x2APIC ICR and TSC deadline writes need no sleeping; the above never sleep. */
+/* Never sleeps. 0, 1 = #GP; also TSC_DEADLINE 0x6e0. */
+int hvx_lapic_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write);
 bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu);	/* the 8259's INTR reaches this CPU */
 u8 hvx_lapic_get_cr8(struct hvx_vcpu *vcpu);
 void hvx_lapic_set_cr8(struct hvx_vcpu *vcpu, u8 val);

@@ -139,17 +139,6 @@ int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg)
 
 /* ----------------------------------------------------------- HVX_GET_DIRTY */
 
-void hvx_mmu_log(struct hvx_vm *vm, u64 gfn)
-{
-	struct hvx_memslot *slot;
-
-	rcu_read_lock_sched();
-	slot = hvx_slot_find(hvx_slots(vm), gfn);
-	if (slot && slot->dirty)
-		set_bit(gfn - slot->base_gfn, slot->dirty);
-	rcu_read_unlock_sched();
-}
-
 /*
  * One chunk [first, end) of HVX_GET_DIRTY; first is a multiple of 64. Bits are
  * cleared only after they were told, and pages write-protected after that: a

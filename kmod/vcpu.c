@@ -10,6 +10,7 @@
  */
 #include <linux/interrupt.h>
 #include <linux/sched/stat.h>
+#include <asm/apic.h>
 
 #include "backend.h"
 #include "irq/lapic.h"

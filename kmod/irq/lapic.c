@@ -127,7 +127,7 @@ void hvx_lapic_timer(struct hvx_lapic *l)
 		/* At 1 MHz, the slowest, a tick is 1,000 ns. */
 		khz = max(l->vcpu->tsc_khz ?: tsc_khz, 1000U);
 		left = min(mul_u64_u64_div_u64(left, 1000000, khz) + 1, 1ULL << 50);
-		if (left < hvx_near_ns(l->vcpu)) {
+		if (l->vcpu->fpu_loaded && left < hvx_backend->near_ns) {
 			l->near = l->expires;
 			return;
 		}
@@ -465,29 +465,22 @@ u32 hvx_lapic_mmio(struct hvx_lapic *l, u32 offset, bool write, u32 val)
 	return got;
 }
 
-int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val)
+int hvx_lapic_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
 {
 	struct hvx_lapic *l = vcpu->lapic;
+	bool deadline = timer_mode(l) == LVT_DEADLINE;
 
 	if (index != MSR_IA32_TSC_DEADLINE)
-		return l->mode != LAPIC_X2APIC || read_reg(l, index - AREG_MSR, val);
-	*val = timer_mode(l) == LVT_DEADLINE ? l->expires : 0;
-	return 0;
-}
-
-int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val)
-{
-	struct hvx_lapic *l = vcpu->lapic;
-
-	if (index == MSR_IA32_TSC_DEADLINE) {
-		if (timer_mode(l) != LVT_DEADLINE)
-			return 0;
-		l->expires = val;
-		if (timer_too_late(l))
-			hvx_lapic_timer(l);
+		return l->mode != LAPIC_X2APIC || (write ? write_reg(l, index - AREG_MSR, *val) :
+							   read_reg(l, index - AREG_MSR, val));
+	if (!write)
+		*val = deadline ? l->expires : 0;
+	if (!write || !deadline)
 		return 0;
-	}
-	return l->mode != LAPIC_X2APIC || write_reg(l, index - AREG_MSR, val);
+	l->expires = *val;
+	if (timer_too_late(l))
+		hvx_lapic_timer(l);
+	return 0;
 }
 
 bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu)

@@ -187,21 +187,4 @@ static inline int hvx_lapic_accept(struct hvx_lapic *l, u8 vector, bool level)
 	return told;
 }
 
-#ifdef __KERNEL__
-/* TSC ticks of the host until the deadline that the backend sees to; ~0: there is none. */
-static inline u64 hvx_lapic_near(struct hvx_vcpu *vcpu)
-{
-	const struct hvx_lapic *l = vcpu->lapic;
-	u64 now;
-
-	if (likely(!l->near || l->near != l->expires))
-		return ~0ULL;
-	now = hvx_read_guest_tsc(vcpu);
-	if (now >= l->near)
-		return 0;
-	return vcpu->tsc_ratio ? ((l->near - now) << 32) / vcpu->tsc_ratio : l->near - now;
-}
-
-#endif
-
 #endif

@@ -40,7 +40,7 @@ static enum hvx_next on_msr(struct hvx_vcpu *vcpu, unsigned int len)
 	len = insn_len(vcpu, write ? wrmsr : rdmsr, 2);
 	if (unlikely(!len))
 		return HVX_SLOW;
-	return write ? hvx_exit_wrmsr(vcpu, len) : hvx_exit_rdmsr(vcpu, len);
+	return hvx_exit_msr(vcpu, len, write);
 }
 
 /*

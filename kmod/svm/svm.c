@@ -19,7 +19,7 @@
 #define IOPM_SIZE	(3 * PAGE_SIZE)
 #define MAPS_SIZE	(IOPM_SIZE + 2 * PAGE_SIZE)
 
-static DEFINE_PER_CPU(struct svm_cpu, svm_cpus);
+static struct svm_cpu __percpu *svm_cpus;
 u32 svm_features;
 static u32 svm_nasid;
 static void *maps;
@@ -81,11 +81,9 @@ static void init_msrpm(u8 *map)
 
 /* ------------------------------------------------------------- the CPUs */
 
-static struct svm_pages __percpu *cpu_pages;
-
 static void svm_free_cpus(void)
 {
-	free_percpu(cpu_pages);
+	free_percpu(svm_cpus);
 	if (maps)
 		free_pages_exact(maps, MAPS_SIZE);
 }
@@ -95,25 +93,23 @@ static int svm_alloc_cpus(void)
 	int cpu;
 
 	maps = alloc_pages_exact(MAPS_SIZE, GFP_KERNEL);
-	cpu_pages = __alloc_percpu(sizeof(*cpu_pages), PAGE_SIZE);
-	if (!maps || !cpu_pages) {
+	svm_cpus = __alloc_percpu(sizeof(*svm_cpus), PAGE_SIZE);
+	if (!maps || !svm_cpus) {
 		svm_free_cpus();
 		return -ENOMEM;
 	}
 	memset(maps, 0xff, IOPM_SIZE);
 	init_msrpm(maps + IOPM_SIZE);
 	for_each_possible_cpu(cpu) {
-		struct svm_cpu *sc = &per_cpu(svm_cpus, cpu);
-		struct svm_pages *p = per_cpu_ptr(cpu_pages, cpu);
+		struct svm_cpu *sc = per_cpu_ptr(svm_cpus, cpu);
 
-		sc->save_pa = __sme_set(hvx_percpu_pa(p->save));
-		sc->host_pa = __sme_set(hvx_percpu_pa(p->host));
-		sc->flusher = &p->flusher;
-		sc->flusher_pa = __sme_set(hvx_percpu_pa(&p->flusher));
-		sc->flusher->np_control = 1;
-		sc->flusher->ncr3 = __sme_set(hvx_percpu_pa(p->table));
-		sc->flusher->efer = EFER_SVME;
-		sc->flusher->rflags = X86_EFLAGS_FIXED;
+		sc->save_pa = __sme_set(hvx_percpu_pa(sc->save));
+		sc->host_pa = __sme_set(hvx_percpu_pa(sc->host));
+		sc->flusher_pa = __sme_set(hvx_percpu_pa(&sc->flusher));
+		sc->flusher.np_control = 1;
+		sc->flusher.ncr3 = __sme_set(hvx_percpu_pa(sc->table));
+		sc->flusher.efer = EFER_SVME;
+		sc->flusher.rflags = X86_EFLAGS_FIXED;
 	}
 	return 0;
 }
@@ -161,7 +157,7 @@ static void set_tsc_ratio(struct svm_cpu *sc, u64 ratio)
 
 static int svm_enable_cpu(void)
 {
-	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+	struct svm_cpu *sc = this_cpu_ptr(svm_cpus);
 	u64 efer;
 
 	/* Whatever the TLB holds from before is nobody's: the first user begins a generation. */
@@ -180,7 +176,7 @@ static int svm_enable_cpu(void)
 
 static void svm_disable_cpu(void)
 {
-	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+	struct svm_cpu *sc = this_cpu_ptr(svm_cpus);
 	u64 area, efer;
 
 	rdmsrq(MSR_AMD_HSAVE_PA, area);
@@ -438,7 +434,7 @@ void svm_forget_entry(struct svm_vcpu *svm)
 {
 	svm->asid_cpu = -1;
 	if (svm->vmcb->tlb_control == TLBCTL_FLUSH_ALL)
-		this_cpu_ptr(&svm_cpus)->next_asid = svm_nasid;
+		this_cpu_ptr(svm_cpus)->next_asid = svm_nasid;
 }
 
 /*
@@ -454,9 +450,9 @@ static void flush_behind(struct svm_cpu *sc, struct svm_vcpu *svm)
 	rdmsrq(MSR_EFER, efer);
 	if (!(efer & EFER_SVME))
 		return;
-	memcpy(sc->flusher->icpt, svm->vmcb->icpt, sizeof(svm->vmcb->icpt));
-	sc->flusher->asid = svm->vmcb->asid;
-	sc->flusher->tlb_control = tlbctl_flush;
+	memcpy(sc->flusher.icpt, svm->vmcb->icpt, sizeof(svm->vmcb->icpt));
+	sc->flusher.asid = svm->vmcb->asid;
+	sc->flusher.tlb_control = tlbctl_flush;
 	sc->host_saved = false;	/* the LDT may have changed since svm_load() */
 	local_irq_disable();
 	window_begin(sc);
@@ -502,7 +498,7 @@ static void prepare_asid(struct hvx_vcpu *vcpu, struct svm_cpu *sc, int cpu)
 
 static void svm_load(struct hvx_vcpu *vcpu)
 {
-	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+	struct svm_cpu *sc = this_cpu_ptr(svm_cpus);
 	struct svm_vcpu *svm = to_svm(vcpu);
 
 	local_irq_disable();
@@ -524,7 +520,7 @@ static void svm_load(struct hvx_vcpu *vcpu)
 
 static void svm_put(struct hvx_vcpu *vcpu)
 {
-	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+	struct svm_cpu *sc = this_cpu_ptr(svm_cpus);
 
 	if (unlikely(!sc->owned))
 		flush_behind(sc, to_svm(vcpu));
@@ -588,7 +584,7 @@ static void enter_window(struct hvx_vcpu *vcpu, struct svm_cpu *sc)
 
 static void svm_enter(struct hvx_vcpu *vcpu)
 {
-	struct svm_cpu *sc = this_cpu_ptr(&svm_cpus);
+	struct svm_cpu *sc = this_cpu_ptr(svm_cpus);
 	struct svm_vcpu *svm = to_svm(vcpu);
 	struct vmcb *v = svm->vmcb;
 	bool step = vcpu->debug_flags & HVX_DEBUG_STEP;

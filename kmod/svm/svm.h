@@ -30,18 +30,13 @@ struct svm_vcpu {
 	u64 iret_rip;
 };
 
-/* Per CPU, for the hardware. */
-struct svm_pages {
+/* Per CPU; the pages are for the hardware. */
+struct svm_cpu {
 	u8 save[PAGE_SIZE];	/* VMRUN's save area */
 	u8 host[PAGE_SIZE];	/* VMSAVE of the rest */
 	struct vmcb flusher;	/* a guest of no instruction, to flush an ASID by */
 	u64 table[PAGE_SIZE / 8]; /* its nested table, empty */
-};
-
-/* Per CPU. */
-struct svm_cpu {
-	u64 save_pa, host_pa, flusher_pa;	/* in svm_pages */
-	struct vmcb *flusher;
+	u64 save_pa, host_pa, flusher_pa;
 	u64 gen;		/* ASID generation */
 	u32 next_asid;
 	bool owned;		/* EFER.SVME is ours, and stays */

@@ -33,6 +33,11 @@ static enum hvx_next on_io(struct hvx_vcpu *vcpu, unsigned int len)
 	return hvx_exit_pio(vcpu, v->qual >> 16, (v->qual & 7) + 1, write, vcpu->rip + len);
 }
 
+static enum hvx_next on_msr(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	return hvx_exit_msr(vcpu, len, to_vmx(vcpu)->reason == EXIT_REASON_MSR_WRITE);
+}
+
 /* --------------------------------------------------- host events, windows */
 
 static enum hvx_next on_intr(struct hvx_vcpu *vcpu, unsigned int len)
@@ -72,9 +77,10 @@ static enum hvx_next on_eoi(struct hvx_vcpu *vcpu, unsigned int len)
 static enum hvx_next on_apic_write(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	u32 reg = to_vmx(vcpu)->qual >> 4 & 0xff;
+	u64 val = vcpu->lapic->regs[reg * 4];
 
 	vcpu->stats.exit_msr++;
-	hvx_lapic_msr_write(vcpu, AREG_MSR + reg, vcpu->lapic->regs[reg * 4]);
+	hvx_lapic_msr(vcpu, AREG_MSR + reg, &val, true);
 	return HVX_REENTER;
 }
 
@@ -213,8 +219,8 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_CR_ACCESS] = on_cr,
 	[EXIT_REASON_DR_ACCESS] = on_dr,
 	[EXIT_REASON_IO_INSTRUCTION] = on_io,
-	[EXIT_REASON_MSR_READ] = hvx_exit_rdmsr,
-	[EXIT_REASON_MSR_WRITE] = hvx_exit_wrmsr,
+	[EXIT_REASON_MSR_READ] = on_msr,
+	[EXIT_REASON_MSR_WRITE] = on_msr,
 	[EXIT_REASON_MWAIT_INSTRUCTION] = hvx_exit_ud,
 	[EXIT_REASON_MONITOR_TRAP_FLAG] = on_step,
 	[EXIT_REASON_MONITOR_INSTRUCTION] = hvx_exit_ud,

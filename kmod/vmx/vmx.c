@@ -8,6 +8,7 @@
 #include <asm/nospec-branch.h>
 
 #include "irq/lapic.h"
+#include "mmu.h"
 #include "vmx/vmx.h"
 
 #define PENDING_DBG_BS	BIT(14)
@@ -529,6 +530,18 @@ static void prepare_guest(struct hvx_vcpu *vcpu)
 	vmx_set(v, F_RFLAGS, vcpu->rflags);
 }
 
+/* A page that the CPU says is dirty. */
+static void log_page(struct hvx_vm *vm, u64 gfn)
+{
+	struct hvx_memslot *slot;
+
+	rcu_read_lock_sched();
+	slot = hvx_slot_find(hvx_slots(vm), gfn);
+	if (slot && slot->dirty)
+		set_bit(gfn - slot->base_gfn, slot->dirty);
+	rcu_read_unlock_sched();
+}
+
 /* The CPU counts the index down: what it has logged is above. SDM vol. 3 "Page-Modification Logging". */
 static void flush_pml(struct hvx_vcpu *vcpu)
 {
@@ -538,7 +551,7 @@ static void flush_pml(struct hvx_vcpu *vcpu)
 	if (index == PML_LAST)
 		return;
 	for (i = index + 1; i <= PML_LAST; i++)
-		hvx_mmu_log(vcpu->vm, v->pml[i] >> PAGE_SHIFT);
+		log_page(vcpu->vm, v->pml[i] >> PAGE_SHIFT);
 	vmcs_write(GUEST_PML_INDEX, PML_LAST);
 }
 
@@ -603,6 +616,20 @@ static void flush_l1d(struct vmx_vcpu *v)
 	wrmsrq(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
 }
 
+/* TSC ticks of the host until the deadline that the backend sees to; ~0: there is none. */
+static u64 lapic_near(struct hvx_vcpu *vcpu)
+{
+	const struct hvx_lapic *l = vcpu->lapic;
+	u64 now;
+
+	if (likely(!l->near || l->near != l->expires))
+		return ~0ULL;
+	now = hvx_read_guest_tsc(vcpu);
+	if (now >= l->near)
+		return 0;
+	return vcpu->tsc_ratio ? ((l->near - now) << 32) / vcpu->tsc_ratio : l->near - now;
+}
+
 /* In the window. */
 static void run_vmcs(struct hvx_vcpu *vcpu)
 {
@@ -618,7 +645,7 @@ static void run_vmcs(struct hvx_vcpu *vcpu)
 	if (vcpu->lapic->delivers)
 		write_interrupts(v, vcpu->lapic);
 	if (vmx_preemption_timer)
-		timer = min_t(u64, hvx_lapic_near(vcpu) >> timer_shift, U32_MAX);
+		timer = min_t(u64, lapic_near(vcpu) >> timer_shift, U32_MAX);
 	if (unlikely(v->timer != timer))
 		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, v->timer = timer);
 	if (v->inject) {

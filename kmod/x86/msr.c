@@ -237,8 +237,7 @@ int hvx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write, bool host)
 	    filtered(vcpu->vm, index, write ? HVX_MSR_FILTER_WRITE : HVX_MSR_FILTER_READ))
 		return HVX_MSR_TO_USER;
 	if (is_lapic(index))
-		return write ? hvx_lapic_msr_write(vcpu, index, *val) :
-			       hvx_lapic_msr_read(vcpu, index, val);
+		return hvx_lapic_msr(vcpu, index, val, write);
 	row = find_row(vcpu, index, host);
 	if (unlikely(!row))
 		return !host && (vcpu->vm->flags & HVX_VM_EXIT_MSR) ? HVX_MSR_TO_USER : 1;

@@ -68,14 +68,16 @@ static void teardown(void)
 	memset(vcpus, 0, sizeof(vcpus));
 }
 
+const struct hvx_backend *hvx_backend = &(const struct hvx_backend) { 0 };
+
 int msr_write(struct hvx_lapic *a, u32 reg, u64 val)
 {
-	return hvx_lapic_msr_write(a->vcpu, AREG_MSR + reg, val);
+	return hvx_lapic_msr(a->vcpu, AREG_MSR + reg, &val, true);
 }
 
 int msr_read(struct hvx_lapic *a, u32 reg, u64 *val)
 {
-	return hvx_lapic_msr_read(a->vcpu, AREG_MSR + reg, val);
+	return hvx_lapic_msr(a->vcpu, AREG_MSR + reg, val, false);
 }
 
 void enable(struct hvx_lapic *a)
@@ -172,13 +174,13 @@ u64 deadline(struct hvx_lapic *a)
 {
 	u64 v;
 
-	ck_assert_int_eq(hvx_lapic_msr_read(a->vcpu, MSR_IA32_TSC_DEADLINE, &v), 0);
+	ck_assert_int_eq(hvx_lapic_msr(a->vcpu, MSR_IA32_TSC_DEADLINE, &v, false), 0);
 	return v;
 }
 
 void set_deadline(struct hvx_lapic *a, u64 tsc)
 {
-	ck_assert_int_eq(hvx_lapic_msr_write(a->vcpu, MSR_IA32_TSC_DEADLINE, tsc), 0);
+	ck_assert_int_eq(hvx_lapic_msr(a->vcpu, MSR_IA32_TSC_DEADLINE, &tsc, true), 0);
 }
 
 int lapic_run(const char *name, const TTest *const *tests, unsigned int count)

@@ -121,12 +121,16 @@ struct hvx_vm {
 	unsigned long vcpu_ids;
 };
 
+struct hvx_backend { u32 near_ns; };
+extern const struct hvx_backend *hvx_backend;
+
 struct hvx_vcpu {
 	struct hvx_vm *vm;
 	u32 id;
 	struct hvx_lapic *lapic;
 	u64 apic_base;
 	u64 caps;
+	bool fpu_loaded;	/* never here: no guest runs */
 	u32 tsc_khz;
 	unsigned int phys_bits;
 	atomic_t nmi_queued;
@@ -153,7 +157,6 @@ static inline void hvx_request_kick(struct hvx_vcpu *vcpu, enum hvx_req req)
 /* The test's own */
 void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);
-static inline u64 hvx_near_ns(const struct hvx_vcpu *vcpu) { (void)vcpu; return 0; }
 #define hvx_pv_eoi_slow(vcpu)	((void)(vcpu))
 
 /* What is tested: as kmod/hvx.h */
@@ -164,8 +167,7 @@ void hvx_lapic_reset(struct hvx_vcpu *vcpu, bool init);
 void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf);
 int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf);
 int hvx_lapic_set_base(struct hvx_vcpu *vcpu, u64 val, bool host);
-int hvx_lapic_msr_read(struct hvx_vcpu *vcpu, u32 index, u64 *val);
-int hvx_lapic_msr_write(struct hvx_vcpu *vcpu, u32 index, u64 val);
+int hvx_lapic_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write);
 bool hvx_lapic_accepts_extint(struct hvx_vcpu *vcpu);
 u8 hvx_lapic_get_cr8(struct hvx_vcpu *vcpu);
 void hvx_lapic_set_cr8(struct hvx_vcpu *vcpu, u8 val);
