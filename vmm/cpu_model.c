@@ -4,7 +4,9 @@
  * before it in its line. From the CPUID listings of the vendors' manuals and data
  * sheets; the levels from the x86-64 psABI, section 3.1.1.
  */
+#include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cpu_model.h"
 
@@ -99,6 +101,44 @@ const struct cpu_model *cpu_model_find(const char *name)
 static const struct cpu_model *base_of(const struct cpu_model *m)
 {
 	return m->base ? cpu_model_find(m->base) : NULL;
+}
+
+#define LONGEST 64U	/* names that are longer are like none */
+
+/* Letters to be added, left out or changed, whatever their case; 0 where b only goes on behind a. */
+static unsigned int distance(const char *a, const char *b)
+{
+	unsigned int row[LONGEST + 1], la = (unsigned int)strlen(a), lb = (unsigned int)strlen(b), i, j, corner, was, best;
+
+	if (!la || la > LONGEST || lb > LONGEST)
+		return LONGEST;
+	if (!strncasecmp(a, b, la))
+		return 0;
+	for (j = 0; j <= lb; j++)
+		row[j] = j;
+	for (i = 1; i <= la; i++) {
+		corner = row[0];
+		row[0] = i;
+		for (j = 1; j <= lb; j++) {
+			was = row[j];
+			best = corner + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+			best = was + 1 < best ? was + 1 : best;
+			row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+			corner = was;
+		}
+	}
+	return row[lb];
+}
+
+unsigned int cpu_model_similar(const char *name, const char *similar[], unsigned int n)
+{
+	unsigned int limit = (unsigned int)strlen(name) / 2, found = 0;
+
+	for (unsigned int d = 0; d <= limit && d < LONGEST; d++)
+		for (const struct cpu_model *m = cpu_models; m->name && found < n; m++)
+			if (distance(name, m->name) == d)
+				similar[found++] = m->name;
+	return found;
 }
 
 struct cpu_set cpu_model_set(const struct cpu_model *m)

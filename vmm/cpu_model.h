@@ -18,6 +18,8 @@ struct cpu_model {
 extern const struct cpu_model cpu_models[];	/* the last one's name is NULL */
 
 const struct cpu_model *cpu_model_find(const char *name);	/* NULL: none */
+/* Up to n names that somebody may have meant, the likeliest first. How many. */
+unsigned int cpu_model_similar(const char *name, const char *similar[], unsigned int n);
 struct cpu_set cpu_model_set(const struct cpu_model *m);
 enum cpu_vendor cpu_model_vendor(const struct cpu_model *m);
 uint32_t cpu_model_signature(const struct cpu_model *m);	/* as 1 EAX */

@@ -2,6 +2,7 @@
 /* <features>, <cpu>, <clock>. */
 #include <stdlib.h>
 #include <string.h>
+#include "cpu_model.h"
 #include "domxml_int.h"
 
 static bool on(const xmlNode *n)
@@ -90,7 +91,7 @@ static bool feature_name_ok(const char *s)
 	return *s && strlen(s) < 48 && !s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_.")];
 }
 
-static void cpu_feature(struct px *px, xmlNode *n)
+static void add_feature(struct px *px, xmlNode *n)
 {
 	static const char *const policies[] = {
 		[FEAT_FORCE] = "force", [FEAT_REQUIRE] = "require", [FEAT_OPTIONAL] = "optional",
@@ -153,6 +154,19 @@ static void maxphysaddr(struct px *px, xmlNode *n)
 		px->dom->cpu.phys_bits = (unsigned int)bits;
 }
 
+static void check_model(struct px *px, xmlNode *model)
+{
+	const char *name = px->dom->cpu.model, *like[3] = { NULL };
+	unsigned int n;
+
+	if (px->dom->cpu.mode != CPU_CUSTOM || !name || cpu_model_find(name))
+		return;
+	n = cpu_model_similar(name, like, 3);
+	px_err(px, model, NULL, "'%.64s' is not known%s%s%s%s%s%s; `hvx cpu-models` lists those that are, or write mode='host-passthrough'",
+	       name, n ? "; meant may be " : "", n ? like[0] : "", n > 2 ? ", " : n > 1 ? " or " : "", n > 1 ? like[1] : "",
+	       n > 2 ? " or " : "", n > 2 ? like[2] : "");
+}
+
 void h_cpu(struct px *px, xmlNode *n)
 {
 	static const struct { const char *name; enum cpu_mode mode; } modes[] = {
@@ -172,6 +186,7 @@ void h_cpu(struct px *px, xmlNode *n)
 		dom->cpu.mode = CPU_CUSTOM;
 	else if (x_is(n, "mode", "custom") && !dom->cpu.model)
 		px_err(px, n, "mode", "no <model> in it; add one, or write mode='host-passthrough'");
+	check_model(px, model);
 	if (x_attr(n, "migratable"))
 		dom->cpu.migratable = x_is(n, "migratable", "on");
 	dom->cpu.match = x_is(n, "match", "minimum") ? MATCH_MINIMUM :
@@ -185,7 +200,7 @@ void h_cpu(struct px *px, xmlNode *n)
 	if (x_child(n, "topology"))
 		topology(px, x_child(n, "topology"));
 	for (xmlNode *f = x_child(n, "feature"); f; f = x_next(f, "feature"))
-		cpu_feature(px, f);
+		add_feature(px, f);
 	second = x_child(numa, "cell");
 	if (x_attr(second, "memory"))
 		parse_size(x_attr(second, "memory"), x_attr(second, "unit"), &px->cell_memory);
