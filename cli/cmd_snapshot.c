@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "snapguest.h"
+#include "snapxml.h"
 #include "vmm/domxml_int.h"
 
 /* ---------------------------------------------------------------------- create */
@@ -57,6 +58,74 @@ static const struct cli_cmd create_as_verb = {
 		{ "quiet", 'q', NULL, "no progress line" }),
 };
 CLI_VERB(create_as_verb);
+
+enum { C_DISK_ONLY, C_HALT, C_QUIET, C_NR };
+
+/* What the file says, and the options. -1 after a message. */
+static int read_request(const struct snap_guest *s, const char *file, const char *v[C_NR], struct snap_xml *x)
+{
+	bool in = !strcmp(file, "-");
+	char *why = NULL, *text;
+	struct domain *dom;
+	size_t len = 0;
+	int ret = -1;
+
+	text = doc_read(in ? NULL : file, in ? STDIN_FILENO : -1, DOMXML_MAX_FILE, &len, &why);
+	if (!text)
+		cli_error("%s: %s", file, why ? why : "out of memory");
+	free(why);
+	dom = text ? guest_domain(&s->g, true) : NULL;
+	if (dom)
+		ret = snap_xml_parse(x, in ? "(stdin)" : file, text, len, dom);
+	if (!ret && x->memory && (v[C_DISK_ONLY] || !s->g.dir)) {
+		cli_error("%s: <memory>: %s; remove it, or write snapshot='no'", file,
+			  s->g.dir ? "not with --disk-only" : "the guest is off, and has none");
+		ret = -1;
+	}
+	domain_free(dom);
+	free(text);
+	return ret;
+}
+
+static int cmd_create(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	const char *v[C_NR];
+	struct snap_guest s;
+	struct snap_request r;
+	struct snap_xml x = { 0 };
+	int status = cli_parse(cmd, argc, argv, v, 1, 2);
+
+	if (status >= 0)
+		return status;
+	if (snap_begin(&s, argv[optind], true))
+		return VMM_ERR_SETUP;
+	status = argv[optind + 1] && read_request(&s, argv[optind + 1], v, &x) ? VMM_ERR_USAGE : VMM_OK;
+	r = (struct snap_request){
+		.name = x.name, .description = x.description, .disks_only = v[C_DISK_ONLY] || x.no_memory,
+		.halt = v[C_HALT], .quiet = v[C_QUIET],
+	};
+	if (!status && snap_take(&s, &r))
+		status = VMM_ERR_SETUP;
+	snap_xml_free(&x);
+	snap_end(&s);
+	return status;
+}
+
+static const struct cli_cmd create_verb = {
+	.name = "snapshot-create", .group = CLI_STATE, .args = "NAME [FILE]", .run = cmd_create,
+	.summary = "keep what a guest is at this moment, as an XML says",
+	.help =
+"As `hvx snapshot-create-as`, with libvirt's <domainsnapshot> from FILE (-: standard\n"
+"input): <name>, <description>, <memory snapshot='internal' or 'no'/>, and <disks>, in\n"
+"which a <disk name=> with snapshot='external' is one of the guest's. A snapshot always\n"
+"has all disks that the guest writes to, in files that hvx names. What else\n"
+"`hvx snapshot-dumpxml` prints is passed over. Without FILE a name is made up.\n",
+	.opts = OPTS(
+		{ "disk-only", 'd', NULL, "no memory: the disks as after a power failure" },
+		{ "halt", 'H', NULL, "end the guest afterwards" },
+		{ "quiet", 'q', NULL, "no progress line" }),
+};
+CLI_VERB(create_verb);
 
 /* ------------------------------------------------------------------------ list */
 
@@ -347,6 +416,35 @@ static const struct cli_cmd current_verb = {
 	.opts = OPTS({ "name", 'n', NULL, "only its name" }),
 };
 CLI_VERB(current_verb);
+
+static int cmd_parent(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	const char *v[1];
+	struct snap_guest s;
+	struct snapshot *snap, *parent;
+	int status = cli_parse(cmd, argc, argv, v, 1, 2);
+
+	if (status >= 0)
+		return status;
+	if (snap_begin(&s, argv[optind], false))
+		return VMM_ERR_SETUP;
+	snap = pick(&s, cmd, argv[optind + 1], v[0]);
+	parent = snap ? snap_by_id(s.t, snap->parent) : NULL;
+	if (parent)
+		puts(parent->name);
+	else if (snap)
+		cli_error("%s: %s has no parent: it was made from no other snapshot", s.g.name, snap->name);
+	snap_end(&s);
+	return parent ? VMM_OK : VMM_ERR_SETUP;
+}
+
+static const struct cli_cmd parent_verb = {
+	.name = "snapshot-parent", .group = CLI_STATE, .args = "NAME [SNAPSHOT]", .run = cmd_parent,
+	.summary = "print which snapshot one was made from",
+	.help = "Its name. Exit status 65 where there is none.\n",
+	.opts = OPTS({ "current", 'c', NULL, "of the current one" }),
+};
+CLI_VERB(parent_verb);
 
 /* -------------------------------------------------------------- revert, delete */
 

@@ -124,6 +124,9 @@ check "nothing is left of them" [ -z "$(ls "$work" | grep 'hvx-'; ls "$work/lib/
 disk=$(dd if="$work/disk.img" bs=4096 skip=3000 count=1 2> /dev/null | head -n 1)
 check "the disk is at round $disk" [ "$disk" -ge "$last" ]
 check "off, a snapshot is made" "$hvx" snapshot-create-as snap off
+echo "<domainsnapshot><name>later</name><disks><disk name='vda'/></disks></domainsnapshot>" > "$work/later.xml"
+check "and one as an XML says" "$hvx" snapshot-create snap "$work/later.xml"
+check "its parent is off" [ "$("$hvx" snapshot-parent snap later)" = off ]
 check "undefine is refused" [ "$("$hvx" undefine snap > /dev/null 2>&1; echo $?)" -eq "$ERR_SETUP" ]
 check "undefine drops them" "$hvx" undefine --snapshots-metadata snap
 check "the disk is as it was" [ "$(dd if="$work/disk.img" bs=4096 skip=3000 count=1 2> /dev/null | head -n 1)" = "$disk" ]
