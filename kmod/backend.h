@@ -8,14 +8,6 @@
 
 #include "hvx.h"
 
-/* What an exit handler says to the run loop. < 0: errno for HVX_RUN. */
-enum hvx_next {
-	HVX_REENTER = 0,	/* handled with preemption off: enter again */
-	HVX_SLOW = 1,		/* ->handle_exit() is to be called again, with preemption on */
-	HVX_TO_USER = 2,	/* run->exit_reason is filled */
-	HVX_LEAVE = 3,		/* handled, but something must be done with preemption on first */
-};
-
 #define HVX_EVENT_BITS	(HVX_EVENT_VECTOR | HVX_EVENT_TYPE | HVX_EVENT_HAS_CODE | HVX_EVENT_VALID)
 /* Is an HVX_EVENT_* of that kind? */
 #define hvx_event_is(event, kind)	(((event) & HVX_EVENT_TYPE) == ((kind) & HVX_EVENT_TYPE))
@@ -47,6 +39,7 @@ struct hvx_backend {
 	const char *name;
 	u64 features;			/* HVX_FEAT_*, set by ->setup() */
 	const struct hvx_pte_format *pte;
+	bool hides_xsaves;		/* #UD for guests without HVX_CAP_XSAVES */
 	u8 notify_vector;		/* of posted interrupts, 0: guests exit for each */
 	u32 near_ns;			/* ->enter() sees to deadlines nearer than that */
 	int max_leaf_level;		/* 2 or 3 */
@@ -91,8 +84,7 @@ struct hvx_backend {
 	u64 (*get_cr)(struct hvx_vcpu *vcpu, int cr);		/* 0, 3, 4 */
 	void (*set_cr)(struct hvx_vcpu *vcpu, int cr, u64 val);
 	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);	/* vcpu->efer, too */
-	u16 (*get_cs)(struct hvx_vcpu *vcpu);	/* its HVX_SEG_L and _DB */
-	int (*get_cpl)(struct hvx_vcpu *vcpu);
+	/* SS.DPL is CPL */
 	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
 	void (*set_segment)(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in);
 	int (*msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write); /* switched ones: 0; 1 not mine */
@@ -142,6 +134,7 @@ enum hvx_next hvx_exit_to_user(struct hvx_vcpu *vcpu, u32 reason);	/* without de
 void hvx_exit_complete(struct hvx_vcpu *vcpu);	/* what userspace answered; start of HVX_RUN */
 void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code); /* after each exit; without _VALID: none was */
 enum hvx_cpu_mode hvx_mode(struct hvx_vcpu *vcpu);
-void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip);	/* RIP, clears shadow and RF, raises #DB on TF */
+int hvx_cpl(struct hvx_vcpu *vcpu);
+enum hvx_next hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip);	/* RIP, clears shadow and RF, raises #DB on TF; HVX_REENTER */
 
 #endif

@@ -9,7 +9,7 @@
 #include "trace.h"
 
 /* The instruction is done. APM vol. 2 15.7: the interrupt shadow ends, RF is cleared, TF traps. */
-void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip)
+enum hvx_next hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip)
 {
 	if (!(vcpu->efer & EFER_LMA))
 		next_rip = (u32)next_rip;
@@ -20,18 +20,28 @@ void hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip)
 		hvx_request(vcpu, HVX_REQ_STEP);
 	else if (unlikely(vcpu->rflags & X86_EFLAGS_TF))
 		hvx_queue_exception(vcpu, 1, false, 0, DR_STEP);
+	return HVX_REENTER;
 }
 
 /* Of CS, for the decoder, and for the width of operands. */
 enum hvx_cpu_mode hvx_mode(struct hvx_vcpu *vcpu)
 {
-	u16 cs = hvx_backend->get_cs(vcpu);
+	struct hvx_segment cs;
 
-	if (vcpu->efer & EFER_LMA && cs & HVX_SEG_L)
+	hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
+	if (vcpu->efer & EFER_LMA && cs.attr & HVX_SEG_L)
 		return HVX_MODE_64;
 	if (!(hvx_backend->get_cr(vcpu, 0) & X86_CR0_PE) || vcpu->rflags & X86_EFLAGS_VM)
 		return HVX_MODE_16;
-	return cs & HVX_SEG_DB ? HVX_MODE_32 : HVX_MODE_16;
+	return cs.attr & HVX_SEG_DB ? HVX_MODE_32 : HVX_MODE_16;
+}
+
+int hvx_cpl(struct hvx_vcpu *vcpu)
+{
+	struct hvx_segment ss;
+
+	hvx_backend->get_segment(vcpu, HVX_SEG_SS, &ss);
+	return HVX_SEG_DPL(ss.attr);
 }
 
 static u64 edx_eax(struct hvx_vcpu *vcpu)
@@ -92,15 +102,7 @@ enum hvx_next hvx_exit_cpuid(struct hvx_vcpu *vcpu, unsigned int len)
 		return HVX_REENTER;
 	vcpu->stats.exit_cpuid++;
 	hvx_cpuid(vcpu);
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
-}
-
-static enum hvx_next msr_gp(struct hvx_vcpu *vcpu)
-{
-	vcpu->stats.msr_refused++;
-	hvx_inject_gp(vcpu);
-	return HVX_REENTER;
+	return hvx_skip(vcpu, vcpu->rip + len);
 }
 
 enum hvx_next hvx_exit_msr(struct hvx_vcpu *vcpu, unsigned int len, bool write)
@@ -121,12 +123,13 @@ enum hvx_next hvx_exit_msr(struct hvx_vcpu *vcpu, unsigned int len, bool write)
 		vcpu->complete_mov.is_write = write;
 		return ask_user(vcpu, HVX_EXIT_MSR, vcpu->rip + len);
 	}
-	if (unlikely(r))
-		return msr_gp(vcpu);
+	if (unlikely(r)) {
+		vcpu->stats.msr_refused++;
+		return hvx_inject_gp(vcpu);
+	}
 	if (!write)
 		set_edx_eax(vcpu, val);
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
+	return hvx_skip(vcpu, vcpu->rip + len);
 }
 
 /*
@@ -142,7 +145,7 @@ enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len)
 			vcpu->regs[2] & mask, vcpu->regs[6] & mask };
 
 	vcpu->stats.exit_hypercall++;
-	if (hvx_backend->get_cpl(vcpu)) {
+	if (hvx_cpl(vcpu)) {
 		ret = -EPERM;
 	} else if (hvx_pv_hypercall(vcpu, nr, args, &ret)) {
 		if (vcpu->vm->flags & HVX_VM_EXIT_HYPERCALL) {
@@ -158,8 +161,7 @@ enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len)
 		ret = -1000;	/* KVM_ENOSYS of the documented ABI */
 	}
 	vcpu->regs[0] = ret & mask;
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
+	return hvx_skip(vcpu, vcpu->rip + len);
 }
 
 enum hvx_next hvx_exit_hlt(struct hvx_vcpu *vcpu, unsigned int len)
@@ -182,20 +184,16 @@ enum hvx_next hvx_exit_xsetbv(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	vcpu->stats.exit_other++;
 	if (!(hvx_backend->get_cr(vcpu, 4) & X86_CR4_OSXSAVE))
-		hvx_inject_ud(vcpu);
-	else if (hvx_backend->get_cpl(vcpu) || (u32)vcpu->regs[1] ||
-		 !hvx_set_xcr0(vcpu, edx_eax(vcpu)))
-		hvx_inject_gp(vcpu);
-	else
-		hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
+		return hvx_inject_ud(vcpu);
+	if (hvx_cpl(vcpu) || (u32)vcpu->regs[1] || !hvx_set_xcr0(vcpu, edx_eax(vcpu)))
+		return hvx_inject_gp(vcpu);
+	return hvx_skip(vcpu, vcpu->rip + len);
 }
 
 enum hvx_next hvx_exit_skip(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	vcpu->stats.exit_other++;
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
+	return hvx_skip(vcpu, vcpu->rip + len);
 }
 
 /* A spinning vCPU gives its time away. */
@@ -212,15 +210,13 @@ enum hvx_next hvx_exit_pause(struct hvx_vcpu *vcpu, unsigned int len)
 enum hvx_next hvx_exit_ud(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	vcpu->stats.exit_other++;
-	hvx_inject_ud(vcpu);
-	return HVX_REENTER;
+	return hvx_inject_ud(vcpu);
 }
 
 enum hvx_next hvx_exit_gp(struct hvx_vcpu *vcpu, unsigned int len)
 {
 	vcpu->stats.exit_other++;
-	hvx_inject_gp(vcpu);
-	return HVX_REENTER;
+	return hvx_inject_gp(vcpu);
 }
 
 /* -------------------------------------------- control and debug registers */
@@ -284,46 +280,32 @@ enum hvx_next hvx_exit_mov_to_cr(struct hvx_vcpu *vcpu, int cr, int reg, unsigne
 
 	vcpu->stats.exit_cr++;
 	if (cr == 0 ? mov_to_cr0(vcpu, val) : cr == 4 ? mov_to_cr4(vcpu, val) : mov_to_cr8(vcpu, val))
-		hvx_skip(vcpu, vcpu->rip + len);
-	else
-		hvx_inject_gp(vcpu);
-	return HVX_REENTER;
+		return hvx_skip(vcpu, vcpu->rip + len);
+	return hvx_inject_gp(vcpu);
 }
 
 /* The guest's own debug registers, SDM vol. 3 "Debug Registers". DR4 and 5 are 6 and 7 unless CR4.DE. */
 enum hvx_next hvx_exit_mov_dr(struct hvx_vcpu *vcpu, int dr, int reg, bool write, unsigned int len)
 {
-	u64 val = vcpu->regs[reg] & reg_mask(vcpu);
+	u64 *p = dr < 4 ? &vcpu->db[dr] : dr & 1 ? &vcpu->dr7 : &vcpu->dr6;
+	u64 val = (write ? vcpu->regs[reg] : *p) & reg_mask(vcpu);
 
 	/* DR0-3 are loaded on the way in: leave, so that a change takes effect. */
 	if (vcpu->fpu_loaded)
 		return HVX_SLOW;
 	vcpu->stats.exit_cr++;
-	if ((dr == 4 || dr == 5) && hvx_backend->get_cr(vcpu, 4) & X86_CR4_DE) {
-		hvx_inject_ud(vcpu);
-		return HVX_REENTER;
-	}
-	if (vcpu->dr7 & HVX_DR_GD) {
-		/* General detect: #DB before the access. */
-		hvx_queue_exception(vcpu, 1, false, 0, HVX_DR_GD);
-		return HVX_REENTER;
-	}
-	if (write && dr >= 4 && val >> 32) {
-		hvx_inject_gp(vcpu);
-		return HVX_REENTER;
-	}
-	if (!write)
-		vcpu->regs[reg] = (dr < 4 ? vcpu->db[dr] : dr & 1 ? vcpu->dr7 : vcpu->dr6) & reg_mask(vcpu);
-	else if (dr < 4)
-		vcpu->db[dr] = val;
-	else if (dr & 1)
-		vcpu->dr7 = (val & HVX_DR7_BITS) | HVX_DR7_FIXED;
-	else
-		vcpu->dr6 = (val & HVX_DR6_BITS) | HVX_DR6_FIXED;
+	if ((dr == 4 || dr == 5) && hvx_backend->get_cr(vcpu, 4) & X86_CR4_DE)
+		return hvx_inject_ud(vcpu);
+	if (vcpu->dr7 & HVX_DR_GD)	/* general detect: #DB before the access */
+		return hvx_queue_exception(vcpu, 1, false, 0, HVX_DR_GD);
+	if (write && dr >= 4 && val >> 32)
+		return hvx_inject_gp(vcpu);
+	*(write ? p : &vcpu->regs[reg]) = !write || dr < 4 ? val :
+					  dr & 1 ? (val & HVX_DR7_BITS) | HVX_DR7_FIXED :
+						   (val & HVX_DR6_BITS) | HVX_DR6_FIXED;
 	if (write)
 		hvx_backend->update(vcpu);
-	hvx_skip(vcpu, vcpu->rip + len);
-	return HVX_REENTER;
+	return hvx_skip(vcpu, vcpu->rip + len);
 }
 
 /* ------------------------------------------------------------- port I/O, MMIO */
@@ -429,8 +411,7 @@ static enum hvx_next lapic_mmio(struct hvx_vcpu *vcpu, const struct hvx_mov *m, 
 		val = hvx_lapic_mmio(l, offset & ~3U, false, 0);
 		mov_load(vcpu, m, val >> (offset & 3) * 8);
 	}
-	hvx_skip(vcpu, vcpu->rip + m->len);
-	return HVX_REENTER;
+	return hvx_skip(vcpu, vcpu->rip + m->len);
 }
 
 /* Nothing is mapped at gpa, or it cannot be written: a device's, the LAPIC's, an ioeventfd's. */
@@ -494,7 +475,8 @@ void hvx_exit_complete(struct hvx_vcpu *vcpu)
 	if (what != HVX_EXIT_MSR) {
 		mov_load(vcpu, &vcpu->complete_mov, data);
 	} else if (READ_ONCE(run->msr.error)) {
-		msr_gp(vcpu);
+		vcpu->stats.msr_refused++;
+		hvx_inject_gp(vcpu);
 		return;
 	} else if (!vcpu->complete_mov.is_write) {
 		set_edx_eax(vcpu, data);

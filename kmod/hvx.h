@@ -194,6 +194,7 @@ struct hvx_vcpu {
 	u64 xcr0_allowed;
 	u64 tsc_aux;
 	u64 pat;
+	u64 xss;			/* IA32_XSS: nothing but 0 */
 	u64 tsc_offset;
 	u64 tsc_adjust;
 	u32 tsc_khz;
@@ -220,6 +221,14 @@ struct hvx_vcpu {
 	void *backend;			/* vmx or svm vCPU */
 };
 
+/* What an exit handler says to the run loop. < 0: errno for HVX_RUN. */
+enum hvx_next {
+	HVX_REENTER = 0,	/* handled with preemption off: enter again */
+	HVX_SLOW = 1,		/* ->handle_exit() is to be called again, with preemption on */
+	HVX_TO_USER = 2,	/* run->exit_reason is filled */
+	HVX_LEAVE = 3,		/* handled, but something must be done with preemption on first */
+};
+
 /* main.c */
 extern struct dentry *hvx_debugfs;
 DECLARE_PER_CPU(bool, hvx_cpu_on);	/* this CPU's extension is ours; preemption off */
@@ -238,8 +247,10 @@ void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any c
 void hvx_notify(struct hvx_vcpu *vcpu, bool posted);	/* hvx_lapic_accept() took a vector */
 /* Request on all, return once none is in the guest with it unseen. Under mmu_lock, interrupts on. */
 void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req);
-void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload);
+enum hvx_next hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code,
+				  u64 payload);
 
+/* Both, and hvx_queue_exception(), give HVX_REENTER, for exit handlers to end with. */
 #define hvx_inject_gp(vcpu)	hvx_queue_exception(vcpu, 13, true, 0, 0)
 #define hvx_inject_ud(vcpu)	hvx_queue_exception(vcpu, 6, false, 0, 0)
 
@@ -308,6 +319,7 @@ int hvx_fetch_insn(struct hvx_vcpu *vcpu, u8 *insn, int max, bool can_sleep);
 #define HVX_CAP_RDTSCP	BIT_ULL(33)
 #define HVX_CAP_RDPID	BIT_ULL(34)
 #define HVX_CAP_INVPCID	BIT_ULL(35)
+#define HVX_CAP_XSAVES	BIT_ULL(36)
 void hvx_cpuid_limits(const struct hvx_vcpu *vcpu, u64 *cr4, u64 *efer, u64 *caps);	/* NULL: for any guest */
 int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigned int count); /* e: kvmalloc()ed, taken over on success; -EINVAL, -EBUSY */
 void hvx_cpuid_init(struct hvx_vcpu *vcpu);	/* no table yet: leaves read zero, every feature that hvx offers is allowed */
@@ -340,6 +352,7 @@ void hvx_fpu_save(struct hvx_vcpu *vcpu);
 void hvx_fpu_get(struct hvx_vcpu *vcpu, void *buf);	/* struct hvx_xsave_hdr and area */
 int hvx_fpu_set(struct hvx_vcpu *vcpu, const void *buf);	/* -EINVAL */
 bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val);	/* false: #GP */
+u32 hvx_xsave_bytes(struct hvx_vcpu *vcpu, u32 subleaf);	/* EBX of CPUID 0xD subleaf 0 or 1; while loaded */
 
 /* irq/lapic.c */
 int hvx_lapic_create(struct hvx_vcpu *vcpu);

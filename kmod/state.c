@@ -50,7 +50,7 @@ static void get_sregs(struct hvx_vcpu *vcpu, void *buf)
 	s->cr3 = hvx_backend->get_cr(vcpu, 3);
 	s->cr4 = hvx_backend->get_cr(vcpu, 4);
 	s->efer = vcpu->efer;
-	s->cpl = hvx_backend->get_cpl(vcpu);
+	s->cpl = HVX_SEG_DPL(s->ss.attr);
 	s->cr8 = hvx_lapic_get_cr8(vcpu);
 	s->apic_base = vcpu->apic_base;
 }

@@ -87,7 +87,8 @@ void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req)
  * Queue an exception for the next entry, with the rules of SDM vol. 3 table
  * "Conditions for Generating a Double Fault" when one is on its way already.
  */
-void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code, u64 payload)
+enum hvx_next hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 code,
+				  u64 payload)
 {
 	struct hvx_events *ev = &vcpu->ev;
 	u32 before = ev->exception;
@@ -101,7 +102,7 @@ void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 co
 	if (before && first == 8) {
 		ev->exception = 0;
 		hvx_request(vcpu, HVX_REQ_TRIPLE);
-		return;
+		return HVX_REENTER;
 	}
 	if (before && ((CONTRIBUTORY & BIT(first) && CONTRIBUTORY & BIT(vector)) ||
 		       (first == 14 && (CONTRIBUTORY | BIT(14)) & BIT(vector)))) {
@@ -114,6 +115,7 @@ void hvx_queue_exception(struct hvx_vcpu *vcpu, u8 vector, bool has_code, u32 co
 			(has_code ? HVX_EVENT_HAS_CODE : 0);
 	ev->exception_code = code;
 	ev->exception_payload = payload;
+	return HVX_REENTER;
 }
 
 static bool extint_wanted(struct hvx_vcpu *vcpu)

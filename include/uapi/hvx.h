@@ -48,6 +48,7 @@
 #define HVX_FEAT_APIC_VIRT	(1ULL << 5)	/* x2APIC: the CPU delivers and EOIs itself */
 #define HVX_FEAT_SINGLE_STEP	(1ULL << 6)	/* HVX_DEBUG_STEP works */
 #define HVX_FEAT_DIRTY_RANGE	(1ULL << 7)	/* HVX_GET_DIRTY takes ranges */
+#define HVX_FEAT_XSAVES		(1ULL << 8)	/* CPUID 0xD.1 EAX[3] may be shown; IA32_XSS is 0 */
 
 /* HVX_GET_INFO: what this module and this host offer. Always succeeds. */
 struct hvx_info {
@@ -111,7 +112,7 @@ struct hvx_cpuid {
 #define HVX_SAVED_MSRS { \
 	0x0000003b,			/* IA32_TSC_ADJUST */ \
 	0x00000174, 0x00000175, 0x00000176, /* IA32_SYSENTER_CS, _ESP, _EIP */ \
-	0x00000277,			/* IA32_PAT */ \
+	0x00000277, 0x00000da0,		/* IA32_PAT, IA32_XSS */ \
 	0x4b564d01, 0x4b564d03, 0x4b564d04, /* paravirtual: system time, steal time, EOI */ \
 	0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */ \
 	0xc0000102, 0xc0000103,		/* KERNEL_GS_BASE, TSC_AUX */ \

@@ -111,8 +111,7 @@ static enum hvx_next on_db(struct hvx_vcpu *vcpu)
 		svm_update(vcpu);
 		return hvx_exit_debug(vcpu, 1, dr6);
 	}
-	hvx_queue_exception(vcpu, 1, false, 0, 0);
-	return HVX_REENTER;
+	return hvx_queue_exception(vcpu, 1, false, 0, 0);
 }
 
 /*
@@ -128,8 +127,7 @@ static enum hvx_next on_exception(struct hvx_vcpu *vcpu, unsigned int len)
 	case EXIT_BP:
 		return hvx_exit_debug(vcpu, 3, 0);
 	case EXIT_AC:
-		hvx_queue_exception(vcpu, 17, true, 0, 0);
-		break;
+		return hvx_queue_exception(vcpu, 17, true, 0, 0);
 	case EXIT_MC:
 		hvx_host_machine_check();
 		break;

@@ -144,7 +144,8 @@ static int svm_setup(void)
 	hvx_svm.features = (hvx_svm.max_leaf_level == 3 ? HVX_FEAT_NPT_1G : 0) |
 			   (edx & SVM_FEAT_NRIPS ? HVX_FEAT_NRIPS : 0) |
 			   (edx & SVM_FEAT_DECODE ? HVX_FEAT_DECODE_ASSIST : 0) |
-			   (edx & SVM_FEAT_TSC_RATE ? HVX_FEAT_TSC_SCALING : 0);
+			   (edx & SVM_FEAT_TSC_RATE ? HVX_FEAT_TSC_SCALING : 0) |
+			   (boot_cpu_has(X86_FEATURE_XSAVES) ? HVX_FEAT_XSAVES : 0);
 	return svm_alloc_cpus();
 }
 
@@ -296,16 +297,6 @@ static void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *
 		out->attr |= HVX_SEG_G;
 	else if (seg == HVX_SEG_SS)
 		out->attr = (out->attr & ~(3 << 5)) | v->cpl << 5;
-}
-
-static u16 svm_get_cs(struct hvx_vcpu *vcpu)
-{
-	return to_vmcb(vcpu)->seg[VMCB_CS].attr;
-}
-
-static int svm_get_cpl(struct hvx_vcpu *vcpu)
-{
-	return to_vmcb(vcpu)->cpl;
 }
 
 static void svm_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in)
@@ -659,8 +650,6 @@ struct hvx_backend hvx_svm = {
 	.get_cr = svm_get_cr,
 	.set_cr = svm_set_cr,
 	.set_efer = svm_set_efer,
-	.get_cs = svm_get_cs,
-	.get_cpl = svm_get_cpl,
 	.get_segment = svm_get_segment,
 	.set_segment = svm_set_segment,
 	.msr = svm_msr,

@@ -3,6 +3,11 @@
 #ifndef _HVX_VMX_COMPAT_H
 #define _HVX_VMX_COMPAT_H
 
+/* 6.9 renamed it. */
+#ifndef SECONDARY_EXEC_ENABLE_XSAVES
+#define SECONDARY_EXEC_ENABLE_XSAVES	SECONDARY_EXEC_XSAVES
+#endif
+
 /*
  * All up to now: hand on an NMI that ended the guest. It leaves NMIs blocked
  * and is lost, so unblock them with IRET and send another in its place: that

@@ -119,13 +119,11 @@ static enum hvx_next on_exception(struct hvx_vcpu *vcpu, unsigned int len)
 		 * that a guest cannot keep the CPU in microcode by a #DB whose
 		 * delivery raises #DB; #AC for the same reason.
 		 */
-		hvx_queue_exception(vcpu, 1, false, 0, causes);
-		return HVX_REENTER;
+		return hvx_queue_exception(vcpu, 1, false, 0, causes);
 	case 3:
 		return hvx_exit_debug(vcpu, 3, 0);
 	case 17:
-		hvx_queue_exception(vcpu, 17, true, v->intr_code, 0);
-		return HVX_REENTER;
+		return hvx_queue_exception(vcpu, 17, true, v->intr_code, 0);
 	}
 	return HVX_REENTER;	/* #MC, the host's, which has handled it */
 }
@@ -160,7 +158,7 @@ static enum hvx_next on_dr(struct hvx_vcpu *vcpu, unsigned int len)
 	u64 qual = to_vmx(vcpu)->qual;
 
 	/* This exit comes before the CPL is looked at: SDM vol. 3, "MOV DR" among the exits. */
-	if (hvx_backend->get_cpl(vcpu))
+	if (hvx_cpl(vcpu))
 		return hvx_exit_gp(vcpu, len);
 	return hvx_exit_mov_dr(vcpu, qual & 7, qual >> 8 & 0xf, !(qual & BIT(4)), len);
 }
@@ -236,6 +234,8 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_WBINVD] = hvx_exit_skip,
 	[EXIT_REASON_XSETBV] = hvx_exit_xsetbv,
 	[EXIT_REASON_ENCLS] = hvx_exit_ud,
+	/* For components that IA32_XSS does not have: they are not there. */
+	[EXIT_REASON_XSAVES ... EXIT_REASON_XRSTORS] = hvx_exit_gp,
 };
 
 enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu)

@@ -41,16 +41,6 @@ static u16 rights_to_attr(u32 ar)
 	return (ar & 0xff) | (ar >> 4 & 0xf00);
 }
 
-u16 vmx_get_cs(struct hvx_vcpu *vcpu)
-{
-	return rights_to_attr(vmx_get(to_vmx(vcpu), 4 * HVX_SEG_CS + F_RIGHTS));
-}
-
-int vmx_get_cpl(struct hvx_vcpu *vcpu)
-{
-	return HVX_SEG_DPL(vmx_get(to_vmx(vcpu), 4 * HVX_SEG_SS + F_RIGHTS));
-}
-
 void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);

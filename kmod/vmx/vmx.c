@@ -19,7 +19,7 @@
 
 #define PML_LAST	511	/* of its entries */
 
-static bool has_rdtscp, has_debugctl, has_l1tf;
+static bool has_rdtscp, has_xsaves, has_debugctl, has_l1tf;
 static unsigned int timer_shift;	/* TSC ticks to the preemption timer's */
 
 /* MSRs that are the guest's own while it runs. */
@@ -56,6 +56,9 @@ static int vmx_setup(void)
 		return r;
 	has_rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP) &&
 		     vmx_supports_proc2(SECONDARY_EXEC_ENABLE_RDTSCP);
+	has_xsaves = boot_cpu_has(X86_FEATURE_XSAVES) &&
+		     vmx_supports_proc2(SECONDARY_EXEC_ENABLE_XSAVES);
+	hvx_vmx.hides_xsaves = true;
 	/* Unless the CPU, or a hypervisor around this host, says that it need not be. */
 	has_l1tf = boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D) &&
 		   !cpu_mitigations_off() && (rdmsrq_safe(MSR_IA32_ARCH_CAPABILITIES, &val) ||
@@ -78,7 +81,8 @@ static int vmx_setup(void)
 	hvx_vmx.features = HVX_FEAT_NRIPS |
 			   (hvx_vmx.max_leaf_level == 3 ? HVX_FEAT_NPT_1G : 0) |
 			   (vmx_tsc_scaling ? HVX_FEAT_TSC_SCALING : 0) |
-			   (vmx_virtual_interrupts ? HVX_FEAT_APIC_VIRT : 0);
+			   (vmx_virtual_interrupts ? HVX_FEAT_APIC_VIRT : 0) |
+			   (has_xsaves ? HVX_FEAT_XSAVES : 0);
 	return vmx_alloc_cpus();
 }
 
@@ -214,6 +218,8 @@ static void vmx_update_cpuid(struct hvx_vcpu *vcpu)
 		proc2 |= SECONDARY_EXEC_ENABLE_RDTSCP;
 	if (vcpu->caps & HVX_CAP_INVPCID && vmx_supports_proc2(SECONDARY_EXEC_ENABLE_INVPCID))
 		proc2 |= SECONDARY_EXEC_ENABLE_INVPCID;
+	if (vcpu->caps & HVX_CAP_XSAVES)	/* only where it is there */
+		proc2 |= SECONDARY_EXEC_ENABLE_XSAVES;
 	vmx_set(v, F_PROC2, proc2);
 	v->x2apic = vcpu->lapic->delivers = false;
 	/* Which CR4 bits are the guest's own depends on CPUID as well. */
@@ -442,6 +448,8 @@ static void write_constants(struct hvx_vcpu *vcpu)
 	vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(vcpu->lapic->page));
 	if (vmx_caps.proc2 & SECONDARY_EXEC_ENCLS_EXITING)
 		vmcs_write(ENCLS_EXITING_BITMAP, ~0ULL);
+	if (has_xsaves)
+		vmcs_write(XSS_EXIT_BITMAP, ~0ULL);
 	v->intr_status = ~0;
 	v->timer = ~0;
 	if (vmx_preemption_timer)
@@ -722,8 +730,6 @@ struct hvx_backend hvx_vmx = {
 	.get_cr = vmx_get_cr,
 	.set_cr = vmx_set_cr,
 	.set_efer = vmx_set_efer,
-	.get_cs = vmx_get_cs,
-	.get_cpl = vmx_get_cpl,
 	.get_segment = vmx_get_segment,
 	.set_segment = vmx_set_segment,
 	.msr = vmx_msr,

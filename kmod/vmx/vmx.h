@@ -172,8 +172,6 @@ u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr);
 void vmx_set_cr(struct hvx_vcpu *vcpu, int cr, u64 val);
 void vmx_set_efer(struct hvx_vcpu *vcpu, u64 val);
 bool vmx_load_pdptes(struct hvx_vcpu *vcpu, bool can_sleep);
-u16 vmx_get_cs(struct hvx_vcpu *vcpu);
-int vmx_get_cpl(struct hvx_vcpu *vcpu);
 void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
 void vmx_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in);
 void vmx_update_debug(struct hvx_vcpu *vcpu);

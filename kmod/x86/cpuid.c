@@ -34,6 +34,7 @@ static const struct control {
 	bool emulated;		/* whatever the host has */
 	u32 feature;
 	u64 cr4, efer, caps;
+	u32 subleaf;
 } controls[] = {
 	{ 1, ECX, false, F(PCID), X86_CR4_PCIDE },
 	{ 1, ECX, false, F(XSAVE), X86_CR4_OSXSAVE },
@@ -46,6 +47,7 @@ static const struct control {
 	{ 7, ECX, false, F(PKU), X86_CR4_PKE },
 	{ 7, ECX, false, F(LA57), X86_CR4_LA57 },
 	{ 7, ECX, false, F(RDPID), 0, 0, HVX_CAP_RDPID },
+	{ 0xd, EAX, false, F(XSAVES), 0, 0, HVX_CAP_XSAVES, 1 },
 	{ 0x80000001, EDX, false, F(SYSCALL), 0, EFER_SCE },
 	{ 0x80000001, EDX, false, F(NX), 0, EFER_NX },
 	{ 0x80000001, EDX, false, F(FXSR_OPT), 0, EFER_FFXSR },
@@ -93,7 +95,6 @@ const struct hvx_cpuid_entry *hvx_cpuid_find(const struct hvx_vcpu *vcpu, u32 le
 static noinline void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub)
 {
 	u64 cr4 = hvx_backend->get_cr(vcpu, 4), *r = vcpu->regs;
-	u32 eax, ebx, ecx, edx;
 
 	if (leaf == 1) {
 		r[ECX] &= ~(u64)F(OSXSAVE);
@@ -104,9 +105,8 @@ static noinline void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub)
 		r[ECX] &= ~(u64)F(OSPKE);
 		r[ECX] |= cr4 & X86_CR4_PKE ? F(OSPKE) : 0;
 	} else if (leaf == 0xd && sub <= 1) {
-		/* By XCR0 and IA32_XSS, which are the guest's now. Without XSAVEC nothing is compacted. */
-		cpuid_count(0xd, sub, &eax, &ebx, &ecx, &edx);
-		r[EBX] = sub && !(r[EAX] & BIT(1)) ? 0 : ebx;
+		/* Without XSAVEC and XSAVES nothing is compacted. */
+		r[EBX] = !sub || r[EAX] & (F(XSAVEC) | F(XSAVES)) ? hvx_xsave_bytes(vcpu, sub) : 0;
 	}
 }
 
@@ -161,19 +161,22 @@ void hvx_cpuid_limits(const struct hvx_vcpu *vcpu, u64 *cr4, u64 *efer, u64 *cap
 	*efer = 0;
 	*caps = vcpu ? pv_features(vcpu) : PV_FEATURES;
 	for (c = controls; c < controls + ARRAY_SIZE(controls); c++) {
-		cpuid_count(c->leaf, 0, &r[EAX], &r[EBX], &r[ECX], &r[EDX]);
+		cpuid_count(c->leaf, c->subleaf, &r[EAX], &r[EBX], &r[ECX], &r[EDX]);
 		if (!c->emulated && !(r[c->reg] & c->feature))
 			continue;
 		if (vcpu && vcpu->cpuid) {
-			e = hvx_cpuid_find(vcpu, c->leaf);
-			if (!e || !((c->reg == EBX ? e->ebx : c->reg == ECX ? e->ecx : e->edx) &
-				    c->feature))
+			e = find_near(vcpu, c->leaf, c->subleaf);
+			if (!answers(e, c->subleaf) ||
+			    !((c->reg == EAX ? e->eax : c->reg == EBX ? e->ebx :
+			       c->reg == ECX ? e->ecx : e->edx) & c->feature))
 				continue;
 		}
 		*cr4 |= c->cr4;
 		*efer |= c->efer;
 		*caps |= c->caps;
 	}
+	if (!(hvx_backend->features & HVX_FEAT_XSAVES))
+		*caps &= ~HVX_CAP_XSAVES;
 	/* The kernel may leave PKU alone; then PKRU is not switched. */
 	if (!(hvx_xcr0_mask & XFEATURE_MASK_PKRU))
 		*cr4 &= ~(u64)X86_CR4_PKE;

@@ -14,7 +14,7 @@
 #include <asm/fpu/types.h>
 #include <asm/fpu/xcr.h>
 #include <asm/pkru.h>
-#include "hvx.h"
+#include "backend.h"
 
 /* No MPX (gone from Linux), no AMX (XFD and its faults would have to be switched). */
 #define X_GUEST		(XFEATURE_MASK_FPSSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512 | \
@@ -88,6 +88,15 @@ int hvx_fpu_create(struct hvx_vcpu *vcpu)
 	asm volatile(insn " %0" : "+m" (*(struct xregs_state *)(area))			\
 		     : "a" ((u32)hvx_xcr0_mask), "d" ((u32)(hvx_xcr0_mask >> 32)) : "memory")
 
+/*
+ * Guests reach none of the host's supervisor state. Where the CPU cannot keep XSAVES
+ * from a guest, it may execute it whatever its CPUID says.
+ */
+static bool xss_switched(const struct hvx_vcpu *vcpu)
+{
+	return host_xss && (vcpu->caps & HVX_CAP_XSAVES || !hvx_backend->hides_xsaves);
+}
+
 void hvx_fpu_load(struct hvx_vcpu *vcpu)
 {
 	/* No FNINIT, no LDMXCSR: all of it is loaded below. */
@@ -98,18 +107,14 @@ void hvx_fpu_load(struct hvx_vcpu *vcpu)
 	XSAVE_OP("xrstor64", vcpu->xsave);
 	if (vcpu->xcr0 != host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
-	/*
-	 * Where the CPU cannot intercept XSAVES, a guest may execute it whatever
-	 * its CPUID says: let it reach none of the host's supervisor state.
-	 */
-	if (host_xss)
-		wrmsrq(MSR_IA32_XSS, 0);
+	if (xss_switched(vcpu))
+		wrmsrq(MSR_IA32_XSS, vcpu->xss);
 	vcpu->fpu_loaded = true;
 }
 
 void hvx_fpu_save(struct hvx_vcpu *vcpu)
 {
-	if (host_xss)
+	if (xss_switched(vcpu))
 		wrmsrq(MSR_IA32_XSS, host_xss);
 	if (xcr0_unseen)
 		vcpu->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
@@ -151,6 +156,20 @@ bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, val);
 	vcpu->xcr0 = val;
 	return true;
+}
+
+/* By XCR0 and IA32_XSS: the guest's, but that the latter may be the host's still. */
+u32 hvx_xsave_bytes(struct hvx_vcpu *vcpu, u32 subleaf)
+{
+	bool host = host_xss && !xss_switched(vcpu);
+	u32 eax, ebx, ecx, edx;
+
+	if (host)
+		wrmsrq(MSR_IA32_XSS, vcpu->xss);
+	cpuid_count(0xd, subleaf, &eax, &ebx, &ecx, &edx);
+	if (host)
+		wrmsrq(MSR_IA32_XSS, host_xss);
+	return ebx;
 }
 
 /* HVX_STATE_XSAVE: the buffer is kernel memory, the header and hvx_xsave_size bytes. */

@@ -156,6 +156,12 @@ static int set_pat(struct hvx_vcpu *vcpu, u64 val, bool host)
 	return hvx_backend->msr(vcpu, MSR_IA32_CR_PAT, &val, true);
 }
 
+static int set_xss(struct hvx_vcpu *vcpu, u64 val, bool host)
+{
+	vcpu->xss = val;
+	return 0;
+}
+
 /* ------------------------------------------------------------------- table */
 
 struct msr_row {
@@ -174,7 +180,7 @@ static_assert(sizeof(struct hvx_vcpu) <= U16_MAX);
 
 /*
  * In order of index. Left out on purpose, so that guests see that they are not
- * there: SPEC_CTRL, PRED_CMD, ARCH_CAPABILITIES, XSS, LS_CFG. HVX_SAVED_MSRS
+ * there: SPEC_CTRL, PRED_CMD, ARCH_CAPABILITIES, LS_CFG. HVX_SAVED_MSRS
  * of the UAPI lists what is state and in no state group.
  */
 static const struct msr_row rows[] = {
@@ -185,6 +191,7 @@ static const struct msr_row rows[] = {
 	{ ONE(MSR_IA32_SYSENTER_CS) },
 	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, .address = true },
 	{ ONE(MSR_IA32_CR_PAT), set_pat, AT(pat) },
+	{ ONE(MSR_IA32_XSS), set_xss, AT(xss), HVX_CAP_XSAVES, ~0ULL },	/* no supervisor state */
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), hvx_pv_set_clock, AT(pv.system_time_msr),
 	  PV(CLOCKSOURCE2), 2 },
 	{ ONE(MSR_KVM_STEAL_TIME), hvx_pv_set_steal, AT(pv.steal_msr), PV(STEAL_TIME),

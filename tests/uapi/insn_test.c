@@ -4,6 +4,7 @@
 #include <x86intrin.h>
 
 #include "guest.h"
+#include "vmm/cpu.h"
 
 /* What goes out at TG_EXC, or -1 for a HLT. */
 static int next_outcome(struct tg *g)
@@ -439,6 +440,107 @@ static void xcr0(void)
 	tg_free(&g);
 }
 
+GUEST(g_rdmsr, "mov %r8d, %ecx\nrdmsr\nhlt\n");
+GUEST(g_wrmsr, "mov %r8d, %ecx\nmov %r9d, %eax\nxor %edx, %edx\nwrmsr\nhlt\n");
+/* CPUID 0xD.1 after XCR0 = 3; XMM0 through XSAVES and XRSTORS by way of the area at RDI. */
+GUEST(g_xsaves,
+      "mov %cr4, %rax\nor $0x40200, %eax\nmov %rax, %cr4\n"
+      "xor %ecx, %ecx\nmov $3, %eax\nxor %edx, %edx\nxsetbv\n"
+      "mov $0xd, %eax\nmov $1, %ecx\ncpuid\n"
+      "mov %eax, %r12d\nmov %ebx, %r13d\nmov %ecx, %r14d\nmov %edx, %r15d\n"
+      "mov $0x12345678, %eax\nmovd %eax, %xmm0\n"
+      "mov $3, %eax\nxor %edx, %edx\nxsaves (%rdi)\n"
+      "pxor %xmm0, %xmm0\nxrstors (%rdi)\nmovd %xmm0, %ebx\nhlt\n");
+
+#define MSR_XSS		0xda0
+#define XSAVE_AT	0xa000
+
+static int msr_outcome(struct tg *g, const void *code, size_t len, uint32_t val)
+{
+	memcpy(g->mem + TG_CODE, code, len);
+	tg_long(g, 0);
+	tg_set_reg(g, 0, 8, MSR_XSS);
+	tg_set_reg(g, 0, 9, val);
+	return next_outcome(g);
+}
+
+static int host_xss(struct tg *g, uint64_t *val, bool write)
+{
+	struct hvx_msr_entry e = { .index = MSR_XSS, .value = *val };
+	struct hvx_msrs m = { .count = 1, .entries = (uintptr_t)&e };
+	int r = ioctl(g->v[0].fd, write ? HVX_SET_MSRS : HVX_GET_MSRS, &m);
+
+	*val = e.value;
+	return r;
+}
+
+static int run_xsaves(struct tg *g)
+{
+	memcpy(g->mem + TG_CODE, g_xsaves, GUEST_LEN(g_xsaves));
+	memset(g->mem + XSAVE_AT, 0, 4096);
+	tg_long(g, 0);
+	tg_set_reg(g, 0, 7, XSAVE_AT);
+	return next_outcome(g);
+}
+
+/* No supervisor state: IA32_XSS reads 0, and that is all it takes. */
+static void xsaves(void)
+{
+	uint64_t val = ~0ULL;
+	bool offered;
+	struct tg g;
+
+	new_long(&g);
+	offered = g.info.features & HVX_FEAT_XSAVES;
+	CHECK_EQ(host_xss(&g, &val, false), 1);
+	CHECK_EQ(val, 0);
+	CHECK_EQ(host_xss(&g, &val, true), 1);
+	val = 1 << 8;
+	CHECK_EQ(host_xss(&g, &val, true), 0);
+	CHECK_EQ(msr_outcome(&g, g_rdmsr, GUEST_LEN(g_rdmsr), 0), offered ? -1 : 13);
+	if (offered)
+		CHECK_EQ((uint32_t)(tg_reg(&g, 0, 0) | tg_reg(&g, 0, 2)), 0);
+	CHECK_EQ(msr_outcome(&g, g_wrmsr, GUEST_LEN(g_wrmsr), 0), offered ? -1 : 13);
+	CHECK_EQ(msr_outcome(&g, g_wrmsr, GUEST_LEN(g_wrmsr), 1 << 8), 13);
+	if (!offered) {
+		tg_skipped = "the CPU has no XSAVES, or VT-x cannot enable it";
+		tg_free(&g);
+		return;
+	}
+	CHECK_EQ(run_xsaves(&g), -1);
+	CHECK_EQ(tg_reg(&g, 0, 12) & 8, 8);
+	CHECK_EQ(tg_reg(&g, 0, 13), 512 + 64);	/* nothing of the host's own is counted */
+	CHECK_EQ(tg_reg(&g, 0, 14) | tg_reg(&g, 0, 15), 0);
+	CHECK_EQ(tg_reg(&g, 0, 3), 0x12345678);
+	CHECK_EQ(*(uint64_t *)(g.mem + XSAVE_AT + 520), 1ULL << 63 | 3);	/* XCOMP_BV */
+	tg_free(&g);
+}
+
+/* Where a guest's CPUID does not show XSAVES, VT-x has it raise #UD; AMD-V cannot. */
+static void xsaves_hidden(void)
+{
+	static struct hvx_cpuid_entry e[HVX_MAX_CPUID];
+	struct hvx_cpuid c = { .entries = (uintptr_t)e };
+	struct tg g;
+	unsigned int i;
+
+	tg_new(&g, HVX_VM_EXIT_HLT, (const uint8_t[]){ HLT }, 1);
+	c.nent = cpu_host_table(&g.info, e);
+	for (i = 0; i < c.nent; i++)
+		if (e[i].leaf == 0xd && e[i].subleaf == 1)
+			e[i].eax &= ~8U;
+	CHECK(!ioctl(g.v[0].fd, HVX_SET_CPUID, &c));
+	tg_long(&g, 0);
+	tg_handlers(&g);
+	CHECK_EQ(msr_outcome(&g, g_rdmsr, GUEST_LEN(g_rdmsr), 0), 13);
+	CHECK_EQ(msr_outcome(&g, g_wrmsr, GUEST_LEN(g_wrmsr), 0), 13);
+	if (strcmp(g.info.backend, "vmx") || !(g.info.features & HVX_FEAT_XSAVES))
+		tg_skipped = "XSAVES cannot be kept from a guest here, or is not there";
+	else
+		CHECK_EQ(run_xsaves(&g), 6);
+	tg_free(&g);
+}
+
 /* -------------------------------------------------------------- debug registers */
 
 GUEST(g_dr,
@@ -662,6 +764,7 @@ static const struct tg_test tests[] = {
 	TG_TEST(cpuid_table), TG_TEST(cpuid_prefixed), TG_TEST(cpuid_dynamic), TG_TEST(tsc_offset),
 	TG_TEST(not_there), TG_TEST(privileged), TG_TEST(caches_and_counters), TG_TEST(pause_loop),
 	TG_TEST(cr0_cache), TG_TEST(cr0_modes), TG_TEST(cr4_writes), TG_TEST(cr4_by_cpuid), TG_TEST(cr8), TG_TEST(xcr0),
+	TG_TEST(xsaves), TG_TEST(xsaves_hidden),
 	TG_TEST(dr_access), TG_TEST(general_detect), TG_TEST(guest_breakpoints), TG_TEST(guest_single_step),
 	TG_TEST(single_step), TG_TEST(hw_breakpoints), TG_TEST(bad_debug), TG_TEST(int3),
 	TG_TEST(int3_of_guest),

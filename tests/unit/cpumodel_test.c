@@ -59,12 +59,12 @@ static const struct recorded icelake = {
 };
 
 static const struct recorded rome = {
-	"AMD EPYC 7302", { .tsc_khz = 3000000, .phys_bits = 48, .features = HVX_FEAT_TSC_SCALING }, 17, {
+	"AMD EPYC 7302", { .tsc_khz = 3000000, .phys_bits = 48, .features = HVX_FEAT_TSC_SCALING | HVX_FEAT_XSAVES }, 17, {
 	{ 0, 0, 0, 0x10, 0x68747541, 0x444d4163, 0x69746e65, 0 },
 	{ 1, 0, 0, 0x00830f10, 0x0800, 0xf7fa3203 & ~(1U << 27 | 1U << 17), 0x178bfbff, 0 },
 	{ 6, 0, 0, 4, 0, 0, 0, 0 },
 	{ 7, 0, SUB, 0, 0x219c91ab, 0x00400004, 0, 0 },
-	{ 0xd, 0, SUB, 7, 832, 832, 0, 0 }, { 0xd, 1, SUB, 7, 0, 0, 0, 0 }, { 0xd, 2, SUB, 256, 576, 0, 0, 0 },
+	{ 0xd, 0, SUB, 7, 832, 832, 0, 0 }, { 0xd, 1, SUB, 0xf, 0, 0, 0, 0 }, { 0xd, 2, SUB, 256, 576, 0, 0, 0 },
 	{ 0x40000000, 0, 0, 0x40000010, 0x4b4d564b, 0x564b4d56, 0x4d, 0 },
 	{ 0x40000001, 0, 0, 0x01000889, 0, 0, 0, 0 },
 	{ 0x40000010, 0, 0, 3000000, 1000000, 0, 0, 0 },
@@ -372,6 +372,25 @@ START_TEST(vector_state)
 }
 END_TEST
 
+START_TEST(supervisor_state)
+{
+	model("EPYC-Rome");
+	gives(&rome);
+	ck_assert(shows("xsaves") && eax(0xd, 1) == 0xf);
+	model("EPYC");
+	gives(&rome);
+	ck_assert(!shows("xsaves") && eax(0xd, 1) == 7);
+	model("EPYC");
+	feature("xsaves", FEAT_REQUIRE);
+	gives(&rome);
+	ck_assert(shows("xsaves"));
+	setup();
+	model("Icelake-Server");
+	feature("xsaves", FEAT_REQUIRE);
+	refuses(&icelake, "xsaves");
+}
+END_TEST
+
 /* host-model: a model and features that make the same guest again, here and on a greater host. */
 START_TEST(host_model)
 {
@@ -503,6 +522,7 @@ int main(void)
 	tcase_add_test(t, match);
 	tcase_add_test(t, optional_and_migratable);
 	tcase_add_test(t, vector_state);
+	tcase_add_test(t, supervisor_state);
 	tcase_add_loop_test(t, host_model, 0, 3);
 	tcase_add_test(t, who_may_go_where);
 	tcase_add_test(t, what_does_not_fit);
