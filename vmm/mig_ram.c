@@ -7,6 +7,7 @@
 #include <zstd.h>
 
 #include "mig.h"
+#include "zero.h"
 
 #define MAP_BYTES	(RAM_CHUNK_PAGES / 8)
 #define MAP_WORDS	MIG_CHUNK_WORDS
@@ -95,17 +96,6 @@ void mig_ram_pace(struct mig_ram *r, size_t bytes)
 	}
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	const uint64_t *w = (const uint64_t *)(const void *)page;
-	unsigned int i;
-
-	for (i = 0; i < RAM_PAGE / 8; i += 8)
-		if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] | w[i + 7])
-			return false;
-	return true;
-}
-
 static void put_le(uint8_t *at, uint64_t val, unsigned int size)
 {
 	while (size--) {
@@ -134,7 +124,7 @@ static unsigned int gather(struct mig_ram *r, struct mig_scratch *s, uint64_t ch
 			if (chunk * RAM_CHUNK + (uint64_t)page * RAM_PAGE >= r->size)
 				break;
 			memcpy(to, r->base + chunk * RAM_CHUNK + (uint64_t)page * RAM_PAGE, RAM_PAGE);
-			if (is_zero(to)) {
+			if (is_zero(to, RAM_PAGE)) {
 				zero[page / 8] |= (uint8_t)(1U << page % 8);
 				++*nr_zero;
 				continue;

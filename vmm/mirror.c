@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "mirror.h"
+#include "zero.h"
 
 #define NS		1000000000ULL
 #define PIECE		(1U << 20)	/* bytes that are read at once */
@@ -51,11 +52,6 @@ static int read_disk(const struct image *img, uint8_t *buf, uint64_t len, uint64
 	if (img->overlay)
 		return overlay_read(img->overlay, buf, len, at);
 	return file_read(direct ? img->fd : img->fd_buffered, buf, len, at);
-}
-
-static bool is_zero(const uint8_t *p, size_t len)
-{
-	return !p[0] && !memcmp(p, p + 1, len - 1);
 }
 
 /* -------------------------------------------------------------------- copying */

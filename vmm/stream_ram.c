@@ -9,6 +9,7 @@
 #include <zstd.h>
 
 #include "stream_ram.h"
+#include "zero.h"
 
 #define MAP_BYTES	(RAM_CHUNK_PAGES / 8)
 #define CHUNK_HEAD	(16 + MAP_BYTES)	/* offset, pages, size of a page, map of those that follow */
@@ -90,17 +91,6 @@ static uint64_t chunk_len(const struct ram_job *j, uint64_t chunk)
 	return left < RAM_CHUNK ? left : RAM_CHUNK;
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	const uint64_t *w = (const uint64_t *)(const void *)page;
-	unsigned int i;
-
-	for (i = 0; i < RAM_PAGE / 8; i += 8)
-		if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] | w[i + 7])
-			return false;
-	return true;
-}
-
 /*
  * Where a file has data from *at on: *at moves there, and the end of it is
  * returned. Holes are zeroes, and a look at them through the mapping would fill them.
@@ -173,7 +163,7 @@ static unsigned int each_page(const struct ram_job *j, uint64_t chunk, uint8_t *
 	for (page = 0; at < end; page++, at += RAM_PAGE) {
 		const uint8_t *data = j->base + at;
 
-		if (!may_hold(j, at, page, end, &l) || is_zero(data))
+		if (!may_hold(j, at, page, end, &l) || is_zero(data, RAM_PAGE))
 			continue;
 		map[page / 8] |= (uint8_t)(1 << page % 8);
 		take(opaque, page, data);
@@ -518,7 +508,7 @@ static int load_plain_chunk(struct ram_job *j, struct scratch *s, uint64_t chunk
 		for (page = 0; page < stop - at; page += RAM_PAGE) {
 			unsigned int n = (unsigned int)((at + page - start) / RAM_PAGE);
 
-			if (is_zero(s->pages + page))
+			if (is_zero(s->pages + page, RAM_PAGE))
 				continue;
 			map[n / 8] |= (uint8_t)(1 << n % 8);
 			sum = stream_crc(sum, s->pages + page, RAM_PAGE);
