@@ -122,7 +122,8 @@ static const struct policy {
 	{ 0x07,  1, D, 0, BIT(14) /* PREFETCHI */, 0 },
 	{ 0x07,  1, D, X_YMM, BIT(4) /* AVX_VNNI_INT8 */ | BIT(5) /* AVX_NE_CONVERT */ |
 	  BIT(10) /* AVX_VNNI_INT16 */, 0 },
-	{ 0x0d,  1, A, 0, BIT(0) /* XSAVEOPT */ | BIT(1) /* XSAVEC */ | BIT(2) /* XGETBV1 */, 0 },
+	{ 0x0d,  1, A, 0, BIT(0) /* XSAVEOPT */ | BIT(1) /* XSAVEC */ | BIT(2) /* XGETBV1 */ |
+	  BIT(3) /* XSAVES */, 0 },
 	{ 0x15,  0, A | B | C, 0, ~0U, 0 },
 	{ 0x16,  0, A | B | C, 0, 0xffff, 0 },
 	{ 0x80000000, 0, B | C | D, 0, ~0U, 0 },
@@ -200,6 +201,8 @@ static bool offered(const struct hvx_info *info, uint32_t leaf, uint32_t sub, ui
 		if (controls[n].leaf == leaf && ((controls[n].cr4 & ~info->cr4) ||
 						 (controls[n].efer & ~info->efer)))
 			r[controls[n].reg] &= ~controls[n].feature;
+	if (leaf == 0xd && sub == 1 && !(info->features & HVX_FEAT_XSAVES))
+		r[EAX] &= ~BIT(3);
 	if (leaf == 0)
 		r[EAX] = max < MAX_BASIC ? max : MAX_BASIC;
 	else if (leaf == 0x80000000)
