@@ -70,6 +70,7 @@ programs += $(B)/hvx-init $(B)/hvx-image-build $(B)/hvx-tls.so
 ifneq ($(wildcard devices/net/slirp_helper.c),)
 programs += $(B)/hvx-net-slirp
 endif
+programs += $(B)/hvx-image-qsd
 
 .PHONY: all
 all: vmm $(if $(KVER),module)
@@ -83,8 +84,10 @@ $(B)/hvx: $(call obj,$(cli_src)) $(B)/libhvx.a
 $(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd libarchive) -Wl,--export-dynamic-symbol=cli_error
 $(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
 $(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap libseccomp)
+$(B)/hvx-image-qsd: $(call obj,devices/storage/image_helper.c) $(B)/libhvx.a
+$(B)/hvx-image-qsd: LIBS = $(call pkg_libs,libcap libseccomp json-c)
 
-$(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp:
+$(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp $(B)/hvx-image-qsd:
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
 # What only migration over TLS needs: cli/tls.h.

@@ -478,6 +478,7 @@ void host_check(const char *root, host_report_fn *report, void *opaque)
 	check_accel(&h);
 	check_program(&h, "hvx-vmm", HOST_FAIL, "it runs the guests");
 	check_program(&h, "hvx-net-slirp", HOST_WARN, "user-mode networking needs it");
+	check_program(&h, "hvx-image-qsd", HOST_WARN, "disk images of other formats than raw need it");
 	check_memory(&h);
 	check_io_uring(&h);
 	check_userfaultfd(&h);

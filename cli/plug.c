@@ -265,6 +265,10 @@ static int disk_in(struct control *c, const struct plug *p)
 		cli_error("disk %s: <transient/> and <backingStore> are for disks that the guest starts with; take them out", d->target);
 		return -1;
 	}
+	if (d->format != DISK_RAW) {
+		cli_error("disk %s: only raw images can be plugged in; have it there when the guest starts, or convert it with 'qemu-img convert -O raw IN OUT'", d->target);
+		return -1;
+	}
 	if (has_disk(c, d->target)) {
 		cli_error("disk %s: the guest has a disk of this name; take another", d->target);
 		return -1;

@@ -60,6 +60,9 @@ void dom_disk_free(struct dom_disk *disk)
 	for (unsigned int i = 0; i < disk->nr_backing; i++)
 		free(disk->backing[i].file);
 	free(disk->backing);
+	for (unsigned int i = 0; i < disk->nr_chain; i++)
+		free(disk->chain[i].file);
+	free(disk->chain);
 	free(disk->file);
 	free(disk->opened_as);
 	free(disk->target);

@@ -80,10 +80,14 @@ struct dom_tune {
 enum disk_cache { CACHE_DEFAULT, CACHE_NONE, CACHE_WRITETHROUGH, CACHE_WRITEBACK, CACHE_DIRECTSYNC, CACHE_UNSAFE };
 enum disk_bus { DISK_VIRTIO, DISK_SATA, DISK_IDE, DISK_SCSI, DISK_USB, DISK_FLOPPY };
 
+/* What a disk's file is; all but raw by qemu-storage-daemon (devices/storage/foreign.h). */
+enum disk_format { DISK_RAW, DISK_QCOW2, DISK_QED, DISK_VDI, DISK_VMDK, DISK_VHDX, DISK_VPC };
+
 /* A file under a disk's. */
 struct dom_backing {
 	char *file;
 	bool layer;		/* false: raw, the last one */
+	enum disk_format format;	/* in a chain */
 };
 
 struct dom_disk {
@@ -91,6 +95,9 @@ struct dom_disk {
 	char *opened_as;	/* not in the XML: where it is found, instead of file; NULL: there */
 	unsigned int nr_backing; /* 0: file is raw; else a layer over backing[0], and so on down to a raw image */
 	struct dom_backing *backing;
+	enum disk_format format;
+	unsigned int nr_chain;	/* format is DISK_QCOW2: the images that it lies on, as the XML has them, the lowest last */
+	struct dom_backing *chain;
 	bool block;		/* <disk type='block'> */
 	char *target;		/* "vda" */
 	char *serial;		/* at most 20 bytes are shown by virtio-blk */

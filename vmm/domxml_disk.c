@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "devices/storage/overlay.h"
+#include "devices/storage/foreign.h"
 #include "domxml_int.h"
 
 #define DISK_QUEUES_MAX	64
 
-#define HOW_TO_RAW \
-	"only raw images are supported for now; convert it with 'qemu-img convert -O raw IN OUT' and write type='raw'"
+#define FORMATS	"'raw', 'qcow2', 'qed', 'vdi', 'vmdk', 'vhdx' or 'vpc'"
 
 /* One <backingStore>; its format says what it is, never its contents. */
 static bool add_backing(struct px *px, xmlNode *back, struct dom_disk *d)
@@ -29,7 +29,7 @@ static bool add_backing(struct px *px, xmlNode *back, struct dom_disk *d)
 		return false;
 	d->backing = more;
 	b = &more[d->nr_backing++];
-	*b = (struct dom_backing){ x_path(px, x_attr(x_child(back, "source"), "file")), strcmp(format, "raw") };
+	*b = (struct dom_backing){ .file = x_path(px, x_attr(x_child(back, "source"), "file")), .layer = strcmp(format, "raw") };
 	if (!b->file)
 		px_err(px, back, NULL, "no <source>; add <source file='PATH'/>");
 	return b->file;
@@ -53,23 +53,78 @@ static bool layers_ok(struct px *px, xmlNode *n, struct dom_disk *d)
 	return true;
 }
 
+/* One image of a chain: all that is said of it is here, and nothing is taken from the images themselves. */
+static bool add_to_chain(struct px *px, xmlNode *back, struct dom_disk *d)
+{
+	const char *format = x_attr(x_child(back, "format"), "type");
+	struct dom_backing *more, b = { 0 };
+
+	if (d->nr_chain + 1 == OVERLAY_DEPTH) {
+		px_err(px, back, NULL, "more than %d files in a chain; merge some with 'qemu-img commit' or 'qemu-img rebase'", OVERLAY_DEPTH);
+		return false;
+	}
+	if (!x_is(back, "type", "file") || !format || !foreign_format(format, &b.format)) {
+		px_err(px, back, "type", "under a qcow2 image is a file of a format that is given: <backingStore type='file'> with <format type=...> of %s", FORMATS);
+		return false;
+	}
+	if (d->nr_chain && d->chain[d->nr_chain - 1].format != DISK_QCOW2) {
+		px_err(px, back, "type", "only a qcow2 image lies on another; take this one out");
+		return false;
+	}
+	b.file = x_path(px, x_attr(x_child(back, "source"), "file"));
+	if (!b.file) {
+		px_err(px, back, NULL, "no <source>; add <source file='PATH'/>");
+		return false;
+	}
+	more = realloc(d->chain, (d->nr_chain + 1) * sizeof(*more));
+	if (!more) {
+		free(b.file);
+		return false;
+	}
+	d->chain = more;
+	more[d->nr_chain++] = b;
+	return true;
+}
+
+static bool chain_ok(struct px *px, xmlNode *n, struct dom_disk *d)
+{
+	xmlNode *back = x_child(n, "backingStore");
+
+	if (x_attr(back, "type") && d->format != DISK_QCOW2) {
+		px_err(px, back, "type", "%s image has no backing file; remove it, or convert the whole chain "
+		       "with 'qemu-img convert -O qcow2 IN OUT'", d->format == DISK_RAW ? "a raw" : "such an");
+		return false;
+	}
+	for (; x_attr(back, "type"); back = x_child(back, "backingStore"))
+		if (!add_to_chain(px, back, d))
+			return false;
+	if (x_child(back, "source")) {
+		px_err(px, back, NULL, "no type=; write <backingStore type='file'>");
+		return false;
+	}
+	return true;
+}
+
 static bool driver_ok(struct px *px, xmlNode *n, struct dom_disk *d)
 {
-	xmlNode *driver = x_child(n, "driver"), *back = x_child(n, "backingStore");
+	xmlNode *driver = x_child(n, "driver");
 	const char *type = x_attr(driver, "type");
 
 	if (type && !strcmp(type, "hvx-layer"))
 		return layers_ok(px, n, d);
-	if (type && strcmp(type, "raw")) {
-		px_err(px, driver, "type", HOW_TO_RAW);
+	if (type && !foreign_format(type, &d->format)) {
+		px_err(px, driver, "type", "not a format of images; write %s, or convert it with 'qemu-img convert -O qcow2 IN OUT' and write type='qcow2'", FORMATS);
 		return false;
 	}
-	if (x_attr(back, "type") || x_child(back, "source")) {
-		px_err(px, back, "type", "a raw image has no backing file; remove it, or convert the whole chain "
-		       "with 'qemu-img convert -O raw IN OUT'");
+	if (d->format != DISK_RAW && x_child(n, "shareable") && !x_child(n, "readonly")) {
+		px_err(px, x_child(n, "shareable"), NULL, "only a raw image can be written to by two guests; convert it, or add <readonly/>");
 		return false;
 	}
-	return true;
+	if (d->format == DISK_QED && !x_child(n, "readonly") && !x_child(n, "transient") && !x_is(n, "device", "cdrom")) {
+		px_err(px, driver, "type", "qed images can be read only: add <readonly/> or <transient/>, or convert it with 'qemu-img convert -O qcow2 IN OUT' and write type='qcow2'");
+		return false;
+	}
+	return chain_ok(px, n, d);
 }
 
 static bool volume_source(struct px *px, xmlNode *n, xmlNode *source, struct dom_disk *d)
@@ -84,7 +139,7 @@ static bool volume_source(struct px *px, xmlNode *n, xmlNode *source, struct dom
 	dot = strrchr(volume, '.');
 	/* libvirt asks the volume for its format; a guest could have written what we would find there. */
 	if (dot && !strcmp(dot, ".qcow2") && !x_attr(x_child(n, "driver"), "type")) {
-		px_err(px, source, "volume", "looks like qcow2: " HOW_TO_RAW);
+		px_err(px, source, "volume", "looks like qcow2, and a format is never guessed; write <driver type='qcow2'/>, or type='raw' if it is that");
 		return false;
 	}
 	d->file = host_volume(px, pool, volume, &d->block, &why);

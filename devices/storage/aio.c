@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 #include "devices/storage/aio.h"
+#include "devices/storage/nbd_disk.h"
 #include "vmm/log.h"
 #include "vmm/sandbox.h"
 
@@ -20,10 +21,10 @@ struct aio {
 	void (*idle)(void *opaque);
 	void *opaque;
 	struct loop_fd *watch;
+	struct nbd_queue *served;	/* NULL: there is none */
 };
 
-/* Advance an iovec array by n bytes. */
-static void advance(struct aio_op *op, size_t n)
+void aio_advance(struct aio_op *op, size_t n)
 {
 	op->offset += n;
 	op->len -= n;
@@ -64,7 +65,7 @@ static int transfer(struct aio_op *op)
 			zero_rest(op);
 			return 0;
 		}
-		advance(op, n);
+		aio_advance(op, n);
 	}
 	return 0;
 }
@@ -92,7 +93,7 @@ static void complete(struct aio_op *op, int res)
 		res = run_sync(op);
 	} else if (res >= 0 && (op->type == AIO_READ || op->type == AIO_WRITE)) {
 		if ((uint64_t)res < op->len) {
-			advance(op, res);
+			aio_advance(op, res);
 			res = transfer(op);
 		}
 	}
@@ -128,6 +129,10 @@ void aio_add(struct aio *a, struct aio_op *op)
 {
 	struct io_uring_sqe *sqe = NULL;
 
+	if (op->fd == AIO_SERVED) {
+		nbd_queue_add(a->served, op);
+		return;
+	}
 	if (a->has_ring && op->nr_iov <= MAX_IOV) {
 		sqe = io_uring_get_sqe(&a->ring);
 		if (!sqe) {
@@ -169,12 +174,22 @@ void aio_kick(struct aio *a)
 		io_uring_submit(&a->ring);
 }
 
-void aio_drain(struct aio *a)
+static void drain_ring(struct aio *a)
 {
 	while (a->has_ring && a->in_flight) {
 		io_uring_submit_and_wait(&a->ring, 1);
 		reap(a);
 	}
+}
+
+void aio_drain(struct aio *a)
+{
+	/* Of a read that is served, something of an overlay's may come, and the other way. */
+	do {
+		drain_ring(a);
+		if (a->served)
+			nbd_queue_drain(a->served);
+	} while (a->in_flight);
 }
 
 static void ring_ready(void *opaque, uint32_t events)
@@ -212,10 +227,17 @@ struct aio *aio_new(struct loop *loop, void (*idle)(void *opaque), void *opaque)
 	return a;
 }
 
+int aio_serve_by(struct aio *a, struct nbd_disk *d, struct loop *loop)
+{
+	a->served = nbd_queue_new(d, loop, a->idle, a->opaque);
+	return a->served ? 0 : -EIO;
+}
+
 void aio_free(struct aio *a)
 {
 	if (!a)
 		return;
+	nbd_queue_free(a->served);
 	if (a->has_ring)
 		io_uring_queue_exit(&a->ring);
 	free(a);

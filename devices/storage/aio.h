@@ -16,21 +16,30 @@
 
 enum aio_type { AIO_READ, AIO_WRITE, AIO_SYNC, AIO_ALLOCATE };
 
+/* Instead of a descriptor: the disk of aio_serve_by(). */
+#define AIO_SERVED	(-2)
+
+struct nbd_disk;
+
 struct aio_op {
 	enum aio_type type;
-	int fd;
+	int fd;				/* or AIO_SERVED */
 	uint64_t offset, len;		/* len: sum of iov, or fallocate's */
 	struct iovec *iov;		/* caller's; may be changed */
 	unsigned int nr_iov;
 	int mode;			/* AIO_ALLOCATE: fallocate's */
+	bool hint;			/* AIO_ALLOCATE: the data are wanted no more, whatever they are then */
 	void (*done)(struct aio_op *op, int err);	/* 0 or -errno; op is the caller's again */
 	void *opaque;
+	struct aio_op *next;		/* aio's own */
 };
 
 struct aio;
 
 /* idle is called after each batch of completions. NULL: no memory. Before the sandbox. */
 struct aio *aio_new(struct loop *loop, void (*idle)(void *opaque), void *opaque);
+/* AIO_SERVED is d, which lives longer than a. Before the first such operation. 0 or -errno after a message. */
+int aio_serve_by(struct aio *a, struct nbd_disk *d, struct loop *loop);
 /* Nothing is in flight and the loop has ended. */
 void aio_free(struct aio *a);
 /* Queue an operation; it starts with aio_kick() at the latest. done may run before the return. */
@@ -39,5 +48,7 @@ void aio_add(struct aio *a, struct aio_op *op);
 void aio_kick(struct aio *a);
 /* Wait until nothing is in flight. */
 void aio_drain(struct aio *a);
+/* Advance an operation by n bytes of its data. */
+void aio_advance(struct aio_op *op, size_t n);
 
 #endif

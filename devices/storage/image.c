@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include "devices/storage/aio.h"
 #include "devices/storage/image.h"
+#include "devices/storage/nbd_disk.h"
 #include "vmm/log.h"
 #include "vmm/sandbox.h"
 
@@ -73,6 +75,8 @@ int image_own(struct image *img, bool own)
 {
 	int ret;
 
+	if (img->served)
+		return nbd_disk_own(img->served, own);
 	if (own) {
 		ret = image_lock(img->fd, img->lock_write, img->lock_shared);
 		if (ret)
@@ -108,12 +112,14 @@ static bool block_size_ok(unsigned int size)
 
 static int measure(struct image *img, const struct dom_disk *cfg, const char *xml)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int bsz;
 
-	if (fstat(img->fd, &st) < 0)
+	if (!img->served && fstat(img->fd, &st) < 0)
 		return -errno;
-	if (S_ISBLK(st.st_mode)) {
+	if (img->served) {
+		img->size = nbd_disk_size(img->served);
+	} else if (S_ISBLK(st.st_mode)) {
 		/* As BLKGETSIZE64 has it, for those who may not call that. */
 		off_t end = lseek(img->fd, 0, SEEK_END);
 
@@ -185,6 +191,12 @@ static int open_files(struct image *img, const struct dom_disk *cfg, const char 
 	int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	int err;
 
+	if (cfg->format != DISK_RAW) {
+		img->served = nbd_disk_open(cfg, xml, cfg->incoming);
+		img->fd = img->fd_buffered = AIO_SERVED;
+		img->align = 1;
+		return img->served ? 0 : -EIO;
+	}
 	if (img->write_through && write)
 		flags |= O_DSYNC;
 	img->fd = open(file, flags | (direct ? O_DIRECT : 0));
@@ -217,7 +229,7 @@ static int check_base(const struct image *img, const struct dom_disk *cfg, const
 	char guest[128];
 	ssize_t n;
 
-	if (img->readonly || cfg->transient || cfg->nr_backing)
+	if (img->readonly || cfg->transient || cfg->nr_backing || img->served)
 		return 0;
 	n = fgetxattr(img->fd, IMAGE_BASE_XATTR, guest, sizeof(guest) - 1);
 	if (n < 0)
@@ -263,6 +275,7 @@ static int add_layer(struct image *img, const struct dom_disk *cfg, const char *
 	}
 	o->below = img->overlay;
 	o->base_fd = img->overlay ? -1 : img->fd_buffered;
+	o->served = img->served;
 	img->overlay = o;
 	return 0;
 }
@@ -289,6 +302,7 @@ static int add_transient(struct image *img, const struct dom_disk *cfg, const ch
 		return -err;
 	}
 	o->below = img->overlay;
+	o->served = img->served;
 	img->overlay = o;
 	return 0;
 }
@@ -341,7 +355,7 @@ int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
 		goto fail;
 	img->lock_write = !img->readonly && !cfg->transient && !cfg->nr_backing;
 	img->lock_shared = cfg->shareable;
-	if (!cfg->incoming && image_lock(img->fd, img->lock_write, img->lock_shared)) {
+	if (!cfg->incoming && !img->served && image_lock(img->fd, img->lock_write, img->lock_shared)) {
 		ret = in_use(cfg, raw_file(cfg), xml);
 		goto fail;
 	}
@@ -371,6 +385,8 @@ void image_close(struct image *img)
 	if (ret)
 		log_error("a disk's last writes may be lost: %s", strerror(-ret));
 	overlay_free(img->overlay);
+	nbd_disk_close(img->served);
+	img->served = NULL;
 	if (img->fd_buffered >= 0 && img->fd_buffered != img->fd)
 		close(img->fd_buffered);
 	if (img->fd >= 0)

@@ -12,8 +12,11 @@
 
 #define IMAGE_SECTOR 512U
 
+struct nbd_disk;
+
 struct image {
-	int fd;			/* of the raw image */
+	int fd;			/* of the raw image; AIO_SERVED: */
+	struct nbd_disk *served;	/* another process has it, of another format; NULL: nobody */
 	int fd_buffered;	/* without O_DIRECT, for what is not aligned; fd where that is buffered */
 	struct overlay *overlay; /* writes go there: of <transient/>, or the uppermost layer; else NULL */
 	uint64_t size;		/* bytes, a multiple of IMAGE_SECTOR and of logical_block */

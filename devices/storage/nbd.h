@@ -64,6 +64,8 @@ struct nbd_client {
  * Each: 0; or -errno, and text says why: then the connection is good for nothing more.
  * Requests only begin; what comes of them is known by nbd_flush().
  */
+/* The handshake alone: size, flags and max_data are known then, whatever they are. */
+int nbd_hello(struct nbd_client *c, int sock, const char *name);
 int nbd_open(struct nbd_client *c, int sock, const char *name);
 int nbd_write(struct nbd_client *c, uint64_t offset, const void *data, uint32_t len);
 /* As holes where the server can. len at most NBD_MAX_ZEROES. */

@@ -90,9 +90,8 @@ static int take_answer(struct nbd_client *c)
 	return type == NBD_REP_ACK;
 }
 
-int nbd_open(struct nbd_client *c, int sock, const char *name)
+int nbd_hello(struct nbd_client *c, int sock, const char *name)
 {
-	const unsigned int want = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH;
 	uint8_t hello[18], flags[4];
 	unsigned int i;
 	int ret;
@@ -111,9 +110,19 @@ int nbd_open(struct nbd_client *c, int sock, const char *name)
 	ret = lost(c, sock_put(sock, flags, sizeof(flags), false)) ?: ask(c, name);
 	for (i = 0; i < MAX_REPLIES && !ret; i++)
 		ret = take_answer(c);
-	if (ret < 0)
+	if (!ret)
+		return fail(c, -EPROTO, "the other side is no NBD server");
+	return ret < 0 ? ret : 0;
+}
+
+int nbd_open(struct nbd_client *c, int sock, const char *name)
+{
+	const unsigned int want = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH;
+	int ret = nbd_hello(c, sock, name);
+
+	if (ret)
 		return ret;
-	if (!ret || (c->flags & want) != want || c->max_data < 4096)
+	if ((c->flags & want) != want || c->max_data < 4096)
 		return fail(c, -EPROTO, "the other side cannot flush, or takes no 4096 bytes at once");
 	if (c->flags & NBD_FLAG_READ_ONLY)
 		return fail(c, -EROFS, "the other side lets nobody write to it");

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "devices/storage/nbd_disk.h"
 #include "devices/storage/overlay.h"
 #include "vmm/unnamed.h"
 
@@ -96,11 +97,11 @@ static const struct overlay *owner(const struct overlay *o, uint64_t block)
 	return o;
 }
 
-static int base_of(const struct overlay *o)
+static const struct overlay *lowest(const struct overlay *o)
 {
 	while (o->below)
 		o = o->below;
-	return o->base_fd;
+	return o;
 }
 
 uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len, struct overlay_part *part)
@@ -109,7 +110,7 @@ uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len, str
 	const struct overlay *has = owner(o, block);
 
 	*part = (struct overlay_part){
-		.fd = has ? has->fd : base_of(o), .offset = offset + (has ? has->data : 0), .top = has == o,
+		.fd = has ? has->fd : lowest(o)->base_fd, .offset = offset + (has ? has->data : 0), .top = has == o,
 	};
 	while (end < offset + len && owner(o, ++block) == has)
 		end += OVERLAY_BLOCK;
@@ -164,7 +165,9 @@ int overlay_read(const struct overlay *o, void *buf, uint64_t len, uint64_t offs
 
 	for (at = 0; !ret && at < len; at += run) {
 		run = overlay_run(o, offset + at, len - at, &part);
-		ret = file_read(part.fd, (uint8_t *)buf + at, run, part.offset);
+		ret = part.fd == AIO_SERVED ?
+		      nbd_disk_read(lowest(o)->served, (uint8_t *)buf + at, run, part.offset) :
+		      file_read(part.fd, (uint8_t *)buf + at, run, part.offset);
 	}
 	return ret;
 }

@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct nbd_disk;
+
 #define OVERLAY_BLOCK	4096U
 #define OVERLAY_MAX	(16ULL << 40)	/* bytes of the disk, of a layer */
 #define OVERLAY_DEPTH	24	/* files of a chain, at most: nested in XML, whose depth has a limit */
@@ -29,6 +31,7 @@ struct overlay {
 	int fd;
 	uint64_t data;		/* where block 0 is in fd */
 	int base_fd;		/* the raw image's, where nothing is below; not ours */
+	struct nbd_disk *served;	/* where base_fd is AIO_SERVED; not ours */
 	struct overlay *below;	/* ours; NULL: base_fd */
 	uint64_t size;		/* of the disk */
 	uint64_t *map;		/* atomic bits, one a block */

@@ -405,6 +405,7 @@ static void zero_range(struct blk_req *req, uint64_t offset, uint64_t len, bool 
 		return;
 	op->aio.offset += img->overlay ? img->overlay->data : 0;
 	op->aio.mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+	op->aio.hint = req->type == VIRTIO_BLK_T_DISCARD && !img->overlay;
 	op->overlay_write = img->overlay;
 	op_start(op);
 }
@@ -811,6 +812,8 @@ static int start_threads(struct virtio_blk *blk, const struct dom_disk *cfg)
 		bq->q->io = bq->io;
 		bq->aio = aio_new(iothread_loop(bq->io, NULL), blk_idle, bq);
 		bq->resume = bq->aio ? loop_add_timer(iothread_loop(bq->io, NULL), blk_resume_queue, bq) : NULL;
+		if (blk->img.served && bq->resume && aio_serve_by(bq->aio, blk->img.served, iothread_loop(bq->io, NULL)))
+			return -EIO;
 		if (!bq->resume) {
 			log_error("%s: out of memory", blk->v.dev.id);
 			return -ENOMEM;

@@ -48,7 +48,7 @@ int virtio_blk_resize(struct machine *m, const char *target, uint64_t size)
 
 	if (!blk)
 		return -ENODEV;
-	if (blk->img.readonly || blk->img.overlay || blk->cfg->block)
+	if (blk->img.readonly || blk->img.overlay || blk->img.served || blk->cfg->block)
 		return -EPERM;
 	if (blk->log)
 		return -EBUSY;
@@ -74,6 +74,7 @@ const char *virtio_blk_layer(struct machine *m, const char *target, struct overl
 	/* The queues' threads have drained and stand still; O_DIRECT's descriptor reads, from now on. */
 	o->below = blk->img.overlay;
 	o->base_fd = blk->img.overlay ? -1 : blk->img.fd_buffered;
+	o->served = blk->img.served;
 	blk->img.overlay = o;
 	free(blk->file);
 	blk->file = file;
@@ -110,7 +111,8 @@ const struct image *virtio_blk_log(struct machine *m, const char *target, struct
 	unsigned int i;
 
 	*why = !blk ? "no such disk" : blk->cfg->transient || blk->cfg->shareable ?
-	       "transient or shareable: it cannot be copied" : NULL;
+	       "transient or shareable: it cannot be copied" : blk->img.served ?
+	       "only raw images are copied: have it where both hosts see it, or convert it with 'qemu-img convert -O raw IN OUT'" : NULL;
 	if (*why)
 		return NULL;
 	blk->log = log;

@@ -1,4 +1,4 @@
-/* units: vmm/mirror.c vmm/state.c devices/storage/nbd_*.c devices/throttle.c devices/virtio/blk*.c devices/storage/disklog.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c */
+/* units: vmm/mirror.c vmm/state.c devices/storage/nbd_*.c devices/throttle.c devices/virtio/blk*.c devices/storage/disklog.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c devices/storage/foreign.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* A virtio disk that its driver writes to while it is copied elsewhere: the copy is the disk. */
 #include <fcntl.h>
@@ -53,7 +53,7 @@ static void setup(void)
 	close(fd);
 	memset(&fdom, 0, sizeof(fdom));
 	cfg = (struct dom_disk){ .file = path, .target = (char *)"vda", .discard_unmap = true };
-	below = (struct dom_backing){ path, false };
+	below = (struct dom_backing){ .file = path };
 	cfg.backing = &below;
 }
 

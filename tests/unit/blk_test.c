@@ -1,4 +1,4 @@
-/* units: devices/throttle.c devices/virtio/blk*.c devices/storage/disklog.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c */
+/* units: devices/throttle.c devices/virtio/blk*.c devices/storage/disklog.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c devices/storage/foreign.c devices/storage/nbd_*.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* virtio-blk on a real file: transfers, cache modes, overlays, locks, and requests that are wrong. */
 #include <fcntl.h>
@@ -438,8 +438,8 @@ static void make_layers(void)
 		ck_assert_int_eq(overlay_format(fd, id, SECTORS * 512), 0);
 		close(fd);
 	}
-	below[0] = (struct dom_backing){ layer_path[0], true };
-	below[1] = (struct dom_backing){ path, false };
+	below[0] = (struct dom_backing){ .file = layer_path[0], .layer = true };
+	below[1] = (struct dom_backing){ .file = path };
 	cfg.file = layer_path[1];
 	cfg.backing = below;
 	cfg.nr_backing = 2;

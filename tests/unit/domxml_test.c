@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: vmm/domxml*.c vmm/cpu_model.c vmm/cpu_feature.c vmm/livexml.c vmm/config.c */
+/* units: vmm/domxml*.c vmm/cpu_model.c vmm/cpu_feature.c vmm/livexml.c vmm/config.c devices/storage/foreign.c */
 /*
  * The domain XML reader: golden files with their messages (tests/config), what
  * comes out of them, hostile input, and mutations of the golden files.

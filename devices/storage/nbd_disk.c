@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The helper of an image that is not raw, and connections to its daemon. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "devices/storage/foreign.h"
+#include "devices/storage/nbd.h"
+#include "devices/storage/nbd_disk.h"
+#include "devices/storage/nbd_wire.h"
+#include "vmm/log.h"
+
+#define MAX_ARGS	80
+#define HANG_S		60	/* a guard, for a daemon that does not greet */
+
+#ifndef HVX_LIBEXECDIR
+#define HVX_LIBEXECDIR	"/usr/local/libexec/hvx"
+#endif
+
+extern char **environ;
+
+void nbd_disk_lost(struct nbd_disk *d, const char *why)
+{
+	if (!atomic_exchange(&d->said, true))
+		log_error("disk %s: the storage daemon of '%s' %s: from now on reads and writes fail with I/O errors; stop the guest, check the image ('qemu-img check'), and start it again",
+			  d->target, d->name, why);
+}
+
+/* ----------------------------------------------------------- the helper's orders */
+
+/* The answer, with its descriptor or -1. 0, or -errno with text. */
+static int get_answer(struct nbd_disk *d, int *fd, char text[FOREIGN_ANSWER])
+{
+	char room[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { text, FOREIGN_ANSWER - 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room) };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	*fd = -1;
+	do {
+		n = recvmsg(d->control, &msg, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0) {
+		strcpy(text, "its helper " FOREIGN_HELPER " is gone");
+		return -EPIPE;
+	}
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(fd, CMSG_DATA(c), sizeof(int));
+	if (text[0] == FOREIGN_OK)
+		return 0;
+	memmove(text, text + 1, (size_t)n - 1);
+	text[n - 1] = '\0';
+	return strstr(text, "in use by") ? -EAGAIN : -EIO;
+}
+
+static int order(struct nbd_disk *d, enum foreign_order what, int *fd, char text[FOREIGN_ANSWER])
+{
+	char c = (char)what;
+
+	*fd = -1;
+	if (send(d->control, &c, 1, MSG_NOSIGNAL) != 1) {
+		strcpy(text, "its helper " FOREIGN_HELPER " is gone");
+		return -EPIPE;
+	}
+	return get_answer(d, fd, text);
+}
+
+static void no_hang(int sock, time_t seconds)
+{
+	struct timeval tv = { .tv_sec = seconds };
+
+	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+}
+
+/* Past the handshake. sock is closed where it fails. */
+static int greet(struct nbd_disk *d, int sock, char text[FOREIGN_ANSWER])
+{
+	struct nbd_client c;
+	int ret;
+
+	if (sock < 0) {
+		strcpy(text, "the helper sent no connection");
+		return -EPROTO;
+	}
+	no_hang(sock, HANG_S);
+	ret = nbd_hello(&c, sock, FOREIGN_EXPORT);
+	if (!ret && (!(c.flags & NBD_FLAG_HAS_FLAGS) || c.max_data < NBD_MAX_DATA || c.size > INT64_MAX ||
+		     (d->size && c.size != d->size))) {
+		strcpy(c.text, "the storage daemon says nonsense of its size");
+		ret = -EPROTO;
+	}
+	if (ret) {
+		snprintf(text, FOREIGN_ANSWER, "no NBD handshake: %s", c.text);
+		close(sock);
+		return ret;
+	}
+	no_hang(sock, 0);
+	d->size = c.size;
+	d->flags = c.flags;
+	return 0;
+}
+
+static int connect_more(struct nbd_disk *d, enum foreign_order what, int *sock, char text[FOREIGN_ANSWER])
+{
+	int ret = order(d, what, sock, text);
+
+	if (ret && *sock >= 0)
+		close(*sock);
+	return ret ?: greet(d, *sock, text);
+}
+
+int nbd_disk_connect(struct nbd_disk *d)
+{
+	char text[FOREIGN_ANSWER];
+	int sock, ret;
+
+	pthread_mutex_lock(&d->lock);
+	ret = connect_more(d, FOREIGN_CONNECT, &sock, text);
+	pthread_mutex_unlock(&d->lock);
+	if (ret)
+		log_error("disk %s: '%s': %s", d->target, d->name, text);
+	return ret ? -1 : sock;
+}
+
+/* --------------------------------------------------------- starting the helper */
+
+/* Beside our own program, else where it is installed. */
+static int helper_path(char *path, size_t size)
+{
+	ssize_t n = readlink("/proc/self/exe", path, size - 1);
+	char *slash;
+
+	if (n > 0) {
+		path[n] = 0;
+		slash = strrchr(path, '/');
+		if (slash && (size_t)(slash + 1 - path) + sizeof(FOREIGN_HELPER) <= size) {
+			strcpy(slash + 1, FOREIGN_HELPER);
+			if (!access(path, X_OK))
+				return 0;
+		}
+	}
+	snprintf(path, size, "%s/%s", HVX_LIBEXECDIR, FOREIGN_HELPER);
+	return access(path, X_OK) ? -errno : 0;
+}
+
+static const char *the_file(const struct dom_disk *cfg)
+{
+	return cfg->nr_backing ? cfg->backing[cfg->nr_backing - 1].file : cfg->file;
+}
+
+static bool add_image(char **argv, unsigned int *n, enum disk_format format, const char *file)
+{
+	argv[(*n)++] = strdup("--image");
+	if (asprintf(&argv[*n], "%s:%s", foreign_name(format), file) < 0)
+		argv[*n] = NULL;
+	return argv[(*n)++];
+}
+
+/* Each malloc()ed; NULL in the midst of them: no memory. */
+static bool build_args(const struct dom_disk *cfg, char **argv)
+{
+	bool ro = cfg->readonly || cfg->transient || cfg->nr_backing, ok;
+	const struct { bool on; const char *name; } flag[] = {
+		{ cfg->block, "--block" }, { ro, "--readonly" }, { cfg->discard_unmap && !ro, "--discard" },
+		{ cfg->cache == CACHE_NONE || cfg->cache == CACHE_DIRECTSYNC, "--direct" },
+		{ cfg->cache == CACHE_UNSAFE, "--no-flush" }, { cfg->detect_zeroes_unmap && !ro, "--detect-zeroes" },
+	};
+	unsigned int n = 0, i;
+
+	argv[n++] = strdup(FOREIGN_HELPER);
+	for (i = 0; i < sizeof(flag) / sizeof(flag[0]); i++)
+		if (flag[i].on)
+			argv[n++] = strdup(flag[i].name);
+	ok = add_image(argv, &n, cfg->format, the_file(cfg));
+	for (i = 0; i < cfg->nr_chain && n + 3 < MAX_ARGS; i++)
+		ok = add_image(argv, &n, cfg->chain[i].format, cfg->chain[i].file) && ok;
+	argv[n] = NULL;
+	return ok && i == cfg->nr_chain;
+}
+
+static int spawn(const char *path, char **argv, int fd, int *pid)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	pid_t child;
+	int ret;
+
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawnattr_init(&attr);
+	/* As user.c has it: the VMM's signals are not the helper's. */
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setpgroup(&attr, 0);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+	ret = posix_spawn_file_actions_adddup2(&actions, fd, FOREIGN_FD);
+	if (!ret)
+		ret = posix_spawn(&child, path, &actions, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	if (!ret)
+		*pid = child;
+	return -ret;
+}
+
+static int start_helper(struct nbd_disk *d, const struct dom_disk *cfg)
+{
+	char path[PATH_MAX], *argv[MAX_ARGS] = { NULL };
+	int pair[2], high, ret = helper_path(path, sizeof(path));
+
+	if (ret) {
+		log_error("disk %s: %s is neither beside this program nor in %s; install hvx whole (make install)",
+			  d->target, FOREIGN_HELPER, HVX_LIBEXECDIR);
+		return ret;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	d->control = pair[0];
+	/* dup2() of a number to itself would leave close-on-exec on. */
+	high = fcntl(pair[1], F_DUPFD_CLOEXEC, FOREIGN_FD + 1);
+	ret = high < 0 || !build_args(cfg, argv) ? -ENOMEM : spawn(path, argv, high, &d->pid);
+	for (unsigned int i = 0; i < MAX_ARGS; i++)
+		free(argv[i]);
+	if (high >= 0)
+		close(high);
+	close(pair[1]);
+	if (ret)
+		log_error("disk %s: cannot run %s: %s", d->target, path, strerror(-ret));
+	return ret;
+}
+
+static struct nbd_disk *new_disk(const struct dom_disk *cfg)
+{
+	struct nbd_disk *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->target = cfg->target;
+	d->name = strdup(the_file(cfg));
+	d->control = d->sock = -1;
+	d->fua = cfg->cache == CACHE_WRITETHROUGH || cfg->cache == CACHE_DIRECTSYNC;
+	pthread_mutex_init(&d->lock, NULL);
+	if (d->name)
+		return d;
+	free(d);
+	return NULL;
+}
+
+struct nbd_disk *nbd_disk_open(const struct dom_disk *cfg, const char *xml, bool look)
+{
+	struct nbd_disk *d = new_disk(cfg);
+	char text[FOREIGN_ANSWER];
+	int ret;
+
+	if (!d)
+		return NULL;
+	ret = start_helper(d, cfg);
+	if (!ret) {
+		ret = connect_more(d, look ? FOREIGN_LOOK : FOREIGN_OPEN, &d->sock, text);
+		if (ret) {
+			d->sock = -1;
+			log_error("%s:%u: disk %s: %s", xml, cfg->line, cfg->target, text);
+		}
+	}
+	if (!ret && look)
+		ret = nbd_disk_own(d, false);
+	if (!ret)
+		return d;
+	nbd_disk_close(d);
+	return NULL;
+}
+
+struct nbd_disk *nbd_disk_adopt(const struct dom_disk *cfg, int control)
+{
+	struct nbd_disk *d = new_disk(cfg);
+	char text[FOREIGN_ANSWER];
+
+	if (!d)
+		return NULL;
+	d->control = control;
+	if (!connect_more(d, FOREIGN_CONNECT, &d->sock, text))
+		return d;
+	log_error("disk %s: %s", cfg->target, text);
+	d->control = d->sock = -1;
+	nbd_disk_close(d);
+	return NULL;
+}
+
+int nbd_disk_control(const struct nbd_disk *d)
+{
+	return d->control;
+}
+
+uint64_t nbd_disk_size(const struct nbd_disk *d)
+{
+	return d->size;
+}
+
+static void hang_up(struct nbd_disk *d)
+{
+	if (d->sock >= 0)
+		close(d->sock);
+	d->sock = -1;
+}
+
+void nbd_disk_close(struct nbd_disk *d)
+{
+	char text[FOREIGN_ANSWER];
+	int fd;
+
+	if (!d)
+		return;
+	hang_up(d);
+	/* Whoever starts the next guest on the image finds it closed. */
+	if (d->control >= 0) {
+		if (order(d, FOREIGN_CLOSE, &fd, text) == -EIO)
+			log_error("disk %s: '%s': %s", d->target, d->name, text);
+		close(d->control);
+	}
+	if (d->pid > 0)
+		waitpid(d->pid, NULL, 0);
+	pthread_mutex_destroy(&d->lock);
+	free(d->name);
+	free(d);
+}
+
+int nbd_disk_own(struct nbd_disk *d, bool own)
+{
+	char text[FOREIGN_ANSWER] = "";
+	struct nbd_queue *q;
+	int fd, ret;
+
+	if (!own) {
+		ret = nbd_disk_flush(d);
+		for (q = d->queues; q; q = *nbd_queue_link(q))
+			nbd_queue_detach(q);
+		hang_up(d);
+		return order(d, FOREIGN_CLOSE, &fd, text) ?: ret;
+	}
+	ret = connect_more(d, FOREIGN_OPEN, &d->sock, text);
+	if (ret) {
+		d->sock = -1;
+		log_error("disk %s: '%s': %s", d->target, d->name, text);
+		return ret;
+	}
+	d->said = false;
+	for (q = d->queues; q && !ret; q = *nbd_queue_link(q))
+		ret = nbd_queue_attach(q);
+	return ret;
+}
+
+/* -------------------------------------------------- for those who wait */
+
+static int ask(struct nbd_disk *d, unsigned int type, uint64_t offset, void *buf, uint32_t len)
+{
+	uint8_t head[NBD_REQUEST_LEN], reply[NBD_REPLY_LEN], *at = head;
+	int ret;
+
+	at = put_be(at, NBD_REQUEST_MAGIC, 4);
+	at = put_be(at, 0, 2);
+	at = put_be(at, type, 2);
+	at = put_be(at, ++d->handle, 8);
+	at = put_be(at, offset, 8);
+	put_be(at, len, 4);
+	ret = sock_put(d->sock, head, sizeof(head), false) ?: sock_get(d->sock, reply, sizeof(reply));
+	if (!ret && (get_be(reply, 4) != NBD_SIMPLE_REPLY_MAGIC || get_be(reply + 8, 8) != d->handle))
+		ret = -EPROTO;
+	if (!ret && get_be(reply + 4, 4))
+		return get_be(reply + 4, 4) == NBD_ENOSPC ? -ENOSPC : -EIO;
+	if (!ret && buf)
+		ret = sock_get(d->sock, buf, len);
+	if (!ret)
+		return 0;
+	nbd_disk_lost(d, ret == -EPROTO ? "broke the protocol" : "is gone");
+	hang_up(d);
+	return -EIO;
+}
+
+int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset)
+{
+	uint8_t *to = buf;
+	int ret = 0;
+
+	pthread_mutex_lock(&d->lock);
+	while (len && !ret) {
+		uint32_t part = len < NBD_MAX_DATA ? (uint32_t)len : NBD_MAX_DATA;
+
+		/* As of a file: zeroes behind its end. */
+		if (offset >= d->size) {
+			memset(to, 0, len);
+			break;
+		}
+		if (part > d->size - offset)
+			part = (uint32_t)(d->size - offset);
+		ret = d->sock < 0 ? -EIO : ask(d, NBD_CMD_READ, offset, to, part);
+		to += part;
+		offset += part;
+		len -= part;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return ret;
+}
+
+int nbd_disk_flush(struct nbd_disk *d)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&d->lock);
+	if (d->sock < 0)
+		ret = -EIO;
+	else if (d->flags & NBD_FLAG_SEND_FLUSH && !(d->flags & NBD_FLAG_READ_ONLY))
+		ret = ask(d, NBD_CMD_FLUSH, 0, NULL, 0);
+	pthread_mutex_unlock(&d->lock);
+	return ret;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A disk that another process serves: an image of another format than raw, by
+ * qemu-storage-daemon (foreign.h). Requests of a queue's thread go by a connection of its
+ * own, many at a time (nbd_queue); whoever wants to wait uses the disk's.
+ *
+ * Where the daemon breaks the protocol or is gone, all that is under way fails with EIO, and
+ * so does what comes later, until the disk is opened again. That is said once.
+ */
+#ifndef HVX_STORAGE_NBD_DISK_H
+#define HVX_STORAGE_NBD_DISK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "devices/storage/aio.h"
+#include "vmm/config.h"
+
+struct nbd_disk;
+struct nbd_queue;
+
+/*
+ * Start the helper for cfg's image and open it, with QEMU's locks; look: only look at it,
+ * while someone else has it, see nbd_disk_own(). Before the sandbox. NULL after a message.
+ */
+struct nbd_disk *nbd_disk_open(const struct dom_disk *cfg, const char *xml, bool look);
+/*
+ * The same where `control` is the helper's socket, nbd_disk_control() of another process; it
+ * is the disk's on success. Works in the sandbox. NULL after a message.
+ */
+struct nbd_disk *nbd_disk_adopt(const struct dom_disk *cfg, int control);
+/* The helper's socket; still d's. */
+int nbd_disk_control(const struct nbd_disk *d);
+/* The image is closed; then it is free for others. No queue is left, nothing is under way. NULL is fine. */
+void nbd_disk_close(struct nbd_disk *d);
+uint64_t nbd_disk_size(const struct nbd_disk *d);
+/* See image_own(). */
+int nbd_disk_own(struct nbd_disk *d, bool own);
+
+/* 0 or -errno. Any thread; one at a time gets its turn. */
+int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset);
+int nbd_disk_flush(struct nbd_disk *d);
+
+/* ------------------------------------------------ of one thread: nbd_queue.c */
+
+/* idle is called after each batch of completions. NULL after a message. */
+struct nbd_queue *nbd_queue_new(struct nbd_disk *d, struct loop *loop, void (*idle)(void *opaque), void *opaque);
+/* Nothing is under way and the loop has ended. NULL is fine. */
+void nbd_queue_free(struct nbd_queue *q);
+/* done may run before the return. */
+void nbd_queue_add(struct nbd_queue *q, struct aio_op *op);
+/* Wait until nothing is under way. */
+void nbd_queue_drain(struct nbd_queue *q);
+
+/* --- between the two files --- */
+struct nbd_disk {
+	const char *target;
+	char *name;			/* of the file, for messages */
+	int control;			/* the helper's socket */
+	int sock;			/* a connection, under lock; -1: closed */
+	int pid;			/* of the helper, where it is our child, else 0 */
+	pthread_mutex_t lock;
+	uint64_t size, handle;
+	unsigned int flags;		/* NBD_FLAG_* */
+	bool fua;			/* each write is on stable storage when it is done */
+	_Atomic bool said;		/* that it is lost */
+	struct nbd_queue *queues;	/* all, linked by nbd_queue_link() */
+};
+
+/* One more connection, past the handshake, that does not block. -1 after a message. */
+int nbd_disk_connect(struct nbd_disk *d);
+/* Say once that nothing more can be had from it. */
+void nbd_disk_lost(struct nbd_disk *d, const char *why);
+/* A queue's connection goes, or comes again; nothing is under way, and its thread stands still. */
+void nbd_queue_detach(struct nbd_queue *q);
+int nbd_queue_attach(struct nbd_queue *q);
+struct nbd_queue **nbd_queue_link(struct nbd_queue *q);
+
+#endif

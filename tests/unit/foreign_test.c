@@ -1,0 +1,720 @@
+/* units: devices/storage/foreign.c devices/storage/nbd_*.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c vmm/loop.c vmm/log.c vmm/unnamed.c */
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Images of other formats than raw: headers that lead elsewhere, QEMU's storage daemon with
+ * images of each format, and servers that lie, stall their words or hang up anywhere.
+ */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "devices/storage/foreign.h"
+#include "devices/storage/image.h"
+#include "devices/storage/nbd_disk.h"
+#include "devices/storage/nbd_wire.h"
+#include "vmm/log.h"
+#include "vmm/sandbox.h"
+
+#define SIZE	(8U << 20)
+#define OPS	24
+
+bool sandbox_entered(void)
+{
+	return false;
+}
+
+static char dir[] = "/var/tmp/hvx-foreign-XXXXXX";
+static char path[PATH_MAX];
+
+static void make_dir(void)
+{
+	strcpy(dir + sizeof(dir) - 7, "XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static void remove_dir(void)
+{
+	char cmd[128];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+static int shell(const char *fmt, ...)
+{
+	char cmd[2048];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = snprintf(cmd, sizeof(cmd), "cd %s && exec >/dev/null 2>&1; ", dir);
+	vsnprintf(cmd + n, sizeof(cmd) - (size_t)n, fmt, ap);
+	va_end(ap);
+	n = system(cmd);
+	return WIFEXITED(n) ? WEXITSTATUS(n) : -1;
+}
+
+/* ------------------------------------------------------------------- headers */
+
+static const char *look(const char *name, enum disk_format format, bool backing, bool write)
+{
+	static char buf[700];
+	const char *why;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDONLY);
+	ck_assert_int_ge(fd, 0);
+	why = foreign_check(fd, format, backing, write, buf, sizeof(buf));
+	close(fd);
+	return why;
+}
+
+static void poke(const char *name, unsigned int at, const void *data, size_t len)
+{
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	ck_assert_int_eq(pwrite(fd, data, len, at), (ssize_t)len);
+	close(fd);
+}
+
+static void has(const char *why, const char *what)
+{
+	ck_assert_msg(why && strstr(why, what), "'%s' does not say '%s'", why ? why : "(nothing)", what);
+}
+
+START_TEST(headers)
+{
+	static const char *const formats[] = { "qcow2", "qed", "vdi", "vmdk", "vhdx", "vpc" };
+	enum disk_format f, g;
+	unsigned int i, k;
+
+	for (i = 0; i < 6; i++) {
+		ck_assert_int_eq(shell("qemu-img create -f %s %s 8M", formats[i], formats[i]), 0);
+		ck_assert(foreign_format(formats[i], &f));
+		ck_assert_ptr_null(look(formats[i], f, false, f != DISK_QED));
+		has(look(formats[i], f, true, false), "take <backingStore> out");
+		/* Of VPC images the footer alone tells, and of VMDK there are others. */
+		for (k = 0; k < 5; k++) {
+			ck_assert(foreign_format(formats[k], &g));
+			if (k != i)
+				ck_assert_ptr_nonnull(look(formats[i], g, false, false));
+		}
+	}
+	has(look("qed", DISK_QED, false, true), "convert it");
+	ck_assert(!foreign_format("luks", &f));
+	/* They lie on others. */
+	ck_assert_int_eq(shell("qemu-img create -f qcow2 -b vdi -F vdi over && qemu-img create -f vmdk -b vmdk -F vmdk vover &&"
+			       "qemu-img create -f qed -b vdi -F vdi qover"), 0);
+	has(look("over", DISK_QCOW2, false, true), "calls 'vdi'");
+	ck_assert_ptr_null(look("over", DISK_QCOW2, true, true));
+	has(look("vover", DISK_VMDK, false, true), "lies on another");
+	has(look("qover", DISK_QED, false, false), "lies on another");
+	/* Their data are elsewhere. */
+	ck_assert_int_eq(shell("qemu-img create -f qcow2 -o data_file=secret ext 8M && qemu-img create -f vmdk -o subformat=monolithicFlat flat 8M"), 0);
+	has(look("ext", DISK_QCOW2, false, true), "data are in another file");
+	has(look("flat", DISK_VMDK, false, true), "one file");
+	ck_assert_int_eq(shell("qemu-img convert -O vmdk -o subformat=streamOptimized vdi stream"), 0);
+	has(look("stream", DISK_VMDK, false, true), "compressed");
+	ck_assert_ptr_null(look("stream", DISK_VMDK, false, false));
+	poke("vmdk", 12, "\0\0\0\0\0\0\0\0", 8);
+	has(look("vmdk", DISK_VMDK, false, true), "other files");
+	/* Broken, encrypted, of another time. */
+	poke("qcow2", 79, "\2", 1);
+	has(look("qcow2", DISK_QCOW2, false, true), "corrupt");
+	poke("qcow2", 79, "\0", 1);
+	poke("qcow2", 35, "\2", 1);
+	has(look("qcow2", DISK_QCOW2, false, true), "encrypted");
+	poke("qcow2", 7, "\4", 1);
+	has(look("qcow2", DISK_QCOW2, false, true), "version");
+	/* A name that would talk to a terminal, and one that leads nowhere. */
+	poke("over", 16, "\0\0\x40\0", 4);
+	has(look("over", DISK_QCOW2, false, true), "calls 'vdi??");
+	poke("over", 8, "\x7f\xff\xff\xff\xff\xff\xff\xff", 8);
+	has(look("over", DISK_QCOW2, false, true), "no file is opened");
+	poke("empty", 0, "", 0);
+	for (f = DISK_QCOW2; f <= DISK_VPC; f++)
+		if (f != DISK_VPC)
+			ck_assert_ptr_nonnull(look("empty", f, false, true));
+}
+END_TEST
+
+/* --------------------------------------------------- a disk, with a thread's requests */
+
+static struct {
+	struct dom_disk cfg;
+	struct image img;
+	struct loop *loop;
+	struct aio *aio;
+	unsigned int left;
+	int err[OPS];
+	struct aio_op op[OPS];
+	struct iovec iov[OPS][4];
+	uint8_t *model, *data;
+	char *file;
+} t;
+
+static void idle(void *opaque)
+{
+	(void)opaque;
+}
+
+static void done(struct aio_op *op, int err)
+{
+	t.err[op - t.op] = err;
+	if (!--t.left)
+		loop_stop(t.loop);
+}
+
+static void queue_up(void)
+{
+	t.loop = loop_new(NULL);
+	t.aio = aio_new(t.loop, idle, NULL);
+	ck_assert_ptr_nonnull(t.aio);
+	ck_assert_int_eq(aio_serve_by(t.aio, t.img.served, t.loop), 0);
+}
+
+static void queue_down(void)
+{
+	aio_free(t.aio);
+	loop_free(t.loop);
+}
+
+/* n operations, prepared: all are under way at once. */
+static void run(unsigned int n)
+{
+	unsigned int i;
+
+	t.left = n + 1;
+	for (i = 0; i < n; i++) {
+		t.err[i] = 1;
+		aio_add(t.aio, &t.op[i]);
+	}
+	aio_kick(t.aio);
+	if (--t.left)
+		loop_run(t.loop);
+	for (i = 0; i < n; i++)
+		ck_assert_int_le(t.err[i], 0);
+}
+
+/* Data in odd pieces. */
+static void prepare(unsigned int i, enum aio_type type, uint64_t offset, uint32_t len)
+{
+	uint8_t *at = t.data + offset;
+	uint32_t a = len / 3, b = len / 5;
+
+	t.iov[i][0] = (struct iovec){ at, a };
+	t.iov[i][1] = (struct iovec){ at + a, 0 };
+	t.iov[i][2] = (struct iovec){ at + a, b };
+	t.iov[i][3] = (struct iovec){ at + a + b, len - a - b };
+	t.op[i] = (struct aio_op){ .type = type, .fd = AIO_SERVED, .offset = offset, .len = len,
+				   .iov = t.iov[i], .nr_iov = 4, .done = done };
+	if (type == AIO_ALLOCATE)
+		t.op[i].mode = FALLOC_FL_KEEP_SIZE | (i & 1 ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+}
+
+static void all_good(unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		ck_assert_msg(!t.err[i], "operation %u (type %d, mode %d): %d", i, t.op[i].type, t.op[i].mode, t.err[i]);
+}
+
+/* Writes and zeroes here and there, disjoint at a time; then all is read. */
+static void use_disk(void)
+{
+	unsigned int round, i, k, piece = SIZE / OPS & ~511U;
+
+	for (round = 0; round < 12; round++) {
+		for (i = 0; i < OPS; i++) {
+			uint64_t at = (uint64_t)i * piece + (unsigned int)(rand() % 100) * 512;
+			uint32_t len = (1 + (uint32_t)rand() % 200) * 512;
+			bool zero = rand() % 4 == 0;
+
+			for (k = 0; k < len && !zero; k++)
+				t.data[at + k] = (uint8_t)rand();
+			prepare(i, zero ? AIO_ALLOCATE : AIO_WRITE, at, len);
+			if (zero)
+				memset(t.model + at, 0, len);
+			else
+				memcpy(t.model + at, t.data + at, len);
+		}
+		run(OPS);
+		all_good(OPS);
+		prepare(0, AIO_SYNC, 0, 0);
+		run(1);
+		all_good(1);
+		memset(t.data, 0xee, SIZE);
+		for (i = 0; i < OPS; i++)
+			prepare(i, AIO_READ, (uint64_t)i * piece, i == OPS - 1 ? SIZE - i * piece : piece);
+		run(OPS);
+		all_good(OPS);
+		ck_assert_int_eq(memcmp(t.data, t.model, SIZE), 0);
+	}
+	/* Beyond the end is an error, and no more than that. */
+	prepare(0, AIO_READ, SIZE - 512, 512);
+	t.op[0].offset = SIZE;
+	run(1);
+	ck_assert_int_eq(t.err[0], -EIO);
+}
+
+/* The code under test looks for its helper beside the running program. */
+static void place_helper(void)
+{
+	char helper[PATH_MAX], *slash;
+	ssize_t n = readlink("/proc/self/exe", helper, sizeof(helper) - 64);
+
+	ck_assert_int_gt(n, 0);
+	helper[n] = '\0';
+	slash = strrchr(helper, '/');
+	strcpy(slash + 1, FOREIGN_HELPER);
+	ck_assert(!symlink("../../" FOREIGN_HELPER, helper) || errno == EEXIST);
+}
+
+static bool can_run(void)
+{
+	char helper[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", helper, sizeof(helper) - 64);
+
+	ck_assert_int_gt(n, 0);
+	helper[n] = '\0';
+	strcpy(strrchr(helper, '/') + 1, FOREIGN_HELPER);
+	return !access(helper, X_OK) && !access("/usr/bin/qemu-storage-daemon", X_OK);
+}
+
+static void setup(void)
+{
+	make_dir();
+	place_helper();
+	memset(&t, 0, sizeof(t));
+	t.model = calloc(1, SIZE);
+	t.data = calloc(1, SIZE);
+	t.cfg = (struct dom_disk){ .target = (char *)"vda" };
+	ck_assert_int_gt(asprintf(&t.file, "%s/disk", dir), 0);
+	t.cfg.file = t.file;
+}
+
+static void teardown(void)
+{
+	free(t.model);
+	free(t.data);
+	free(t.file);
+	remove_dir();
+}
+
+static void save_model(void)
+{
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/model", dir);
+	f = fopen(path, "w");
+	ck_assert_uint_eq(fwrite(t.model, 1, SIZE, f), SIZE);
+	fclose(f);
+}
+
+START_TEST(each_format)
+{
+	static const char *const formats[] = { "qcow2", "vdi", "vmdk", "vhdx", "vpc" };
+	const char *name = formats[_i];
+
+	if (!can_run())
+		return;
+	ck_assert(foreign_format(name, &t.cfg.format));
+	t.cfg.cache = _i % 2 ? CACHE_WRITETHROUGH : CACHE_NONE;
+	t.cfg.discard_unmap = true;
+	ck_assert_int_eq(shell("qemu-img create -f %s %s disk 8M", name, _i == 4 ? "-o force_size=on" : ""), 0);
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	ck_assert_uint_eq(t.img.size, SIZE);
+	queue_up();
+	use_disk();
+	/* Nobody else opens it meanwhile (QEMU's locks). */
+	ck_assert_int_ne(shell("qemu-io -f %s -c 'write 0 512' disk", name), 0);
+	queue_down();
+	image_close(&t.img);
+	save_model();
+	ck_assert_int_eq(shell("qemu-img compare -f raw -F %s model disk", name), 0);
+	/* 63: this format has no check. */
+	ck_assert_msg(shell("qemu-img check -f %s disk", name) == 0 || _i == 4, "qemu-img check");
+}
+END_TEST
+
+START_TEST(on_others)
+{
+	struct dom_backing below[2] = { { .format = DISK_QCOW2 }, { .format = DISK_VDI } };
+
+	if (!can_run())
+		return;
+	ck_assert_int_gt(asprintf(&below[0].file, "%s/mid", dir), 0);
+	ck_assert_int_gt(asprintf(&below[1].file, "%s/low", dir), 0);
+	ck_assert_int_eq(shell("qemu-img create -f vdi low 8M && qemu-io -f vdi -c 'write -P 0x55 4096 4096' low &&"
+			       "qemu-img create -f qcow2 -b low -F vdi mid && qemu-img create -f qcow2 -b mid -F qcow2 disk"), 0);
+	t.cfg.format = DISK_QCOW2;
+	/* Only what the XML names is opened. */
+	ck_assert_int_ne(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	t.cfg.chain = below;
+	t.cfg.nr_chain = 1;
+	ck_assert_int_ne(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	t.cfg.nr_chain = 2;
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	memset(t.model + 4096, 0x55, 4096);
+	queue_up();
+	use_disk();
+	queue_down();
+	image_close(&t.img);
+	/* What is written to a transient disk goes, over all of it. */
+	t.cfg.transient = true;
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	ck_assert_ptr_nonnull(t.img.overlay);
+	ck_assert_int_eq(overlay_read(t.img.overlay, t.data, SIZE, 0), 0);
+	ck_assert_int_eq(memcmp(t.data, t.model, SIZE), 0);
+	ck_assert_int_eq(overlay_prepare(t.img.overlay, 512, 512), 0);
+	image_close(&t.img);
+	save_model();
+	ck_assert_int_eq(shell("qemu-img compare -f raw -F qcow2 model disk && qemu-img check disk"), 0);
+	free(below[0].file);
+	free(below[1].file);
+}
+END_TEST
+
+/* Let go of, taken by another, and taken back. */
+START_TEST(handed_over)
+{
+	struct image other;
+
+	if (!can_run())
+		return;
+	ck_assert_int_eq(shell("qemu-img create -f qcow2 disk 8M"), 0);
+	t.cfg.format = DISK_QCOW2;
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	ck_assert_int_ne(image_open(&other, &t.cfg, "second.xml"), 0);
+	/* Who waits for it knows its size before. */
+	t.cfg.incoming = true;
+	ck_assert_int_eq(image_open(&other, &t.cfg, "third.xml"), 0);
+	ck_assert_uint_eq(other.size, SIZE);
+	ck_assert_int_eq(image_own(&other, true), -EAGAIN);
+	ck_assert_int_eq(image_own(&t.img, false), 0);
+	ck_assert_int_eq(image_own(&other, true), 0);
+	ck_assert_int_eq(image_own(&t.img, true), -EAGAIN);
+	ck_assert_int_eq(image_own(&other, false), 0);
+	image_close(&other);
+	ck_assert_int_eq(image_own(&t.img, true), 0);
+	queue_up();
+	use_disk();
+	queue_down();
+	image_close(&t.img);
+	ck_assert_int_eq(shell("qemu-img check disk"), 0);
+}
+END_TEST
+
+static unsigned int find_daemon(void)
+{
+	char line[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "pgrep -f '[q]emu-storage-daemon.*%s/disk'", dir);
+	f = popen(path, "r");
+	if (!fgets(line, sizeof(line), f))
+		line[0] = '\0';
+	pclose(f);
+	return (unsigned int)atoi(line);
+}
+
+/* It is killed: errors. We are, or all of our descriptors are closed: it ends. */
+START_TEST(killed)
+{
+	unsigned int pid, n = 0;
+
+	if (!can_run())
+		return;
+	ck_assert_int_eq(shell("qemu-img create -f qcow2 disk 8M"), 0);
+	t.cfg.format = DISK_QCOW2;
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	queue_up();
+	pid = find_daemon();
+	ck_assert_uint_gt(pid, 1);
+	ck_assert_int_eq(kill((pid_t)pid, SIGKILL), 0);
+	/* Until its death is through, it may still answer. */
+	do {
+		prepare(0, AIO_READ, 0, 4096);
+		prepare(1, AIO_WRITE, 65536, 1 << 20);
+		run(2);
+	} while ((!t.err[0] || !t.err[1]) && n++ < 100000);
+	ck_assert_int_eq(t.err[0], -EIO);
+	ck_assert_int_eq(t.err[1], -EIO);
+	ck_assert_int_eq(nbd_disk_read(t.img.served, t.data, 512, 0), -EIO);
+	queue_down();
+	image_close(&t.img);
+	ck_assert_uint_eq(find_daemon(), 0);
+	/* As when a VMM is killed: nobody says anything. */
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	close(t.img.served->control);
+	t.img.served->control = -1;
+	ck_assert_int_eq(waitpid(t.img.served->pid, NULL, 0), t.img.served->pid);
+	t.img.served->pid = 0;
+	ck_assert_uint_eq(find_daemon(), 0);
+	image_close(&t.img);
+}
+END_TEST
+
+/* ------------------------------------------------------- servers that lie */
+
+enum lie { TRUE, GARBAGE, WRONG_HANDLE, NO_SUCH_HANDLE, TWICE, SHORT_DATA, ERROR, STRANGE_ERROR, NR_LIES };
+
+/* The helper and the daemon in one: it answers with connections, each of which breaks off after so many bytes. */
+struct liar {
+	int control;
+	unsigned int cut;	/* bytes until it hangs up; UINT_MAX: never */
+	enum lie lie;
+	unsigned int cut_from;	/* the connection that it begins with */
+	pthread_t thread;
+};
+
+struct session {
+	int sock;
+	unsigned int left;
+	enum lie lie;
+};
+
+static bool say(struct session *s, const void *data, size_t len)
+{
+	size_t n = len < s->left ? len : s->left;
+
+	if (n && send(s->sock, data, n, MSG_NOSIGNAL) != (ssize_t)n)
+		return false;
+	if (s->left != UINT_MAX)
+		s->left -= (unsigned int)n;
+	return n == len;
+}
+
+static bool greet(struct session *s)
+{
+	uint8_t b[64], *at = b;
+	char in[256];
+
+	at = put_be(at, NBD_MAGIC, 8);
+	at = put_be(at, NBD_OPT_MAGIC, 8);
+	at = put_be(at, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES, 2);
+	if (!say(s, b, 18) || sock_get(s->sock, in, 4 + 16 + 4 + 4 + 2 + 2))
+		return false;
+	at = put_be(b, NBD_REP_MAGIC, 8);
+	at = put_be(at, NBD_OPT_GO, 4);
+	at = put_be(at, NBD_REP_INFO, 4);
+	at = put_be(at, 12, 4);
+	at = put_be(at, NBD_INFO_EXPORT, 2);
+	at = put_be(at, SIZE, 8);
+	at = put_be(at, NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH, 2);
+	if (!say(s, b, (size_t)(at - b)))
+		return false;
+	at = put_be(b, NBD_REP_MAGIC, 8);
+	at = put_be(at, NBD_OPT_GO, 4);
+	at = put_be(at, NBD_REP_ACK, 4);
+	at = put_be(at, 0, 4);
+	return say(s, b, (size_t)(at - b));
+}
+
+static bool reply(struct session *s, const uint8_t *request)
+{
+	unsigned int cmd = (unsigned int)get_be(request + 6, 2);
+	uint64_t handle = get_be(request + 8, 8);
+	uint32_t len = (uint32_t)get_be(request + 24, 4);
+	uint8_t b[16], *at, *data = calloc(1, len ? len : 1);
+	bool good, has_data = cmd == NBD_CMD_READ && s->lie != ERROR && s->lie != STRANGE_ERROR;
+
+	good = cmd != NBD_CMD_WRITE || !sock_get(s->sock, data, len);
+	at = put_be(b, s->lie == GARBAGE ? 0x6e6f6e73 : NBD_SIMPLE_REPLY_MAGIC, 4);
+	at = put_be(at, s->lie == ERROR ? NBD_ENOSPC : s->lie == STRANGE_ERROR ? 0xdeadbeef : 0, 4);
+	put_be(at, s->lie == WRONG_HANDLE ? handle + 1 : s->lie == NO_SUCH_HANDLE ? ~0ULL : handle, 8);
+	good = good && say(s, b, 16) && (!has_data || say(s, data, s->lie == SHORT_DATA ? len / 2 : len)) &&
+	       s->lie != SHORT_DATA && (s->lie != TWICE || say(s, b, 16));
+	free(data);
+	return good;
+}
+
+static void *serve(void *arg)
+{
+	struct session *s = arg;
+	uint8_t request[NBD_REQUEST_LEN];
+
+	if (greet(s))
+		while (!sock_get(s->sock, request, sizeof(request)) && reply(s, request))
+			;
+	shutdown(s->sock, SHUT_RDWR);
+	close(s->sock);
+	free(s);
+	return NULL;
+}
+
+static void *lie(void *arg)
+{
+	struct liar *l = arg;
+	pthread_t thread[8];
+	unsigned int n = 0;
+	char order;
+
+	while (n < 8 && recv(l->control, &order, 1, 0) == 1) {
+		struct session *s = malloc(sizeof(*s));
+		char answer = FOREIGN_OK, room[CMSG_SPACE(sizeof(int))] = { 0 };
+		struct iovec iov = { &answer, 1 };
+		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room) };
+		struct cmsghdr *c = (struct cmsghdr *)room;
+		int pair[2];
+
+		if (order == FOREIGN_CLOSE) {
+			free(s);
+			send(l->control, &answer, 1, MSG_NOSIGNAL);
+			continue;
+		}
+		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+			abort();
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &pair[1], sizeof(int));
+		*s = (struct session){ pair[0], n >= l->cut_from ? l->cut : UINT_MAX, l->lie };
+		pthread_create(&thread[n++], NULL, serve, s);
+		sendmsg(l->control, &msg, MSG_NOSIGNAL);
+		close(pair[1]);
+	}
+	while (n--)
+		pthread_join(thread[n], NULL);
+	close(l->control);
+	return NULL;
+}
+
+static bool liar_up(struct liar *l)
+{
+	int pair[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	l->control = pair[1];
+	pthread_create(&l->thread, NULL, lie, l);
+	t.img = (struct image){ .fd = AIO_SERVED };
+	t.img.served = nbd_disk_adopt(&t.cfg, pair[0]);
+	if (!t.img.served)
+		close(pair[0]);
+	return t.img.served;
+}
+
+static void liar_down(struct liar *l)
+{
+	nbd_disk_close(t.img.served);
+	pthread_join(l->thread, NULL);
+}
+
+/* Reads, writes and a flush: each ends, well or with an error. Whether all went well. */
+static bool try_queue(void)
+{
+	bool good = true;
+
+	t.loop = loop_new(NULL);
+	t.aio = aio_new(t.loop, idle, NULL);
+	if (aio_serve_by(t.aio, t.img.served, t.loop)) {
+		queue_down();
+		return false;
+	}
+	prepare(0, AIO_READ, 0, 4096);
+	prepare(1, AIO_WRITE, 8192, 2048);
+	prepare(2, AIO_SYNC, 0, 0);
+	prepare(3, AIO_READ, 65536, 512);
+	/* This server cannot do it: as on a file system that cannot. */
+	prepare(4, AIO_ALLOCATE, 65536, 512);
+	run(5);
+	for (unsigned int i = 0; i < 5; i++) {
+		ck_assert(t.err[i] == 0 || t.err[i] == -EIO || t.err[i] == -ENOSPC || (i == 4 && t.err[i] == -EOPNOTSUPP));
+		good &= !t.err[i] || t.err[i] == -EOPNOTSUPP;
+	}
+	aio_drain(t.aio);
+	queue_down();
+	return good;
+}
+
+#define HANDSHAKE	(18 + 20 + 12 + 20)
+#define REPLIES		(4 * 16 + 4096 + 512)
+
+START_TEST(hangs_up)
+{
+	for (unsigned int cut = 0; cut <= HANDSHAKE + REPLIES; cut += cut < HANDSHAKE + 80 || cut > HANDSHAKE + REPLIES - 80 ? 1 : 97) {
+		struct liar l = { .cut = cut, .cut_from = 1 };
+
+		ck_assert(liar_up(&l));
+		ck_assert_int_eq(try_queue(), cut >= HANDSHAKE + REPLIES);
+		liar_down(&l);
+	}
+}
+END_TEST
+
+START_TEST(hangs_up_at_once)
+{
+	for (unsigned int cut = 0; cut < HANDSHAKE; cut++) {
+		struct liar l = { .cut = cut };
+
+		ck_assert(!liar_up(&l));
+		pthread_join(l.thread, NULL);
+	}
+}
+END_TEST
+
+START_TEST(lies)
+{
+	struct liar l = { .cut = UINT_MAX, .lie = (enum lie)_i };
+
+	ck_assert(liar_up(&l));
+	ck_assert_int_eq(try_queue(), _i == TRUE);
+	liar_down(&l);
+}
+END_TEST
+
+START_TEST(lies_to_who_waits)
+{
+	struct liar l = { .cut = UINT_MAX, .lie = (enum lie)_i };
+	int ret;
+
+	ck_assert(liar_up(&l));
+	ret = nbd_disk_read(t.img.served, t.data, 4096, 4096) ?: nbd_disk_read(t.img.served, t.data, 4096, 0);
+	ck_assert_int_eq(ret, _i == TRUE ? 0 : _i == ERROR ? -ENOSPC : -EIO);
+	liar_down(&l);
+}
+END_TEST
+
+/* Where io_uring is not allowed, or the sandbox is entered, all is the same. */
+int main(void)
+{
+	Suite *s = suite_create("foreign");
+	TCase *tc = tcase_create("images");
+	SRunner *sr;
+	int failed;
+
+	log_init("test", -2);
+	signal(SIGPIPE, SIG_IGN);
+	tcase_set_timeout(tc, 300);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	if (!system("command -v qemu-img > /dev/null"))
+		tcase_add_test(tc, headers);
+	tcase_add_loop_test(tc, each_format, 0, 5);
+	tcase_add_test(tc, on_others);
+	tcase_add_test(tc, handed_over);
+	tcase_add_test(tc, killed);
+	tcase_add_test(tc, hangs_up);
+	tcase_add_test(tc, hangs_up_at_once);
+	tcase_add_loop_test(tc, lies, 0, NR_LIES);
+	tcase_add_loop_test(tc, lies_to_who_waits, 0, NR_LIES);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
+}
