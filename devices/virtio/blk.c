@@ -734,7 +734,7 @@ const struct device_ops blk_ops = {
 	.name = "virtio-blk",
 	.pluggable = true,
 	.xml = "<disk device='disk'> with <target bus='virtio'>",
-	.help = "Disk on a raw file or block device: <driver cache= discard= queues=>, <readonly/>, <shareable/>, <transient/>, <serial>, <blockio>.",
+	.help = "Disk on a file or block device, raw or by qemu-storage-daemon: <driver type= cache= discard= queues=>, <readonly/>, <shareable/>, <transient/>, <serial>, <blockio>.",
 	.reset = virtio_reset,
 	.pause = blk_pause,
 	.resume = virtio_resume,

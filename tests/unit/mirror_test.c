@@ -20,7 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 #include "devices/storage/nbd_wire.h"
+#include "vmm/sandbox.h"
 #include "vmm/mirror.h"
+
+bool sandbox_entered(void)
+{
+	return false;
+}
 
 #define GUARD	(256U << 10)	/* bytes behind the export in its file, which nobody may touch */
 
