@@ -117,7 +117,7 @@ int arriving_open(struct arriving *a, struct json_object *list, const struct dom
 			break;
 		}
 		cfg = find_disk(dom, target);
-		if (!cfg || !cfg->file || cfg->nr_backing || cfg->transient) {
+		if (!cfg || !cfg->file || cfg->nr_backing || cfg->format != DISK_RAW || cfg->transient) {
 			snprintf(why, room, "disk %s: the XML there has no such disk with a raw image", target);
 			break;
 		}

@@ -200,6 +200,8 @@ int snap_disks_ok(const char *guest, const struct domain *dom)
 			why = "it is a block device; let its volume manager make the snapshot";
 		else if (d->nr_backing)
 			why = "its definition names a layer; name the raw image";
+		else if (d->format != DISK_RAW)
+			why = "its image is not raw, and snapshots are of raw images; convert it with 'qemu-img convert -O raw IN OUT', or make it <transient/> or <readonly/>";
 		else if (lstat(d->file, &st))
 			why = strerror(errno);
 		else if (!S_ISREG(st.st_mode))

@@ -47,7 +47,7 @@ int disks_in_apply(const struct disks_in *d, struct domain *dom)
 	for (unsigned int i = 0; i < d->nr; i++) {
 		struct dom_disk *k = find(dom, d->export[i].name);
 
-		if (!k || k->nr_backing || k->transient || k->opened_as || !d->export[i].size) {
+		if (!k || k->nr_backing || k->format != DISK_RAW || k->transient || k->opened_as || !d->export[i].size) {
 			log_error("--disk-fd %s: %s", d->export[i].name, k ? "it must be a raw disk, once" : "the XML has no such disk");
 			return -1;
 		}

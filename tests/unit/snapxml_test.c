@@ -1,4 +1,4 @@
-/* units: cli/snapxml.c vmm/domxml*.c vmm/livexml.c vmm/config.c vmm/cpu_model.c vmm/cpu_feature.c */
+/* units: cli/snapxml.c vmm/domxml*.c vmm/livexml.c vmm/config.c vmm/cpu_model.c vmm/cpu_feature.c devices/storage/foreign.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* <domainsnapshot>: what is taken, and what is refused, with its line. */
 #include <check.h>
