@@ -5,26 +5,12 @@
  * what was in it at the source, whichever way the connection breaks and however often; it runs
  * once at most; and who lies harms nobody.
  */
-#include <check.h>
-#include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
-#include "vmm/mig.h"
+#include "mig_fixture.h"
 
 #define NR_PAGES	(size / RAM_PAGE)
 
-static struct mig_source s;
-static struct mig_dest d;
-static struct stream_in din;
 static uint64_t size;
 static uint8_t *here, *there;
-static pthread_t source_thread, dest_thread;
 static _Atomic bool runs_here, runs_there, source_ended, dest_ended;
 static bool owns_here, owns_there, refuse_commit, refuse_missing;
 static int dest_result, fail_place;
@@ -35,19 +21,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t placed = PTHREAD_COND_INITIALIZER;
 static bool *present, forgotten;
 
-static void nap_us(unsigned int us)
-{
-	struct timespec ts = { .tv_nsec = us * 1000L };
-
-	nanosleep(&ts, NULL);
-}
-
 /* ---------------------------------------------------------------- the source */
-
-static int section(struct stream_out *out, uint32_t type, const char *text, struct state_error *err)
-{
-	return stream_put(out, type, text, strlen(text), err);
-}
 
 static int src_xml(void *o, struct stream_out *out, struct state_error *err)
 {
@@ -152,19 +126,6 @@ static void *run_source(void *arg)
 }
 
 /* ----------------------------------------------------------- the destination */
-
-static int want(struct stream_in *in, uint32_t type, const char *text, struct state_error *err)
-{
-	uint64_t plain, len;
-	struct sbuf b = { 0 };
-	uint32_t got;
-	int ret = stream_next(in, &got, &b, &plain, &len, err);
-
-	if (!ret && (got != type || b.len != strlen(text) || memcmp(b.data, text, b.len)))
-		ret = state_error(err, "not what was expected");
-	sbuf_free(&b);
-	return ret;
-}
 
 static int dst_machine(void *o, struct stream_in *in, struct state_error *err)
 {
@@ -315,17 +276,6 @@ static void begin(uint64_t bytes, unsigned int streams)
 	runs_there = owns_there = source_ended = dest_ended = false;
 	refuse_commit = refuse_missing = forgotten = false;
 	fail_place = 0;
-}
-
-static void connect_directly(void)
-{
-	for (unsigned int i = 0; i < s.nr_streams; i++) {
-		int pair[2];
-
-		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-		s.fd[i] = pair[0];
-		d.fd[i] = pair[1];
-	}
 }
 
 static void start_both(void)

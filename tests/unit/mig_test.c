@@ -4,17 +4,7 @@
  * Live migration, both ends in one process: memory that is written to meanwhile arrives
  * as it is; and wherever the connection is cut, whoever lies, the guest runs once at most.
  */
-#include <check.h>
-#include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
-#include "vmm/mig.h"
+#include "mig_fixture.h"
 
 #define PAGES(r) ((r) / RAM_PAGE)
 
@@ -35,16 +25,6 @@ struct side {
 };
 
 static struct side src, dst;
-static struct mig_source s;
-static struct mig_dest d;
-static struct stream_in din;
-
-static void nap_us(unsigned int us)
-{
-	struct timespec ts = { .tv_nsec = us * 1000L };
-
-	nanosleep(&ts, NULL);
-}
 
 static void touch(struct side *g, uint64_t page)
 {
@@ -87,21 +67,16 @@ static void side_free(struct side *g)
 
 /* ---------------------------------------------------------------- the source */
 
-static int src_section(struct stream_out *out, uint32_t type, const char *text, struct state_error *err)
-{
-	return stream_put(out, type, text, strlen(text), err);
-}
-
 static int src_xml(void *o, struct stream_out *out, struct state_error *err)
 {
 	(void)o;
-	return src_section(out, SEC_XML, "<domain/>", err);
+	return section(out, SEC_XML, "<domain/>", err);
 }
 
 static int src_machine(void *o, struct stream_out *out, struct state_error *err)
 {
 	(void)o;
-	return src_section(out, SEC_MACHINE, "a machine", err);
+	return section(out, SEC_MACHINE, "a machine", err);
 }
 
 static int src_sync(void *o, uint64_t *map, struct state_error *err)
@@ -168,7 +143,7 @@ static int src_stop(void *o, bool *ran, struct state_error *err)
 static int src_tail(void *o, struct stream_out *out, struct state_error *err)
 {
 	(void)o;
-	return src_section(out, SEC_DEVICE, "devices", err);
+	return section(out, SEC_DEVICE, "devices", err);
 }
 
 static int src_release(void *o, struct state_error *err)
@@ -251,19 +226,6 @@ static void *run_source(void *arg)
 
 /* ----------------------------------------------------------- the destination */
 
-static int want(struct stream_in *in, uint32_t type, const char *text, struct state_error *err)
-{
-	uint64_t plain, len;
-	struct sbuf b = { 0 };
-	uint32_t got;
-	int ret = stream_next(in, &got, &b, &plain, &len, err);
-
-	if (!ret && (got != type || b.len != strlen(text) || memcmp(b.data, text, b.len)))
-		ret = state_error(err, "not what was expected");
-	sbuf_free(&b);
-	return ret;
-}
-
 static int dst_machine(void *o, struct stream_in *in, struct state_error *err)
 {
 	struct side *g = o;
@@ -318,7 +280,6 @@ static void *run_dest(void *arg)
 
 /* ----------------------------------------------------------------- one go */
 
-static pthread_t source_thread, dest_thread;
 
 static void begin(uint64_t size, unsigned int streams)
 {
@@ -339,17 +300,6 @@ static void begin(uint64_t size, unsigned int streams)
 	s.throttle_max = 90;
 	atomic_store(&src.runs, true);
 	src.owns = true;
-}
-
-static void connect_directly(void)
-{
-	for (unsigned int i = 0; i < s.nr_streams; i++) {
-		int pair[2];
-
-		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-		s.fd[i] = pair[0];
-		d.fd[i] = pair[1];
-	}
 }
 
 static void start_both(void)
