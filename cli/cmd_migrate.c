@@ -11,6 +11,8 @@
 #include "guest.h"
 #include "depart.h"
 #include "savefile.h"
+#include "snaptree.h"
+#include "store.h"
 #include "vmm/mig.h"
 #include "wire.h"
 
@@ -25,8 +27,8 @@ static void on_signal(int sig)
 }
 
 enum { O_CONVERGE, O_BANDWIDTH, O_COMPRESS, O_COPY, O_DNAME, O_DOWNTIME, O_LIVE, O_DISKS, O_OVERWRITE,
-       O_PARALLEL, O_PKI, O_POSTCOPY, O_POST_AFTER, O_POST_BANDWIDTH, O_POST_RESUME, O_QUIET, O_RECOVER,
-       O_REMOTE, O_TIMEOUT, O_TIMEOUT_POST, O_UNENCRYPTED, O_NR };
+       O_PARALLEL, O_PERSISTENT, O_PKI, O_POSTCOPY, O_POST_AFTER, O_POST_BANDWIDTH, O_POST_RESUME, O_QUIET, O_RECOVER,
+       O_REMOTE, O_TIMEOUT, O_TIMEOUT_POST, O_UNDEFINE, O_UNENCRYPTED, O_NR };
 
 struct move {
 	struct guest g;
@@ -35,6 +37,7 @@ struct move {
 	unsigned int nr;
 	struct moving disks;		/* that go along */
 	bool overwrite;
+	bool persistent, undefine;	/* a definition there; none here any more */
 	char id[33];
 	bool show;
 	bool resume;		/* a post-copy that stands still */
@@ -85,6 +88,34 @@ static int greet(struct wire *w, struct json_object *hello)
 	return ret;
 }
 
+/* What is to be kept there: what is kept here, or else the guest as it is. NULL after a message. */
+static char *definition(struct move *m, size_t *len)
+{
+	char *text = guest_xml(&m->g, m->g.defined, len), *flat;
+
+	if (!text || !m->disks.nr)
+		return text;
+	flat = moving_xml(&m->disks, text, len);
+	free(text);
+	return flat;
+}
+
+static int add_definition(struct move *m, struct json_object *hello)
+{
+	char store[STORE_ID];
+	size_t len;
+	char *text = definition(m, &len);
+
+	if (!text)
+		return -1;
+	json_object_object_add(hello, "definition", json_object_new_string_len(text, (int)len));
+	json_object_object_add(hello, "uuid", json_object_new_string(m->g.uuid));
+	if (m->undefine && m->g.defined && !store_id(store))
+		json_object_object_add(hello, "undefine", json_object_new_string(store));
+	free(text);
+	return 0;
+}
+
 static int open_first(struct move *m, const struct wire_uri *u, const struct wire_options *o, const char *dname)
 {
 	struct json_object *hello = json_object_new_object();
@@ -94,7 +125,7 @@ static int open_first(struct move *m, const struct wire_uri *u, const struct wir
 
 	if (xml != text)
 		free(text);
-	if ((!xml && !m->resume) || wire_connect(u, o, &m->wire[0])) {
+	if ((!xml && !m->resume) || (m->persistent && add_definition(m, hello)) || wire_connect(u, o, &m->wire[0])) {
 		free(xml);
 		json_object_put(hello);
 		return -1;
@@ -288,6 +319,22 @@ static struct json_object *wait_ended(struct move *m)
 	}
 }
 
+/* The guest runs elsewhere: what is known of it here goes. */
+static int forget(struct move *m)
+{
+	int lock = store_lock(), ret = -1;
+
+	if (lock >= 0 && store_set_autostart(m->g.name, false))
+		cli_error("%s: it has moved, but its autostart here stays: %s", m->g.name, strerror(errno));
+	else if (lock >= 0 && store_remove(m->g.name) && errno != ENOENT)
+		cli_error("%s: it has moved, but its definition here stays: %s", m->g.name, strerror(errno));
+	else if (lock >= 0)
+		ret = 0;
+	if (lock >= 0)
+		close(lock);
+	return ret;
+}
+
 static int report(struct move *m, struct json_object *o)
 {
 	const char *status = o ? text_of(o, "status") : NULL, *why = o ? text_of(o, "error-desc") : NULL;
@@ -306,7 +353,9 @@ static int report(struct move *m, struct json_object *o)
 			       (long long)(number_of(ram, "transferred") + number_of(json_object_object_get(o, "disk"), "transferred")) >> 20,
 			       (long long)number_of(o, "downtime"));
 		/* What is left here is its shell. */
-		return save_quit(m->c, m->g.name) ? VMM_ERR_SETUP : VMM_OK;
+		if (save_quit(m->c, m->g.name))
+			return VMM_ERR_SETUP;
+		return m->undefine && m->g.defined && forget(m) ? VMM_ERR_INTERNAL : VMM_OK;
 	}
 	if (!strcmp(status, "postcopy-paused")) {
 		cli_error("%s: the connection was lost (%s) while the guest's memory followed it: what it lacks there is kept here. To go on: hvx migrate --postcopy-resume %s URI%s",
@@ -488,13 +537,32 @@ static bool post_options(struct move *m, const char *value[])
 		cli_error("migrate: --timeout-postcopy: only with --timeout");
 		return false;
 	}
-	if (value[O_POST_RESUME] && (value[O_POSTCOPY] || value[O_PARALLEL])) {
+	if (value[O_POST_RESUME] && (value[O_POSTCOPY] || value[O_PARALLEL] || value[O_PERSISTENT])) {
 		cli_error("migrate: --postcopy-resume: goes on with what was begun, over one connection");
 		return false;
 	}
 	m->resume = value[O_POST_RESUME];
 	m->post_round = value[O_POST_AFTER] ? 2 : 0;	/* the first one is over */
 	return true;
+}
+
+/* What belongs to a definition and does not go along. False after a message. */
+static bool may_change_home(const struct move *m)
+{
+	char *saved = m->undefine ? managedsave_path(m->g.name, false) : NULL;
+	bool ok = true;
+
+	if ((m->persistent || m->undefine) && snap_exists(m->g.name)) {
+		cli_error("%s: it has snapshots, which stay here, and its definition is of no use without them; delete them first, or leave out --persistent and --undefinesource",
+			  m->g.name);
+		ok = false;
+	} else if (saved && !access(saved, F_OK)) {
+		cli_error("%s: it has a saved state, which goes with its definition; `hvx managedsave-remove %s` drops that",
+			  m->g.name, m->g.name);
+		ok = false;
+	}
+	free(saved);
+	return ok;
 }
 
 static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
@@ -529,10 +597,13 @@ static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
 		status = VMM_ERR_SETUP;
 		m.show = !value[O_QUIET] && isatty(STDERR_FILENO);
 		m.overwrite = value[O_OVERWRITE];
+		m.persistent = value[O_PERSISTENT];
+		m.undefine = value[O_UNDEFINE];
 		m.c = guest_control(argv[optind], &m.g);
 	}
 	if (m.c) {
-		if ((!value[O_COPY] && !value[O_DISKS]) || !moving_choose(&m.disks, &m.g, m.c, value[O_DISKS]))
+		if (may_change_home(&m) &&
+		    ((!value[O_COPY] && !value[O_DISKS]) || !moving_choose(&m.disks, &m.g, m.c, value[O_DISKS])))
 			status = move_guest(&m, &u, &o, value, params);
 		control_close(m.c);
 		guest_free(&m.g);
@@ -596,7 +667,8 @@ static const struct cli_cmd migrate_verb = {
 "private/clientkey.pem, there servercert.pem and serverkey.pem.\n"
 "Disk images are on storage that both hosts share, at the same paths; or they are copied\n"
 "there, with --copy-storage-all, while the guest writes to them. The images here stay as\n"
-"they were when it left, and are of no use to it any more. Whatever goes wrong\n"
+"they were when it left, and are of no use to it any more. Its definition stays here, too,\n"
+"and there is none there, but with --persistent and --undefinesource. Whatever goes wrong\n"
 "before the change leaves the guest running here, and Ctrl-C does. Where the connection is\n"
 "lost at the very moment of the change (exit status 69) the guest stands still here: look\n"
 "whether it runs there, and if it does not, --recover lets it go on here.\n"
@@ -604,7 +676,8 @@ static const struct cli_cmd migrate_verb = {
 "its memory, which follows, what it waits for first. Then each host has what the other\n"
 "lacks: where one dies, the guest is lost. Where only the connection is lost (exit status\n"
 "69, too), --postcopy-resume NAME URI goes on over another.\n"
-"Exit status: 0 it has moved; 65 it has not, and goes on here; 69 see above.\n",
+"Exit status: 0 it has moved; 65 it has not, and goes on here; 69 see above, or it has\n"
+"moved and its definition could not be removed here.\n",
 	.opts = OPTS(
 		{ "auto-converge", 0, NULL, "slow the guest's CPUs where memory changes faster than it travels" },
 		{ "bandwidth", 'b', "MIB", "at most so many MiB a second while the guest runs" },
@@ -616,6 +689,7 @@ static const struct cli_cmd migrate_verb = {
 		{ "migrate-disks", 0, "LIST", "copy these disks: vda,vdb" },
 		{ "overwrite", 0, NULL, "let images be overwritten that exist there" },
 		{ "parallel", 'P', "N", "use N connections, at most 16" },
+		{ "persistent", 0, NULL, "keep its definition there, under the name that it has there" },
 		{ "pki", 0, "FILE", "folder with cacert.pem, clientcert.pem, clientkey.pem instead of libvirt's" },
 		{ "postcopy", 0, NULL, "the guest may go over before its memory, by `hvx migrate-postcopy`" },
 		{ "postcopy-after-precopy", 0, NULL, "and does so after the first round" },
@@ -626,6 +700,7 @@ static const struct cli_cmd migrate_verb = {
 		{ "remote", 0, "FILE", "the program `hvx` of the other host, for ssh" },
 		{ "timeout", 't', "S", "after S seconds stop the guest, however much is left" },
 		{ "timeout-postcopy", 0, NULL, "after --timeout let it go over before its memory instead" },
+		{ "undefinesource", 0, NULL, "drop its definition here when it runs there" },
 		{ "unencrypted", 0, NULL, "let tcp:// be used, which anybody can read and change" }),
 };
 CLI_VERB(migrate_verb);

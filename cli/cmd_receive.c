@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "arrive.h"
 #include "guest.h"
+#include "keepdef.h"
 #include "rundir.h"
 #include "store.h"
 #include "vmm/domxml_int.h"
@@ -24,6 +25,7 @@ struct arrival {
 	unsigned int nr;
 	char id[64];
 	struct arriving images;
+	struct keepdef def;
 };
 
 /* What was asked for. */
@@ -130,6 +132,24 @@ static const char *open_images(struct arrival *a, const struct receive *r, char 
 	return why ? why : "";
 }
 
+/* A definition to be kept. "": well, or there is none; else why not. */
+static const char *open_definition(struct arrival *a, const struct receive *r, char *why, size_t room)
+{
+	const char *text = text_of(a->hello, "definition"), *uuid = text_of(a->hello, "uuid");
+	const char *source = text_of(a->hello, "undefine"), *name = r->name ? r->name : text_of(a->hello, "name");
+	char store[STORE_ID];
+	size_t len;
+
+	if (!text || resumes(a->hello))
+		return "";
+	if (source && !store_id(store) && !strcmp(source, store))
+		return "its definitions are those of the source, too: without --undefinesource, or with other folders";
+	if (r->xml)
+		text = r->xml;
+	len = r->xml ? r->xml_len : strlen(text);
+	return keepdef_open(&a->def, r->file ? r->file : "(incoming guest)", text, len, name, uuid ? uuid : "", why, room) ? why : "";
+}
+
 /* 0; 1: this one was no good; -1: no more can come. */
 static int first(struct arrival *a, int listener, const struct receive *r, char **more)
 {
@@ -145,13 +165,16 @@ static int first(struct arrival *a, int listener, const struct receive *r, char 
 		snprintf(a->id, sizeof(a->id), "%s", text_of(a->hello, "id"));
 		*more = r->uri->kind == WIRE_STDIO ? more_path(a->id) : NULL;
 		told = r->uri->kind == WIRE_STDIO && !*more ? "no $XDG_RUNTIME_DIR there" :
-		       open_images(a, r, buf, sizeof(buf));
+		       open_definition(a, r, buf, sizeof(buf));
 	}
+	if (!*told)
+		told = open_images(a, r, buf, sizeof(buf));
 	if (!*told) {
 		a->nr = 1;
 		return 0;
 	}
 	refuse(&a->wire[0], told);
+	keepdef_close(&a->def);
 	json_object_put(a->hello);
 	a->hello = NULL;
 	return r->uri->kind == WIRE_STDIO ? -1 : 1;
@@ -270,18 +293,17 @@ static int take_guest(struct arrival *a, const struct receive *r)
 	const char *name = r->name ? r->name : text_of(a->hello, "name");
 	size_t len = r->xml ? r->xml_len : strlen(text);
 	int fd[MIG_MAX_STREAMS], nbd[DOM_MAX_DISKS];
-	struct incoming_disks disks = { &a->images, nbd, a->images.nr };
+	struct incoming in = { &a->images, nbd, a->images.nr, &a->def, fd, a->nr };
 	unsigned int i;
 
 	if (!give_all(a->wire, a->nr, fd))
 		return VMM_ERR_SETUP;
-	if (!give_all(a->disk, disks.nr, nbd)) {
+	if (!give_all(a->disk, in.nr_disks, nbd)) {
 		for (i = 0; i < a->nr; i++)
 			close(fd[i]);
 		return VMM_ERR_SETUP;
 	}
-	return run_incoming(r->file ? r->file : "(incoming guest)", text, len, name, r->paused, fd, a->nr,
-			    disks.nr ? &disks : NULL);
+	return run_incoming(r->file ? r->file : "(incoming guest)", text, len, name, r->paused, &in);
 }
 
 /* The first connection has come; the others come where it did, or, with ssh, over `receive --join`. */
@@ -331,6 +353,7 @@ static int receive_one(const struct receive *r)
 		status = take_guest(&a, r);
 	/* What was not named by now goes. */
 	arriving_close(&a.images);
+	keepdef_close(&a.def);
 	for (i = 0; i < DOM_MAX_DISKS; i++)
 		wire_close(&a.disk[i]);
 	for (i = 0; i < MIG_MAX_STREAMS; i++)
@@ -404,7 +427,9 @@ static const struct cli_cmd receive_verb = {
 "Disk images are where the XML says, on storage that both hosts share; or they come with\n"
 "the guest (`hvx migrate --copy-storage-all`), and are made here, without a name until the\n"
 "guest runs, so that nothing is left of one that did not come. The XML that comes with the\n"
-"guest is used unless --xml gives another.\n"
+"guest is used unless --xml gives another; so it is with the definition that is kept\n"
+"here with `hvx migrate --persistent`, before the guest runs. Another guest that is\n"
+"defined by its name or UUID is never replaced.\n"
 "Where the connection of a post-copy was lost, this takes the one with which\n"
 "`hvx migrate --postcopy-resume` goes on, too.\n"
 "Exit status: 0 the guest is here; 64 and 65 it is not, and goes on where it was.\n",

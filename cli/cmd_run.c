@@ -16,6 +16,7 @@
 #include "cli.h"
 #include "exec.h"
 #include "guest.h"
+#include "keepdef.h"
 #include "rundir.h"
 #include "snapguest.h"
 #include "store.h"
@@ -38,9 +39,7 @@ struct run {
 	bool fork;
 	bool reverted;			/* the state is a snapshot's */
 	struct snap_tree *snaps;	/* of the guest, until its runtime folder keeps others away */
-	const int *incoming;		/* sockets on which the guest comes */
-	unsigned int nr_incoming;
-	const struct incoming_disks *disks;	/* that come with it; NULL: none */
+	const struct incoming *in;	/* what comes from another host; NULL: nothing does */
 	int state, ram;			/* restore: the saved state; a fork's memory; -1: none */
 	int verbosity, escape;
 	struct throwaway t;		/* one command, then the end */
@@ -435,12 +434,12 @@ static void __attribute__((noreturn)) become_vmm(struct run *r, const struct end
 		fcntl(r->dir.lock, F_SETFD, 0);
 	if (ready >= 0)
 		fcntl(ready, F_SETFD, 0);
-	for (unsigned int i = 0; i < r->nr_incoming; i++)
-		fcntl(r->incoming[i], F_SETFD, 0);
-	for (unsigned int i = 0; r->disks && i < r->disks->nr; i++)
-		fcntl(r->disks->fd[i], F_SETFD, 0);
-	for (unsigned int i = 0; r->disks && i < r->disks->images->nr; i++)
-		fcntl(r->disks->images->disk[i].fd, F_SETFD, 0);
+	for (unsigned int i = 0; r->in && i < r->in->nr; i++)
+		fcntl(r->in->fd[i], F_SETFD, 0);
+	for (unsigned int i = 0; r->in && i < r->in->nr_disks; i++)
+		fcntl(r->in->disk[i], F_SETFD, 0);
+	for (unsigned int i = 0; r->in && i < r->in->images->nr; i++)
+		fcntl(r->in->images->disk[i].fd, F_SETFD, 0);
 	execv(r->vmm, argv);
 	err = errno;
 	while (write(report, &err, sizeof(err)) < 0 && errno == EINTR)
@@ -470,13 +469,13 @@ static int disk_options(const struct run *r, char *argv[], char (*text)[32])
 {
 	int n = 0;
 
-	for (unsigned int i = 0; r->disks && i < r->disks->nr; i++, text++) {
-		snprintf(*text, sizeof(*text), "%d", r->disks->fd[i]);
+	for (unsigned int i = 0; r->in && i < r->in->nr_disks; i++, text++) {
+		snprintf(*text, sizeof(*text), "%d", r->in->disk[i]);
 		argv[n++] = "--nbd-fd";
 		argv[n++] = *text;
 	}
-	for (unsigned int i = 0; r->disks && i < r->disks->images->nr; i++, text++) {
-		snprintf(*text, sizeof(*text), "%s=%d", r->disks->images->disk[i].target, r->disks->images->disk[i].fd);
+	for (unsigned int i = 0; r->in && i < r->in->images->nr; i++, text++) {
+		snprintf(*text, sizeof(*text), "%s=%d", r->in->images->disk[i].target, r->in->images->disk[i].fd);
 		argv[n++] = "--disk-fd";
 		argv[n++] = *text;
 	}
@@ -515,8 +514,8 @@ static pid_t start(struct run *r, const struct ends *e, int ready)
 		argv[n++] = "--restore-fd";
 		argv[n++] = state;
 	}
-	for (unsigned int i = 0; i < r->nr_incoming; i++) {
-		snprintf(in[i], sizeof(in[i]), "%d", r->incoming[i]);
+	for (unsigned int i = 0; r->in && i < r->in->nr; i++) {
+		snprintf(in[i], sizeof(in[i]), "%d", r->in->fd[i]);
 		argv[n++] = "--incoming-fd";
 		argv[n++] = in[i];
 	}
@@ -631,9 +630,9 @@ static int begin_background(struct run *r)
 	int p[2] = { -1, -1 };
 	struct ends e;
 
-	/* With disks there is something to answer. */
+	/* A guest that comes from elsewhere asks, and is answered. */
 	if (open_background(r, &e) ||
-	    (r->disks ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) : pipe2(p, O_CLOEXEC))) {
+	    (r->in ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) : pipe2(p, O_CLOEXEC))) {
 		close_ends(&e);
 		return VMM_ERR_SETUP;
 	}
@@ -642,6 +641,17 @@ static int begin_background(struct run *r)
 	close(p[1]);
 	close_ends(&e);
 	return r->pid < 0 ? VMM_ERR_SETUP : VMM_OK;
+}
+
+/* The guest is ours: its definition, and names of new images, before it runs. All of it or nothing. */
+static int settle(struct run *r)
+{
+	if (keepdef_write(r->in->def))
+		return -1;
+	if (!arriving_name(r->in->images))
+		return 0;
+	keepdef_undo(r->in->def);
+	return -1;
 }
 
 /* Until the guest has begun, its end is ours to report. */
@@ -653,9 +663,8 @@ static int wait_begun(struct run *r)
 
 	do {
 		n = read(r->ready, &byte, 1);
-		/* The guest is ours: new images get their names before it runs. */
-		if (n == 1 && byte == 'n' && r->disks)
-			n = send(r->ready, arriving_name(r->disks->images) ? "x" : "y", 1, MSG_NOSIGNAL) == 1 ? -2 : 0;
+		if (n == 1 && byte == 'n' && r->in)
+			n = send(r->ready, settle(r) ? "x" : "y", 1, MSG_NOSIGNAL) == 1 ? -2 : 0;
 	} while (n == -2 || (n < 0 && errno == EINTR));
 	if (n == 1)
 		return VMM_OK;
@@ -807,7 +816,7 @@ int run_reverted(const char *file, bool paused)
 }
 
 int run_incoming(const char *file, const char *text, size_t len, const char *name, bool paused,
-		 const int *fd, unsigned int nr, const struct incoming_disks *disks)
+		 const struct incoming *in)
 {
 	struct run r = RUN_NONE;
 	unsigned int i;
@@ -818,9 +827,7 @@ int run_incoming(const char *file, const char *text, size_t len, const char *nam
 	r.paused = paused;
 	r.name = name;
 	r.name_given = name;
-	r.incoming = fd;
-	r.nr_incoming = nr;
-	r.disks = disks;
+	r.in = in;
 	r.xml = text_fd(text, len);
 	r.dom = r.xml >= 0 ? domxml_parse(file, r.xml, stderr, false, "", NULL) : NULL;
 	if (r.dom && !name)
@@ -829,11 +836,13 @@ int run_incoming(const char *file, const char *text, size_t len, const char *nam
 		lseek(r.xml, 0, SEEK_SET);
 	status = r.dom ? prepare(&r) ?: begin_background(&r) : VMM_ERR_USAGE;
 	/* The VMM has its own; the other side shall see when it ends. */
-	for (i = 0; i < nr; i++)
-		close(fd[i]);
-	for (i = 0; disks && i < disks->nr; i++)
-		close(disks->fd[i]);
+	for (i = 0; i < in->nr; i++)
+		close(in->fd[i]);
+	for (i = 0; i < in->nr_disks; i++)
+		close(in->disk[i]);
 	status = status ?: wait_begun(&r);
+	if (status)
+		keepdef_undo(in->def);
 	run_free(&r, status);
 	return status;
 }

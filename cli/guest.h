@@ -72,20 +72,24 @@ int run_detached(const char *file, const char *text, size_t len, bool paused);
 int run_saved(const char *file, bool paused);	/* the same, from a saved state */
 int run_reverted(const char *file, bool paused);	/* of a snapshot: the guest is told that it went back */
 
-/* Disks that come with a guest: their images, and the sockets that bring them, which are closed. */
+/* What comes with a guest: disks, the definition to be kept, and the sockets that bring it all. */
 struct arriving;
-struct incoming_disks {
+struct keepdef;
+struct incoming {
 	struct arriving *images;
-	const int *fd;
+	const int *disk;	/* a socket for each */
+	unsigned int nr_disks;
+	struct keepdef *def;
+	const int *fd;		/* the guest's */
 	unsigned int nr;
 };
 
 /*
- * A guest that comes from elsewhere on these sockets, which are closed; name NULL: the
- * XML's. Returns when it is here, or will not come.
+ * A guest that comes from elsewhere; the sockets are closed. name NULL: the XML's. Returns
+ * when it is here, or will not come.
  */
 int run_incoming(const char *file, const char *text, size_t len, const char *name, bool paused,
-		 const int *fd, unsigned int nr, const struct incoming_disks *disks);
+		 const struct incoming *in);
 
 /*
  * logs.c: where a guest in the background writes: /var/log/hvx/NAME.log for root,

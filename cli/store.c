@@ -154,6 +154,25 @@ int store_lock(void)
 	return fd;
 }
 
+int store_id(char id[STORE_ID])
+{
+	const char *dir = store_dir();
+	char boot[40] = "";
+	struct stat st;
+	int fd;
+
+	if (!dir || stat(dir, &st))
+		return -1;
+	fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	if (read(fd, boot, sizeof(boot) - 1) < 0)
+		boot[0] = '\0';
+	close(fd);
+	snprintf(id, STORE_ID, "%.36s:%llx:%llx", boot, (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	return 0;
+}
+
 static int sync_dir(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret;

@@ -35,6 +35,13 @@ int store_define(const char *file, const char *text, size_t len, bool replace, c
 int store_write(const char *name, const char *text, size_t len);
 int store_remove(const char *name);		/* -1 with errno */
 
+/*
+ * What no other folder of definitions on any host that runs now has: two that are the same
+ * are one. -1 with errno.
+ */
+#define STORE_ID 96
+int store_id(char id[STORE_ID]);
+
 /* One hvx at a time. A descriptor to close, or -1 with errno after a message. */
 int store_lock(void);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "devices/device.h"
@@ -27,18 +28,19 @@ static int dest_tail(void *o, struct stream_in *in, struct state_error *err)
 }
 
 /*
- * Images that are new have no name yet: whoever started this VMM, which can make none,
- * gives it to them now that the guest begins to need them.
+ * Images that are new have no name yet, and the guest no definition: whoever started this
+ * VMM, which can make none, sees to that now that the guest begins to need them.
  */
-static int name_disks(struct machine *m, struct incoming *c)
+static int settle(struct machine *m, struct incoming *c)
 {
 	char answer = 0;
+	struct stat st;
 
-	if (!c->disks.nr || m->ready_fd < 0)
+	if (m->ready_fd < 0 || fstat(m->ready_fd, &st) || !S_ISSOCK(st.st_mode))
 		return 0;
 	if (write(m->ready_fd, "n", 1) == 1 && read(m->ready_fd, &answer, 1) == 1 && answer == 'y')
 		return 0;
-	return state_error(&c->err, "the disks' images cannot be given their names there");
+	return state_error(&c->err, "its definition or the images of its disks cannot be given their names there");
 }
 
 /* On the main thread. Where memory is absent, this may wait for some of it. */
@@ -63,7 +65,7 @@ static int take_over(struct machine *m, void *opaque)
 
 	if (ret)
 		return ret;
-	ret = name_disks(m, c);
+	ret = settle(m, c);
 	if (ret) {
 		devices_own(m, false, &c->err);
 		return ret;

@@ -17,7 +17,7 @@ on() { # HOST VERB...: hvx there
 	local host=$1
 
 	shift
-	XDG_RUNTIME_DIR=$work/$host XDG_STATE_HOME=$work/$host/state "$hvx" "$@"
+	HVX_CONFIG_DIR=$work/$host/config XDG_RUNTIME_DIR=$work/$host XDG_STATE_HOME=$work/$host/state "$hvx" "$@"
 }
 
 end_all() {
@@ -148,9 +148,35 @@ break_postcopy() { # FROM TO
 	echo "ok: from $from to $to by post-copy, with a lost connection: $(sed -n 's/.*"postcopy-requests": *\([0-9]*\).*/\1/p' <<< "$seen") pages waited for"
 }
 
+# Its definition goes along, but not over another guest's of the same name.
+with_definition() {
+	local uuid=5d5c8d0e-4a6c-4c29-8d25-2b9d2ee7a000
+
+	sed -i "s,</name>,</name><uuid>$uuid</uuid>," "$work/state.xml"
+	on a define "$work/state.xml" > /dev/null || fail "define: status $?"
+	on a autostart state > /dev/null || fail "autostart: status $?"
+	sed 's,</name>.*,</name><uuid>5d5c8d0e-4a6c-4c29-8d25-2b9d2ee7a001</uuid>,' "$work/state.xml" > "$work/other.xml"
+	on b define "$work/other.xml" > /dev/null || fail "define another on b: status $?"
+	begin_receive b "unix:$sock"
+	! on a migrate --persistent --undefinesource state "unix:$sock" 2> "$work/conflict.err" || fail "another guest's definition was replaced"
+	grep -q 'another guest called state is defined there' "$work/conflict.err" || fail "a conflict: $(head -n 1 "$work/conflict.err")"
+	kill $receiver 2> /dev/null
+	wait $receiver
+	grep -q 2b9d2ee7a001 "$work/b/config/state.xml" || fail "the definition on b has changed"
+	[ "$(on a domstate state)" = running ] && [ -e "$work/a/config/state.xml" ] || fail "after a conflict: $(on a domstate state 2>&1) on a"
+	on b undefine state > /dev/null || fail "undefine on b: status $?"
+	move a b "unix:$sock" --persistent --undefinesource
+	grep -q "<uuid>$uuid<" "$work/b/config/state.xml" ||
+		fail "the definition on b: $(grep '<uuid>' "$work/b/config/state.xml" 2>&1), not $uuid"
+	[ -z "$(on a list --all --name)" ] || fail "a still knows $(on a list --all --name | tr '\n' ' ')"
+	move b a "unix:$sock" --undefinesource
+	[ ! -e "$work/a/config/state.xml" ] && [ ! -e "$work/b/config/state.xml" ] ||
+		fail "a definition is left: $(ls "$work"/[ab]/config/*.xml)"
+}
+
 start_guest() {
 	: > "$work/state.out"
-	on a run --accel "${HVX_ACCEL:-hvx}" --detach "$work/state.xml" > /dev/null 2>> "$work/run.err" || fail "run: status $?"
+	on a run --accel "${HVX_ACCEL:-hvx}" --detach "$work/state.xml" > /dev/null 2>> "$work/run.err" || fail "run: status $?: $(tail -n 1 "$work/run.err")"
 	local end=$((SECONDS + 300))
 	until shown state '^HVX-ROUND 2'; do
 		[ $SECONDS -lt $end ] && ! shown state '^HVX-GUEST-DONE' || fail "the guest does not begin"
@@ -161,6 +187,10 @@ receive_options=()
 
 start_guest
 check "host-model is a model by now" grep -q "<cpu mode=.custom. match=.exact. check=.full." <(on a dumpxml state)
+if [ "${HVX_MIGRATE_ONLY:-}" = definition ]; then
+	with_definition
+	exit
+fi
 if [ "${HVX_MIGRATE_ONLY:-}" = postcopy ]; then
 	move a b "unix:$sock" --postcopy --postcopy-after-precopy
 	break_postcopy b a
@@ -220,7 +250,7 @@ cat > "$work/bin/ssh" << END
 #!/bin/sh
 while [ "\$1" != -- ]; do shift; done
 shift 4
-XDG_RUNTIME_DIR=$work/b XDG_STATE_HOME=$work/b/state exec "$hvx" receive --xml "$work/b.xml" "\$@"
+HVX_CONFIG_DIR=$work/b/config XDG_RUNTIME_DIR=$work/b XDG_STATE_HOME=$work/b/state exec "$hvx" receive --xml "$work/b.xml" "\$@"
 END
 chmod +x "$work/bin/ssh"
 PATH=$work/bin:$PATH on a migrate --copy-storage-all --parallel 2 --downtime 3000 --timeout 60 state ssh://host 2>> "$work/migrate.err" > /dev/null ||

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "cli/keepdef.h"
 #include "cli/store.h"
 #include "cli/xmledit.h"
 #include "vmm/config.h"
@@ -253,6 +254,96 @@ START_TEST(flattened)
 }
 END_TEST
 
+static char *with_uuid(const char *name, const char *uuid)
+{
+	char *text = xml(name, 1, ""), *out = NULL, *at = strstr(text, "</name>") + 7;
+
+	ck_assert_int_gt(asprintf(&out, "%.*s<uuid>%s</uuid>%s", (int)(at - text), text, uuid, at), 0);
+	free(text);
+	return out;
+}
+
+#define UUID_A "5d5c8d0e-4a6c-4c29-8d25-2b9d2ee7a001"
+#define UUID_B "5d5c8d0e-4a6c-4c29-8d25-2b9d2ee7a002"
+
+static int keep(struct keepdef *k, const char *text, const char *name, const char *uuid, char why[512])
+{
+	return keepdef_open(k, "(incoming guest)", text, strlen(text), name, uuid, why, 512);
+}
+
+/* A guest's definition that comes from elsewhere. */
+START_TEST(comes)
+{
+	char *text = with_uuid("far", UUID_A), *mine = with_uuid("near", UUID_B), *now, *name, why[512];
+	struct keepdef k;
+	size_t len;
+
+	/* Under the name that it has here; nothing before it is said. */
+	ck_assert_msg(!keep(&k, text, "here", "", why), "%s", why);
+	ck_assert(!store_has("here") && !store_has("far"));
+	ck_assert_int_eq(keepdef_write(&k), 0);
+	now = store_read("here", &len);
+	ck_assert_ptr_nonnull(strstr(now, "<name>here</name>"));
+	ck_assert_ptr_nonnull(strstr(now, UUID_A));
+	ck_assert_ptr_nonnull(strstr(now, "<initrd>/boot/a,"));
+	/* The guest did not run. */
+	keepdef_undo(&k);
+	ck_assert(!store_has("here"));
+	keepdef_close(&k);
+	/* Over an earlier one of the same guest, and back; then not back, as somebody changed it. */
+	ck_assert_int_eq(store_write("here", now, len), 0);
+	ck_assert_msg(!keep(&k, text, "here", UUID_B, why), "%s", why);
+	k.text[strlen(k.text) - 1] = ' ';	/* no more the same text */
+	ck_assert_int_eq(keepdef_write(&k), 0);
+	keepdef_undo(&k);
+	free(now);
+	now = store_read("here", &len);
+	ck_assert_int_eq(now[len - 1], '\n');
+	ck_assert_int_eq(keepdef_write(&k), 0);
+	ck_assert_int_eq(store_write("here", now, len), 0);
+	keepdef_undo(&k);
+	ck_assert(store_has("here"));
+	keepdef_close(&k);
+	ck_assert_int_eq(store_remove("here"), 0);
+	/* Another guest's name, or UUID; also where it comes between the two. */
+	ck_assert_int_eq(store_define("x", mine, strlen(mine), false, &name), 0);
+	free(name);
+	ck_assert_int_eq(keep(&k, text, "near", "", why), -1);
+	ck_assert_msg(strstr(why, "another guest called near"), "%s", why);
+	free(text);
+	text = with_uuid("far", UUID_B);
+	ck_assert_int_eq(keep(&k, text, "far", "", why), -1);
+	ck_assert_msg(strstr(why, "called near there"), "%s", why);
+	ck_assert_msg(!keep(&k, text, "near", "", why), "%s", why);
+	ck_assert_int_eq(store_remove("near"), 0);
+	free(mine);
+	mine = with_uuid("near", UUID_A);
+	ck_assert_int_eq(store_define("x", mine, strlen(mine), false, &name), 0);
+	free(name);
+	ck_assert_int_eq(keepdef_write(&k), -1);
+	keepdef_undo(&k);
+	keepdef_close(&k);
+	free(now);
+	now = store_read("near", &len);
+	ck_assert_ptr_nonnull(strstr(now, UUID_A));
+	free(now);
+	ck_assert_int_eq(store_remove("near"), 0);
+	/* Its UUID where the text has none; what a peer may send. */
+	free(text);
+	text = xml("far", 1, "");
+	ck_assert_msg(!keep(&k, text, "far", UUID_A, why), "%s", why);
+	ck_assert_ptr_nonnull(strstr(k.text, UUID_A));
+	keepdef_close(&k);
+	ck_assert_int_eq(keep(&k, text, "far", "</uuid><x/>", why), -1);
+	ck_assert_int_eq(keep(&k, text, "../far", "", why), -1);
+	ck_assert_int_eq(keep(&k, "<domain/>", "far", "", why), -1);
+	ck_assert_int_eq(keep(&k, "", "far", "", why), -1);
+	ck_assert_uint_eq(files(config), 0);
+	free(text);
+	free(mine);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("store");
@@ -269,6 +360,7 @@ int main(void)
 	tcase_add_test(tc, one_is_first);
 	tcase_add_test(tc, edits);
 	tcase_add_test(tc, flattened);
+	tcase_add_test(tc, comes);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
