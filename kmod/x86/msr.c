@@ -306,7 +306,7 @@ int hvx_set_msr_filter(struct hvx_vm *vm, const struct hvx_msr_range *range, uns
 		memcpy(new, range, count * sizeof(*new));
 	}
 	old = rcu_replace_pointer(vm->msr_filter, new, lockdep_is_held(&vm->lock));
-	synchronize_rcu();
+	synchronize_rcu_expedited();
 	kfree(old);
 	return 0;
 }
