@@ -263,14 +263,14 @@ static const struct cli_cmd attach_disk_verb = {
 	.name = "attach-disk", .group = CLI_CHANGE, .args = "NAME FILE TARGET", .run = cmd_attach_disk,
 	.summary = "plug a disk in",
 	.help =
-"FILE is a raw image or a block device, TARGET the disk's name: vdb.\n"
+"FILE is an image or a block device, TARGET the disk's name: vdb.\n"
 "\n" HELP_SCOPE,
 	.opts = OPTS(SCOPE_OPTS,
 		[D_SOURCETYPE] = { "sourcetype", 0, "TYPE", "file or block (default: block below /dev)" },
 		[D_MODE] = { "mode", 0, "MODE", "readonly or shareable" },
 		[D_CACHE] = { "cache", 0, "MODE", "none, writeback, writethrough, directsync, unsafe" },
 		[D_SERIAL] = { "serial", 0, "TEXT", "the serial number that the guest sees" },
-		[D_SUBDRIVER] = { "subdriver", 0, "FORMAT", "the image's format: raw" },
+		[D_SUBDRIVER] = { "subdriver", 0, "FORMAT", "the image's format: raw (default), qcow2, vdi, vmdk, vhdx or vpc" },
 		[D_PRINT] = { "print-xml", 0, NULL, "print its XML and do nothing" }),
 };
 CLI_VERB(attach_disk_verb);

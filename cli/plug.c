@@ -10,7 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 #include "devices/net/backend.h"
+#include "devices/storage/foreign.h"
 #include "devices/storage/image.h"
+#include "devices/storage/nbd_disk.h"
 #include "plug.h"
 #include "store.h"
 #include "vmm/domxml_int.h"
@@ -205,7 +207,7 @@ static struct json_object *image_args(const struct dom_disk *d, const struct ima
 	bool direct = img->align > 1;
 
 	add_str(o, "node-name", node);
-	add_str(o, "driver", d->block ? "host_device" : "file");
+	add_str(o, "driver", d->format != DISK_RAW ? foreign_name(d->format) : d->block ? "host_device" : "file");
 	add_str(o, "filename", d->file);
 	add_str(o, "x-hvx-fd", "image");
 	if (direct)
@@ -255,7 +257,7 @@ static bool has_disk(struct control *c, const char *target)
 
 static int disk_in(struct control *c, const struct plug *p)
 {
-	const struct dom_disk *d = &p->dom->disk[0];
+	struct dom_disk *d = &p->dom->disk[0];
 	struct json_object *args;
 	struct image img;
 	char node[64];
@@ -265,18 +267,15 @@ static int disk_in(struct control *c, const struct plug *p)
 		cli_error("disk %s: <transient/> and <backingStore> are for disks that the guest starts with; take them out", d->target);
 		return -1;
 	}
-	if (d->format != DISK_RAW) {
-		cli_error("disk %s: only raw images can be plugged in; have it there when the guest starts, or convert it with 'qemu-img convert -O raw IN OUT'", d->target);
-		return -1;
-	}
 	if (has_disk(c, d->target)) {
 		cli_error("disk %s: the guest has a disk of this name; take another", d->target);
 		return -1;
 	}
+	d->handed_on = true;
 	if (image_open(&img, d, p->dom->file))
 		return -1;
 	snprintf(node, sizeof(node), "plug-%s", d->target);
-	if (!send_fd(c, img.fd, "image") && (img.align == 1 || !send_fd(c, img.fd_buffered, "buffered")) &&
+	if (!send_fd(c, img.served ? nbd_disk_control(img.served) : img.fd, "image") && (img.align == 1 || !send_fd(c, img.fd_buffered, "buffered")) &&
 	    !control_do(c, "blockdev-add", image_args(d, &img, node), NULL)) {
 		args = json_object_new_object();
 		add_str(args, "driver", "virtio-blk-pci");
@@ -290,7 +289,10 @@ static int disk_in(struct control *c, const struct plug *p)
 		add_str(args, "x-hvx-xml", p->text);
 		ret = device_add(c, args, "blockdev-del", "node-name", node);
 	}
-	image_close(&img);
+	if (ret)
+		image_close(&img);
+	else
+		image_hand_on(&img);
 	return ret;
 }
 

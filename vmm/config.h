@@ -106,6 +106,7 @@ struct dom_disk {
 	enum disk_cache cache;
 	bool readonly, transient, shareable, cdrom;
 	bool incoming;		/* not in the XML: another VMM has the image until it hands it over */
+	bool handed_on;		/* not in the XML: opened for a VMM that runs already, image_hand_on() */
 	bool discard_unmap;	/* discard='unmap' (default 'ignore') */
 	bool detect_zeroes_unmap;
 	unsigned int queues;	/* 0: default (one a vCPU, at most 8) */

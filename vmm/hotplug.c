@@ -14,6 +14,7 @@
 
 #include "devices/net/backend.h"
 #include "devices/pci.h"
+#include "devices/storage/foreign.h"
 #include "devices/storage/image.h"
 #include "devices/virtio/mem.h"
 #include "hotplug.h"
@@ -150,6 +151,7 @@ static void run_blockdev_add(struct machine *m, struct qmp_req *req, struct json
 	n->auto_del = qmp_bool(args, "x-hvx-auto-del", false);
 	n->disk.file = strdup(qmp_str(args, "filename"));
 	n->disk.block = !strcmp(qmp_str(args, "driver"), "host_device");
+	foreign_format(qmp_str(args, "driver"), &n->disk.format);
 	n->disk.readonly = qmp_bool(args, "read-only", false);
 	n->disk.discard_unmap = discard && !strcmp(discard, "unmap");
 	n->disk.cache = !flush ? CACHE_UNSAFE :
@@ -171,9 +173,9 @@ static const struct qmp_command blockdev_add_command = {
 	.name = "blockdev-add", .run = run_blockdev_add,
 	.help = "Make an image known that `device_add` then gives to the guest. It was opened by the client, and its locks taken, as the VMM opens nothing.",
 	.args = QMP_ARGS({ "node-name", QMP_STR, .help = "its name" },
-			 { "driver", QMP_STR, .choices = (const char *const[]){ "file", "host_device", NULL }, .help = "what it is" },
+			 { "driver", QMP_STR, .choices = (const char *const[]){ "file", "host_device", "qcow2", "qed", "vdi", "vmdk", "vhdx", "vpc", NULL }, .help = "what it is" },
 			 { "filename", QMP_STR, .help = "its path, for messages and queries" },
-			 { "x-hvx-fd", QMP_STR, .help = "the image, by its `getfd` name" },
+			 { "x-hvx-fd", QMP_STR, .help = "the image, by its `getfd` name; of one that is not raw, the socket of the helper that has it open" },
 			 { "x-hvx-fd-buffered", QMP_STR, .optional = true, .help = "with O_DIRECT on the first: the same without" },
 			 { "x-hvx-align", QMP_INT, .optional = true, .min = 1, .max = 4096, .help = "what O_DIRECT wants requests to be multiples of; 1 without it" },
 			 { "read-only", QMP_BOOL, .optional = true, .help = "default: no" },
@@ -370,6 +372,11 @@ static int add_disk(struct machine *m, struct plugged *p, struct json_object *ar
 		return -ENOMEM;
 	fd = dup_fd(n->fd);
 	buffered = dup_fd(n->fd_buffered);
+	if (fd >= 0 && d->format != DISK_RAW) {
+		close_fd(buffered);
+		ret = image_adopt_served(&img, d, fd);
+		return ret ? ret : virtio_blk_create_on(m, d, &img);
+	}
 	ret = fd < 0 ? -errno : image_adopt(&img, d, fd, buffered, n->align);
 	if (ret) {
 		close_fd(fd);

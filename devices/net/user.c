@@ -269,6 +269,9 @@ static int spawn(const char *path, char **argv, int fd, pid_t *pid)
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
 	/* dup2() of a number to itself would leave close-on-exec on: fd is never HELPER_FD, see below. */
 	ret = posix_spawn_file_actions_adddup2(&actions, fd, HELPER_FD);
+	/* It may outlive a tool that starts it, whose output somebody reads to the end. */
+	for (int i = 0; i < 2 && !ret; i++)
+		ret = posix_spawn_file_actions_addopen(&actions, i, "/dev/null", O_RDWR, 0);
 	if (!ret)
 		ret = posix_spawn(pid, path, &actions, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);

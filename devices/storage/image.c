@@ -336,6 +336,32 @@ int image_adopt(struct image *img, const struct dom_disk *cfg, int fd, int fd_bu
 	return ret;
 }
 
+int image_adopt_served(struct image *img, const struct dom_disk *cfg, int control)
+{
+	int ret;
+
+	set_options(img, cfg);
+	img->fd = img->fd_buffered = AIO_SERVED;
+	img->align = 1;
+	img->served = nbd_disk_adopt(cfg, control);
+	if (!img->served) {
+		close(control);
+		return -EIO;
+	}
+	ret = measure(img, cfg, "plugged in");
+	if (ret)
+		image_close(img);
+	return ret;
+}
+
+void image_hand_on(struct image *img)
+{
+	if (img->served)
+		nbd_disk_leave(img->served);
+	img->served = NULL;
+	image_close(img);
+}
+
 int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
 {
 	int ret;

@@ -33,6 +33,13 @@ struct image {
 /* Before the sandbox. 0 or -errno after a message that names cfg's line. */
 int image_open(struct image *img, const struct dom_disk *cfg, const char *xml_file);
 /*
+ * What another process serves (img->served) stays open with whoever has got a copy of
+ * nbd_disk_control(); the rest is closed. cfg->handed_on was set.
+ */
+void image_hand_on(struct image *img);
+/* The same on the socket of a helper that someone else had started by image_open(); closed where it fails. Works in the sandbox. */
+int image_adopt_served(struct image *img, const struct dom_disk *cfg, int control);
+/*
  * The same on descriptors that someone else opened and locked as image_open() does:
  * fd, and fd_buffered where fd is O_DIRECT (else -1), with requests of multiples of
  * align. Both are the image's on success only. cfg says the rest; <transient/> not.

@@ -189,7 +189,8 @@ static bool build_args(const struct dom_disk *cfg, char **argv)
 	return ok && i == cfg->nr_chain;
 }
 
-static int spawn(const char *path, char **argv, int fd, int *pid)
+/* What it says goes where ours goes; a helper that outlives us has no hold on our terminal or pipe. */
+static int spawn(const char *path, char **argv, int fd, bool outlives, int *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -205,6 +206,8 @@ static int spawn(const char *path, char **argv, int fd, int *pid)
 	posix_spawnattr_setpgroup(&attr, 0);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
 	ret = posix_spawn_file_actions_adddup2(&actions, fd, FOREIGN_FD);
+	for (int i = 0; i < (outlives ? 3 : 2) && !ret; i++)
+		ret = posix_spawn_file_actions_addopen(&actions, i, "/dev/null", O_RDWR, 0);
 	if (!ret)
 		ret = posix_spawn(&child, path, &actions, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
@@ -229,7 +232,7 @@ static int start_helper(struct nbd_disk *d, const struct dom_disk *cfg)
 	d->control = pair[0];
 	/* dup2() of a number to itself would leave close-on-exec on. */
 	high = fcntl(pair[1], F_DUPFD_CLOEXEC, FOREIGN_FD + 1);
-	ret = high < 0 || !build_args(cfg, argv) ? -ENOMEM : spawn(path, argv, high, &d->pid);
+	ret = high < 0 || !build_args(cfg, argv) ? -ENOMEM : spawn(path, argv, high, cfg->handed_on, &d->pid);
 	for (unsigned int i = 0; i < MAX_ARGS; i++)
 		free(argv[i]);
 	if (high >= 0)
@@ -289,8 +292,11 @@ struct nbd_disk *nbd_disk_adopt(const struct dom_disk *cfg, int control)
 	if (!d)
 		return NULL;
 	d->control = control;
-	if (!connect_more(d, FOREIGN_CONNECT, &d->sock, text))
+	no_hang(control, HANG_S);
+	if (!connect_more(d, FOREIGN_CONNECT, &d->sock, text)) {
+		no_hang(control, 0);
 		return d;
+	}
 	log_error("disk %s: %s", cfg->target, text);
 	d->control = d->sock = -1;
 	nbd_disk_close(d);
@@ -314,6 +320,20 @@ static void hang_up(struct nbd_disk *d)
 	d->sock = -1;
 }
 
+static void disk_free(struct nbd_disk *d)
+{
+	pthread_mutex_destroy(&d->lock);
+	free(d->name);
+	free(d);
+}
+
+void nbd_disk_leave(struct nbd_disk *d)
+{
+	hang_up(d);
+	close(d->control);
+	disk_free(d);
+}
+
 void nbd_disk_close(struct nbd_disk *d)
 {
 	char text[FOREIGN_ANSWER];
@@ -330,9 +350,7 @@ void nbd_disk_close(struct nbd_disk *d)
 	}
 	if (d->pid > 0)
 		waitpid(d->pid, NULL, 0);
-	pthread_mutex_destroy(&d->lock);
-	free(d->name);
-	free(d);
+	disk_free(d);
 }
 
 int nbd_disk_own(struct nbd_disk *d, bool own)

@@ -31,6 +31,8 @@ struct nbd_disk *nbd_disk_open(const struct dom_disk *cfg, const char *xml, bool
 struct nbd_disk *nbd_disk_adopt(const struct dom_disk *cfg, int control);
 /* The helper's socket; still d's. */
 int nbd_disk_control(const struct nbd_disk *d);
+/* d goes, and the image stays open with whoever else has the helper's socket. */
+void nbd_disk_leave(struct nbd_disk *d);
 /* The image is closed; then it is free for others. No queue is left, nothing is under way. NULL is fine. */
 void nbd_disk_close(struct nbd_disk *d);
 uint64_t nbd_disk_size(const struct nbd_disk *d);

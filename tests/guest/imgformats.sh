@@ -104,6 +104,20 @@ ask "a disk without its daemon fails" '! dd if=/dev/vdb of=/dev/null bs=4k count
 ask "the others go on" 'echo still here | dd of=/dev/vdc bs=512 conv=sync 2>/dev/null && sync'
 check "the VMM says so" grep -q 'vdb.*b.vdi.*I/O errors' "$work/formats.err"
 ask "write zeroes and discard work" 'blkdiscard /dev/vdc'
+
+# One that is plugged in, and out.
+qemu-img create -q -f qcow2 "$work/e.qcow2" 16M || fail "qemu-img create"
+before=$(daemons)
+said=$("$hvx" attach-disk formats "$work/e.qcow2" vde --subdriver qcow2 2>&1) || fail "attach-disk: $said"
+check "a daemon came with it ($(daemons), $before before)" [ "$(daemons)" -eq $((before + 1)) ]
+ask "it writes to a disk that was plugged in" 'n=0; until [ -b /dev/vde ] || [ $n -gt 200 ]; do n=$((n + 1)); sleep 0.2; done; head -c 3000000 /dev/vdd | dd of=/dev/vde bs=64k seek=16 conv=fsync 2>/dev/null'
+! said=$("$hvx" attach-disk formats "$work/e.qcow2" vdf --subdriver qcow2 2>&1) || fail "one image twice: $said"
+check "one image twice is refused (${said:0:100})" grep -q 'in use' <<< "$said"
+check "detach-disk" "$hvx" detach-disk formats vde
+until_true "its daemon goes with it" eval '[ "$(daemons)" -eq '"$before"' ]'
+truncate -s 16M "$work/plain2.raw"
+dd if="$work/data" of="$work/plain2.raw" bs=64k seek=16 conv=notrunc status=none
+check "compare: plugged in" qemu-img compare -q -f raw -F qcow2 "$work/plain2.raw" "$work/e.qcow2"
 send formats "poweroff -f"
 finish formats 120
 check "the guest ends well ($status)" [ "$status" -eq 0 ]

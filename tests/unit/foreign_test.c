@@ -419,6 +419,35 @@ START_TEST(handed_over)
 }
 END_TEST
 
+static unsigned int find_daemon(void);
+
+/* As by attach-disk: opened by one process, used by another. */
+START_TEST(plugged_in)
+{
+	struct image first;
+	int control;
+
+	if (!can_run())
+		return;
+	ck_assert_int_eq(shell("qemu-img create -f qcow2 disk 8M"), 0);
+	t.cfg.format = DISK_QCOW2;
+	t.cfg.handed_on = true;
+	ck_assert_int_eq(image_open(&first, &t.cfg, "test.xml"), 0);
+	control = dup(nbd_disk_control(first.served));
+	image_hand_on(&first);
+	ck_assert_int_ne(image_adopt_served(&t.img, &t.cfg, open("/dev/null", O_RDWR)), 0);
+	ck_assert_int_eq(image_adopt_served(&t.img, &t.cfg, control), 0);
+	ck_assert_uint_eq(t.img.size, SIZE);
+	ck_assert_int_ne(image_open(&first, &t.cfg, "second.xml"), 0);
+	queue_up();
+	use_disk();
+	queue_down();
+	image_close(&t.img);
+	ck_assert_uint_eq(find_daemon(), 0);
+	ck_assert_int_eq(shell("qemu-img check disk"), 0);
+}
+END_TEST
+
 static unsigned int find_daemon(void)
 {
 	char line[64] = "";
@@ -706,6 +735,7 @@ int main(void)
 	tcase_add_loop_test(tc, each_format, 0, 5);
 	tcase_add_test(tc, on_others);
 	tcase_add_test(tc, handed_over);
+	tcase_add_test(tc, plugged_in);
 	tcase_add_test(tc, killed);
 	tcase_add_test(tc, hangs_up);
 	tcase_add_test(tc, hangs_up_at_once);
