@@ -126,6 +126,9 @@ check "the disk is at round $disk" [ "$disk" -ge "$last" ]
 check "off, a snapshot is made" "$hvx" snapshot-create-as snap off
 echo "<domainsnapshot><name>later</name><disks><disk name='vda'/></disks></domainsnapshot>" > "$work/later.xml"
 check "and one as an XML says" "$hvx" snapshot-create snap "$work/later.xml"
+check "it is the current one" [ "$("$hvx" snapshot-current --name snap)" = later ]
+check "snapshot-info" grep -Eq '^Parent: *off$' <("$hvx" snapshot-info snap later)
+check "snapshot-dumpxml" grep -q '<name>later</name>' <("$hvx" snapshot-dumpxml snap later)
 check "its parent is off" [ "$("$hvx" snapshot-parent snap later)" = off ]
 check "undefine is refused" [ "$("$hvx" undefine snap > /dev/null 2>&1; echo $?)" -eq "$ERR_SETUP" ]
 check "undefine drops them" "$hvx" undefine --snapshots-metadata snap

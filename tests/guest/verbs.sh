@@ -37,6 +37,7 @@ check "it is off" state_is tick 'shut off'
 check "list does not show it" [ -z "$("$hvx" list --name)" ]
 check "list --all does" [ "$("$hvx" list --all --name)" = tick ]
 sed 's,<memory.*,<memory>nonsense</memory>,' "$work/tick.xml" > "$work/bad.xml"
+check "nor XML that is none" fails "$hvx" create "$work/bad.xml"
 check "what cannot be run is not kept" fails env EDITOR="cp $work/bad.xml" "$hvx" edit tick < /dev/null
 check "the definition is as before" "$hvx" validate -q "$HVX_CONFIG_DIR/tick.xml"
 sed 's,<memory.*,<memory unit="MiB">192</memory>,' "$HVX_CONFIG_DIR/tick.xml" > "$work/good.xml"
@@ -80,6 +81,59 @@ check "top as JSON" grep -Eq '^\[\{"name":"tick","state":"running","vcpus":2,"cp
 for tid in $("$hvx" qmp tick query-cpus-fast | sed -n 's/.*"thread-id": *\([0-9]*\).*/\1/p'); do
 	check "thread $tid is a vCPU's" grep -q '^vcpu' "/proc/$vmm/task/$tid/comm"
 done
+
+# --- the host ---
+"$hvx" capabilities > "$work/caps.xml"
+check "capabilities" grep -q '<signature family' "$work/caps.xml"
+check "domcapabilities" grep -Eq "<mode name=.host-model. supported=.yes." <("$hvx" domcapabilities)
+check "cpu-models" grep -qx x86-64-v2 <("$hvx" cpu-models)
+check "cpu-baseline of one host" grep -q '<model' <("$hvx" cpu-baseline "$work/caps.xml")
+check "cpu-compare with itself" grep -q 'identical' <("$hvx" cpu-compare "$work/caps.xml")
+check "host" grep -q 'hvx-vmm' <("$hvx" host)
+check "version" grep -q '^hvx [0-9]' <("$hvx" version)
+
+# --- what it has is changed while it runs ---
+actual() { "$hvx" dommemstat tick | sed -n 's/^actual //p'; }
+eventually() { # command...
+	local end=$((SECONDS + 60))
+
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.2
+	done
+}
+has_actual() { [ "$(actual)" -eq "$1" ]; }
+check "dommemstat ($(actual) KiB)" has_actual $((192 << 10))
+check "setmem" "$hvx" setmem tick 150M
+check "the balloon gets there ($(actual) KiB)" eventually has_actual $((150 << 10))
+check "blockresize" "$hvx" blockresize tick vda 96M
+check "its file has the size" [ "$(stat -c %s "$work/disk.img")" -eq $((96 << 20)) ]
+check "blkdeviotune" "$hvx" blkdeviotune tick vda --total-iops-sec 500
+check "is shown" grep -Eq 'total_iops_sec *: 500$' <("$hvx" blkdeviotune tick vda)
+said=$("$hvx" domifstat tick 2>&1)
+check "domifstat ($(head -n 1 <<< "$said"))" grep -Eq '^52:54:.* rx_bytes [0-9]+$' <<< "$said"
+check "domiftune" "$hvx" domiftune tick net0 --inbound 1000 --live
+check "emulatorpin" "$hvx" emulatorpin tick 0
+check "its main thread is pinned" grep -Eq '^Cpus_allowed_list:\s*0$' "/proc/$vmm/status"
+mac=52:54:00:aa:bb:cc
+check "attach-interface" "$hvx" attach-interface tick user --mac $mac
+check "domiflist shows it" grep -q $mac <("$hvx" domiflist tick)
+check "detach-interface" "$hvx" detach-interface tick --mac $mac
+check "it is gone" fails grep -q $mac <("$hvx" domiflist tick)
+
+# --- saved, and started from there ---
+ticks() { "$hvx" logs tick > "$work/logs.out"; }
+check "logs" ticks
+check "managedsave" "$hvx" managedsave tick
+check "it is off" state_is tick 'shut off'
+check "list says that it is saved" grep -Eq 'tick +shut off' <("$hvx" list --all)
+check "start" "$hvx" start tick
+check "it goes on" "$hvx" wait --text 'HVX-TICK' --timeout 120 tick
+check "with the memory that it had ($(actual) KiB)" has_actual $((150 << 10))
+check "managedsave again" "$hvx" managedsave tick
+check "managedsave-remove" "$hvx" managedsave-remove tick
+check "create" "$hvx" create "$HVX_CONFIG_DIR/tick.xml"
+check "it begins anew" "$hvx" wait --text 'HVX-TICK 1' --timeout 240 tick
 
 check "destroy" "$hvx" destroy tick
 check "its folder is gone" [ ! -e "$XDG_RUNTIME_DIR/hvx/tick" ]
