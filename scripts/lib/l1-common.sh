@@ -68,6 +68,9 @@ l1_verdict() {
 	if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
 		echo "$prog: the time limit of $timeout s ran out" >&2
 		status=124
+	elif [ "$status" -eq 139 ] || [ "$status" -eq 134 ]; then
+		echo "$prog: $1 itself crashed (signal $((status - 128)))" >&2
+		status=126
 	elif grep -aq 'Kernel panic' "$ctl/console" 2>/dev/null; then
 		echo "$prog: the nested kernel panicked" >&2
 		status=125
