@@ -391,6 +391,19 @@ struct guest *guests_list(bool defined, size_t *n)
 	return l.g;
 }
 
+struct guest *guests_defined(size_t *n)
+{
+	struct list l = { 0 };
+
+	store_each(add, &l);
+	for (size_t i = 0; i < l.n; i++) {
+		l.g[i].defined = true;
+		look_uuid(&l.g[i]);
+	}
+	*n = l.n;
+	return l.g;
+}
+
 void guests_free(struct guest *g, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

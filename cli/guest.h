@@ -42,6 +42,8 @@ void guest_free(struct guest *g);
 const char *guest_state_name(enum guest_state s);	/* virsh's: "shut off" */
 /* All guests, by name; *n their number. defined: those that are off, too. guests_free() them. */
 struct guest *guests_list(bool defined, size_t *n);
+/* The same of those that are defined, without a question to any VMM: not whether they run. */
+struct guest *guests_defined(size_t *n);
 void guests_free(struct guest *g, size_t n);
 
 /*

@@ -13,14 +13,17 @@
 #include "vmm/domxml_int.h"
 #include "xmledit.h"
 
-/* The same guest may be defined here already: it has been here before. */
-static int conflict(const struct keepdef *k, char *why, size_t room)
+/*
+ * The same guest may be defined here already: it has been here before. Once its VMM
+ * waits for us, nobody is asked who would wait for it: definitions alone are looked at.
+ */
+static int conflict(const struct keepdef *k, bool waited_for, char *why, size_t room)
 {
 	struct guest *all;
 	int ret = 0;
 	size_t n;
 
-	all = guests_list(true, &n);
+	all = waited_for ? guests_defined(&n) : guests_list(true, &n);
 	for (size_t i = 0; i < n && !ret; i++) {
 		bool same_name = !strcmp(all[i].name, k->name), same_uuid = !strcasecmp(all[i].uuid, k->uuid);
 
@@ -71,7 +74,7 @@ int keepdef_open(struct keepdef *k, const char *file, const char *text, size_t l
 	/* What a peer says to be a UUID goes into the text: that must still be a definition. */
 	if (guest_name_ok(name) && k->name && !complete(k, file, text, len, uuid))
 		dom = store_parse(file, k->text, k->len, false);
-	if (dom && !conflict(k, why, room) && store_dir()) {
+	if (dom && !conflict(k, false, why, room) && store_dir()) {
 		domain_free(dom);
 		return 0;
 	}
@@ -89,7 +92,7 @@ int keepdef_write(struct keepdef *k)
 		return 0;
 	if (lock < 0)
 		return -1;
-	if (conflict(k, why, sizeof(why))) {
+	if (conflict(k, true, why, sizeof(why))) {
 		cli_error("receive: %s", why);
 	} else {
 		errno = 0;
