@@ -232,6 +232,13 @@ static void do_state(struct rng *r)
 	for (tries = 1 + below(r, 4); tries; tries--) {
 		for (n = below(r, 4); n; n--)
 			buf[below(r, words)] ^= odd(r);
+		/*
+		 * QEMU's TCG does not get CR0 back at #VMEXIT from a guest that has EFER.LME and
+		 * neither CR0.PG nor CR4.PAE: that host is lost, whoever runs the guest.
+		 */
+		if (s.group == HVX_STATE_SREGS &&
+		    buf[offsetof(struct hvx_sregs, efer) / 8] & 0x100)
+			buf[offsetof(struct hvx_sregs, cr4) / 8] |= 0x20;
 		s.size = below(r, 16) ? words * 8 : (uint32_t)odd(r);
 		call(fd, HVX_KICK, 0);
 		call(fd, HVX_SET_STATE, &s);
@@ -246,6 +253,9 @@ static void do_msrs(struct rng *r)
 
 	for (i = 0; i < 8; i++)
 		e[i] = (struct hvx_msr_entry) { .index = msrs[below(r, 36)], .value = odd(r) };
+	for (i = 0; i < 8; i++)
+		if (e[i].index == 0xc0000080)
+			e[i].value &= ~0x100ULL;	/* as in do_state() */
 	call(some_vcpu(r), below(r, 2) ? HVX_SET_MSRS : HVX_GET_MSRS, &m);
 }
 
@@ -271,8 +281,13 @@ static void do_run(struct rng *r)
 	int i = below(r, VCPUS), n;
 	volatile uint8_t *page = (void *)vm->run[i];
 
-	for (n = below(r, 3); n && page; n--)
-		page[below(r, sizeof(struct hvx_run))] = odd(r);
+	for (n = below(r, 3); n && page; n--) {
+		uint32_t at = below(r, sizeof(struct hvx_run));
+
+		if (at >= offsetof(struct hvx_run, sregs.cr4) && at < offsetof(struct hvx_run, sregs.apic_base))
+			continue;	/* CR4 and EFER: as in do_state() */
+		page[at] = odd(r);
+	}
 	/* Inside it goes on until somebody kicks it; most of the calls are about what comes before. */
 	if (page)
 		vm->run[i]->immediate_exit = !!below(r, 4);
