@@ -356,8 +356,9 @@ static void ready(void *opaque, uint32_t events)
 
 void nbd_queue_add(struct nbd_queue *q, struct aio_op *op)
 {
-	if (q->sock < 0) {
-		op->done(op, -EIO);
+	/* Of no bytes: NBD does not say what such a request means, and nothing would come in for it. */
+	if (q->sock < 0 || (op->type != AIO_SYNC && !op->len)) {
+		op->done(op, q->sock < 0 ? -EIO : 0);
 		return;
 	}
 	op->next = NULL;
