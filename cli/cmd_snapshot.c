@@ -45,8 +45,8 @@ static const struct cli_cmd create_as_verb = {
 "\n"
 "Where the disks' file system can share blocks between files, a copy of each is made\n"
 "that does. Elsewhere the disk's file is left as it is, and what the guest writes goes\n"
-"to a file over it, DISK.hvx-ID; `hvx snapshot-delete` merges them. Only plain, raw files\n"
-"can have snapshots; disks that are read only or transient stay out of it.\n"
+"to a file over it, DISK.hvx-ID; `hvx snapshot-delete` merges them. Only disks in plain\n"
+"files can have snapshots, of any format; those that are read only or transient stay out.\n"
 "\n"
 "All of it or nothing is done, whatever happens: after a crash the next command on the\n"
 "guest finishes or undoes it. The guest must be defined.\n",

@@ -11,7 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 #include "cli.h"
+#include "devices/storage/foreign.h"
 #include "devices/storage/image.h"
+#include "devices/storage/nbd_disk.h"
 #include "savefile.h"
 #include "snapdisk.h"
 #include "snapmerge.h"
@@ -77,9 +79,18 @@ static int size_of(const struct snap_disk *d, const struct snap_layer *l, uint64
 	char *path = layer_path(d, l);
 	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	struct overlay *o = NULL;
+	struct nbd_disk *served;
 	const char *why = NULL;
 	struct stat st;
 
+	if (!l->layer && l->format != DISK_RAW) {
+		served = snap_serve(d, l, true);
+		*size = served ? nbd_disk_size(served) / IMAGE_SECTOR * IMAGE_SECTOR : 0;
+		nbd_disk_close(served);
+		close(fd);
+		free(path);
+		return served ? 0 : -1;
+	}
 	if (fd < 0 || fstat(fd, &st)) {
 		why = strerror(errno);
 	} else if (!l->layer) {
@@ -171,6 +182,12 @@ static struct snap_layer *add_clone(struct snap_disk *d, const char *of)
 	return NULL;
 }
 
+/* Of other images than raw there is one file, and layers on it: nothing else has to know their format. */
+static bool can_share(const struct snap_layer *l)
+{
+	return !l->layer && l->format == DISK_RAW;
+}
+
 /* Why sharing blocks did not work: is it that the file system cannot? */
 static bool cannot_clone(int err)
 {
@@ -199,9 +216,7 @@ int snap_disks_ok(const char *guest, const struct domain *dom)
 		else if (d->block)
 			why = "it is a block device; let its volume manager make the snapshot";
 		else if (d->nr_backing)
-			why = "its definition names a layer; name the raw image";
-		else if (d->format != DISK_RAW)
-			why = "its image is not raw, and snapshots are of raw images; convert it with 'qemu-img convert -O raw IN OUT', or make it <transient/> or <readonly/>";
+			why = "its definition names a layer; name the image";
 		else if (lstat(d->file, &st))
 			why = strerror(errno);
 		else if (!S_ISREG(st.st_mode))
@@ -220,18 +235,28 @@ static int register_disks(struct snap_tree *t, const struct domain *dom)
 	bool added = false;
 
 	for (unsigned int i = 0; i < dom->nr_disks; i++) {
-		struct snap_disk *d;
-		struct snap_layer *l;
+		const struct dom_disk *disk = &dom->disk[i];
+		struct snap_disk *d = takes_part(disk) ? snap_disk(t, disk->file) : NULL;
+		struct snap_layer *l = d ? snap_home(d) : NULL;
 
-		if (!takes_part(&dom->disk[i]) || snap_disk(t, dom->disk[i].file))
+		if (l && l->format != disk->format) {
+			cli_error("%s: its snapshots have it as an image of format %s, and the definition as %s; write that, or delete them first",
+				  d->file, foreign_name(l->format), foreign_name(disk->format));
+			return -1;
+		}
+		if (!takes_part(disk) || d)
 			continue;
-		d = snap_add_disk(t, dom->disk[i].file);
+		d = snap_add_disk(t, disk->file);
 		l = d ? snap_add_layer(d) : NULL;
 		if (!l)
 			return -1;
 		snap_new_id(l->id);
 		memcpy(d->active, l->id, SNAP_ID);
 		l->home = added = true;
+		l->format = disk->format;
+		for (unsigned int k = 0; k < disk->nr_chain; k++)
+			if (snap_add_chain(d, disk->chain[k].format, disk->chain[k].file))
+				return -1;
 	}
 	return added ? snap_commit(t) : 0;
 }
@@ -259,7 +284,7 @@ static int add_disk(struct snapshot *s, struct snap_disk *d, const char *target)
 	struct snap_layer *l;
 
 	memcpy(active, d->active, SNAP_ID);
-	if (!snap_layer(d, active)->layer) {
+	if (can_share(snap_layer(d, active))) {
 		l = add_clone(d, active);
 		if (l)
 			return snap_add_ref(s, target, d->file, l->id);
@@ -309,7 +334,7 @@ int snap_copy_again(struct snap_tree *t, const struct snapshot *s)
 		char *path;
 		int fd, ret;
 
-		if (active->layer)
+		if (!can_share(active))
 			continue;	/* the copy is what lies below */
 		path = layer_path(d, l);
 		fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
@@ -357,7 +382,7 @@ static int revert_disk(struct snap_tree *t, const struct snap_ref *r)
 	struct snap_disk *d = snap_disk(t, r->file);
 	struct snap_layer *l = NULL;
 
-	if (!snap_layer(d, r->layer)->layer) {
+	if (can_share(snap_layer(d, r->layer))) {
 		l = add_clone(d, r->layer);
 		if (!l && !cannot_clone(errno)) {
 			cli_error("%s: no copy can be made for it: %s", d->file, strerror(errno));
@@ -436,6 +461,16 @@ struct snap_disk *snap_whose(struct snap_tree *t, const char *file)
 	return NULL;
 }
 
+static xmlNode *add_backing(xmlNode *above, const char *format, const char *file)
+{
+	xmlNode *n = xmlNewChild(above, NULL, (const xmlChar *)"backingStore", NULL);
+
+	set(n, "type", "file");
+	set(n ? xmlNewChild(n, NULL, (const xmlChar *)"format", NULL) : NULL, "type", format);
+	set(n ? xmlNewChild(n, NULL, (const xmlChar *)"source", NULL) : NULL, "file", file);
+	return n;
+}
+
 static int map_disk(xmlNode *disk, struct snap_disk *d)
 {
 	struct snap_layer *l = snap_layer(d, d->active);
@@ -449,16 +484,15 @@ static int map_disk(xmlNode *disk, struct snap_disk *d)
 	}
 	/* A raw disk stays as its author wrote it. */
 	if (layered || child_of(disk, "driver"))
-		set(child_made(disk, "driver", true), "type", layered ? "hvx-layer" : "raw");
+		set(child_made(disk, "driver", true), "type", layered ? "hvx-layer" : foreign_name(l->format));
 	set(child_made(disk, "source", false), "file", path);
 	while (path && (l = snap_layer(d, l->below))) {
 		free(path);
 		path = layer_path(d, l);
-		at = xmlNewChild(at, NULL, (const xmlChar *)"backingStore", NULL);
-		set(at, "type", "file");
-		set(at ? xmlNewChild(at, NULL, (const xmlChar *)"format", NULL) : NULL, "type", l->layer ? "hvx-layer" : "raw");
-		set(at ? xmlNewChild(at, NULL, (const xmlChar *)"source", NULL) : NULL, "file", path);
+		at = add_backing(at, l->layer ? "hvx-layer" : foreign_name(l->format), path);
 	}
+	for (unsigned int i = 0; i < d->nr_chain; i++)
+		at = add_backing(at, foreign_name(d->chain[i].format), d->chain[i].file);
 	free(path);
 	return path ? 0 : -1;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli.h"
+#include "devices/storage/nbd_disk.h"
 #include "devices/storage/overlay.h"
 #include "snapmerge.h"
 
@@ -15,14 +16,32 @@
 struct file {
 	int fd;
 	uint64_t data;		/* where the disk begins in it */
-	struct overlay *o;	/* NULL: raw */
+	struct overlay *o;	/* NULL: an image */
+	struct nbd_disk *served;	/* that is not raw; NULL: fd */
 };
+
+struct nbd_disk *snap_serve(const struct snap_disk *d, const struct snap_layer *l, bool look)
+{
+	struct dom_disk cfg = {
+		.file = layer_path(d, l), .target = d->file, .format = l->format,
+		.chain = d->chain, .nr_chain = d->nr_chain, .discard_unmap = true,
+	};
+	struct nbd_disk *served = cfg.file ? nbd_disk_open(&cfg, NULL, look) : NULL;
+
+	free(cfg.file);
+	return served;
+}
 
 static int open_layer(struct file *f, const struct snap_disk *d, const struct snap_layer *l, bool write)
 {
 	char *path = layer_path(d, l), id[2 * OVERLAY_ID + 1];
 	const char *why = NULL;
 
+	if (!l->layer && l->format != DISK_RAW) {
+		*f = (struct file){ .fd = -1, .served = snap_serve(d, l, !write) };
+		free(path);
+		return f->served ? 0 : -1;
+	}
 	*f = (struct file){ .fd = path ? open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW) : -1 };
 	if (f->fd < 0) {
 		why = strerror(errno);
@@ -46,6 +65,8 @@ static void close_layer(struct file *f)
 {
 	if (f->o)
 		overlay_free(f->o);
+	else if (f->served)
+		nbd_disk_close(f->served);
 	else if (f->fd >= 0)
 		close(f->fd);
 }
@@ -91,6 +112,11 @@ static bool all_zero(const uint8_t *buf, size_t len)
 
 static int put(const struct file *to, const uint8_t *buf, size_t len, uint64_t at)
 {
+	if (to->served) {
+		int ret = all_zero(buf, len) ? nbd_disk_zero(to->served, (uint32_t)len, at) : -EOPNOTSUPP;
+
+		return ret == -EOPNOTSUPP ? nbd_disk_write(to->served, buf, len, at) : ret;
+	}
 	if (all_zero(buf, len) && !fallocate(to->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(to->data + at), (off_t)len))
 		return 0;
 	return file_write(to->fd, buf, len, to->data + at);
@@ -121,6 +147,8 @@ static int copy(const struct file *from, const struct file *to, const struct ove
 		ret = -errno;
 	if (ret)
 		return ret;
+	if (to->served)
+		return nbd_disk_flush(to->served);
 	return to->o ? overlay_flush(to->o, true) : fsync(to->fd) ? -errno : 0;
 }
 

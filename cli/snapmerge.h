@@ -13,6 +13,12 @@
 int snap_merge(struct snap_tree *t, struct snap_disk *d, struct snap_layer *lower, struct snap_layer *upper);
 /* Has the guest written to this layer? */
 bool snap_written(struct snap_disk *d, const struct snap_layer *l);
+struct nbd_disk;
+/*
+ * A disk's image of another format than raw, by the storage daemon: to be written to, or
+ * (look) for its size. NULL after a message; nbd_disk_close().
+ */
+struct nbd_disk *snap_serve(const struct snap_disk *d, const struct snap_layer *l, bool look);
 int snap_sync_dir(const char *file);	/* of the folder that file is in */
 
 #endif

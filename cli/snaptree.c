@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cli.h"
+#include "devices/storage/foreign.h"
+#include "devices/storage/overlay.h"
 #include "rundir.h"
 #include "savefile.h"
 #include "snaptree.h"
@@ -118,6 +120,28 @@ struct snap_layer *snap_add_layer(struct snap_disk *d)
 	return grow(&d->layer, &d->nr_layers, sizeof(*d->layer));
 }
 
+int snap_add_chain(struct snap_disk *d, enum disk_format format, const char *file)
+{
+	size_t n = d->nr_chain;
+	struct dom_backing *b = grow(&d->chain, &n, sizeof(*d->chain));
+
+	if (!b)
+		return -1;
+	b->format = format;
+	b->file = strdup(file);
+	if (b->file)
+		d->nr_chain++;
+	return b->file ? 0 : -1;
+}
+
+struct snap_layer *snap_home(struct snap_disk *d)
+{
+	for (size_t i = 0; i < d->nr_layers; i++)
+		if (d->layer[i].home)
+			return &d->layer[i];
+	return NULL;
+}
+
 int snap_add_ref(struct snapshot *s, const char *target, const char *file, const char *layer)
 {
 	struct snap_ref *r = grow(&s->ref, &s->nr_refs, sizeof(*s->ref));
@@ -165,6 +189,9 @@ void snap_remove_layer(struct snap_disk *d, struct snap_layer *l)
 
 void snap_remove_disk(struct snap_tree *t, struct snap_disk *d)
 {
+	for (unsigned int i = 0; i < d->nr_chain; i++)
+		free(d->chain[i].file);
+	free(d->chain);
 	free(d->file);
 	free(d->layer);
 	memmove(d, d + 1, (t->nr_disks - (size_t)(d - t->disk) - 1) * sizeof(*d));
@@ -259,7 +286,35 @@ static bool read_layer(struct snap_disk *d, struct json_object *o)
 	l->layer = !strcmp(format, "layer");
 	l->home = get_flag(o, "home");
 	l->moving = get_flag(o, "moving");
-	return (l->layer ? l->below[0] && !l->home : !strcmp(format, "raw") && !l->below[0]) && (l->home || !l->moving);
+	if (!l->home && l->moving)
+		return false;
+	if (l->layer)
+		return l->below[0] && !l->home;
+	return foreign_format(format, &l->format) && !l->below[0] && (l->format == DISK_RAW || l->home);
+}
+
+/* Only qcow2 images lie on others, and hvx opens no more of them than a guest may have. */
+static bool read_chain(struct snap_disk *d, struct json_object *o)
+{
+	struct snap_layer *home = snap_home(d);
+	enum disk_format above = home ? home->format : DISK_RAW, format;
+	struct json_object *list;
+	size_t n;
+
+	if (!json_object_object_get_ex(o, "chain", NULL))
+		return true;
+	if (!get_list(o, "chain", OVERLAY_DEPTH - 1, &list, &n))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *b = json_object_array_get_idx(list, i);
+		const char *file = get_text(b, "file", 4096), *name = get_text(b, "format", 8);
+
+		if (above != DISK_QCOW2 || !file || *file != '/' || !name || !foreign_format(name, &format) ||
+		    snap_add_chain(d, format, file))
+			return false;
+		above = format;
+	}
+	return true;
 }
 
 /* What is below a layer stands before it: so there is no ring. */
@@ -292,6 +347,8 @@ static const char *read_disk(struct snap_tree *t, struct json_object *o)
 	for (size_t i = 0; i < n; i++)
 		if (!read_layer(d, json_object_array_get_idx(list, i)))
 			return "a layer that cannot be";
+	if (!read_chain(d, o))
+		return "a chain that cannot be";
 	return layers_ok(d) ? NULL : "layers that do not lie on each other";
 }
 
@@ -410,13 +467,24 @@ static struct json_object *print_disk(const struct snap_disk *d)
 		struct json_object *p = json_object_new_object();
 
 		put_text(p, "id", l->id);
-		put_text(p, "format", l->layer ? "layer" : "raw");
+		put_text(p, "format", l->layer ? "layer" : foreign_name(l->format));
 		put_text(p, "below", l->below);
 		put_flag(p, "home", l->home);
 		put_flag(p, "moving", l->moving);
 		json_object_array_add(list, p);
 	}
 	json_object_object_add(o, "layers", list);
+	if (!d->nr_chain)
+		return o;
+	list = json_object_new_array();
+	for (unsigned int i = 0; i < d->nr_chain; i++) {
+		struct json_object *b = json_object_new_object();
+
+		put_text(b, "format", foreign_name(d->chain[i].format));
+		put_text(b, "file", d->chain[i].file);
+		json_object_array_add(list, b);
+	}
+	json_object_object_add(o, "chain", list);
 	return o;
 }
 

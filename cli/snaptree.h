@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "vmm/config.h"
 
 #define SNAP_ID		17	/* 16 hex digits */
 #define SNAP_TREE_MAX	(16U << 20)	/* bytes of tree.json */
@@ -21,7 +22,8 @@
 struct snap_layer {
 	char id[SNAP_ID];
 	char below[SNAP_ID];	/* "": nothing */
-	bool layer;		/* devices/storage/overlay.h; false: raw */
+	bool layer;		/* devices/storage/overlay.h; false: an image */
+	enum disk_format format;	/* of the image; of those that are not raw there is one, which is home */
 	bool home;		/* it is called as the disk is; else DISK.hvx-ID */
 	bool moving;		/* it gets that name just now */
 };
@@ -31,6 +33,8 @@ struct snap_disk {
 	char active[SNAP_ID];	/* what the guest writes to: nothing lies on it, no snapshot has it */
 	struct snap_layer *layer;
 	size_t nr_layers;
+	struct dom_backing *chain;	/* what a qcow2 image lies on, as in the definition; the lowest last */
+	unsigned int nr_chain;
 };
 
 struct snap_ref {
@@ -100,6 +104,7 @@ const char *snap_state_name(enum snap_state s);
 struct snapshot *snap_add(struct snap_tree *t);
 struct snap_disk *snap_add_disk(struct snap_tree *t, const char *file);
 struct snap_layer *snap_add_layer(struct snap_disk *d);
+int snap_add_chain(struct snap_disk *d, enum disk_format format, const char *file);
 int snap_add_ref(struct snapshot *s, const char *target, const char *file, const char *layer);
 void snap_remove(struct snap_tree *t, struct snapshot *s);	/* its children become its parent's */
 void snap_remove_layer(struct snap_disk *d, struct snap_layer *l);
@@ -107,6 +112,7 @@ void snap_remove_disk(struct snap_tree *t, struct snap_disk *d);
 
 char *snap_path(const struct snap_tree *t, const char *id, const char *suffix);	/* DIR/ID.SUFFIX; free() it */
 char *layer_path(const struct snap_disk *d, const struct snap_layer *l);	/* free() it */
+struct snap_layer *snap_home(struct snap_disk *d);	/* that is called as the disk is; NULL: none */
 
 /*
  * For tests: the process dies, or the disk is full, at this step: HVX_TEST_KILL_AT and

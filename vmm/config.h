@@ -86,17 +86,17 @@ enum disk_format { DISK_RAW, DISK_QCOW2, DISK_QED, DISK_VDI, DISK_VMDK, DISK_VHD
 /* A file under a disk's. */
 struct dom_backing {
 	char *file;
-	bool layer;		/* false: raw, the last one */
+	bool layer;		/* false: the last one, an image of the disk's format */
 	enum disk_format format;	/* in a chain */
 };
 
 struct dom_disk {
 	char *file;		/* or block device; NULL: empty drive */
 	char *opened_as;	/* not in the XML: where it is found, instead of file; NULL: there */
-	unsigned int nr_backing; /* 0: file is raw; else a layer over backing[0], and so on down to a raw image */
+	unsigned int nr_backing; /* 0: file is an image; else a layer over backing[0], and so on down to an image */
 	struct dom_backing *backing;
-	enum disk_format format;
-	unsigned int nr_chain;	/* format is DISK_QCOW2: the images that it lies on, as the XML has them, the lowest last */
+	enum disk_format format;	/* of the image */
+	unsigned int nr_chain;	/* format is DISK_QCOW2: the images that this lies on, as the XML has them, the lowest last */
 	struct dom_backing *chain;
 	bool block;		/* <disk type='block'> */
 	char *target;		/* "vda" */

@@ -15,13 +15,14 @@ static bool add_backing(struct px *px, xmlNode *back, struct dom_disk *d)
 {
 	const char *format = x_attr(x_child(back, "format"), "type");
 	struct dom_backing *more = d->backing, *b;
+	bool layer = format && !strcmp(format, "hvx-layer");
 
 	if (d->nr_backing + 1 == OVERLAY_DEPTH) {
 		px_err(px, back, NULL, "more than %d files in a chain; merge some with 'hvx snapshot-delete'", OVERLAY_DEPTH);
 		return false;
 	}
-	if (!x_is(back, "type", "file") || !format || (strcmp(format, "raw") && strcmp(format, "hvx-layer"))) {
-		px_err(px, back, "type", "under a layer is a file of <format type='raw'/> or <format type='hvx-layer'/>");
+	if (!x_is(back, "type", "file") || !format || (!layer && !foreign_format(format, &d->format))) {
+		px_err(px, back, "type", "under a layer is a file of <format type='hvx-layer'/>, or of %s", FORMATS);
 		return false;
 	}
 	more = realloc(more, (d->nr_backing + 1) * sizeof(*more));
@@ -29,28 +30,31 @@ static bool add_backing(struct px *px, xmlNode *back, struct dom_disk *d)
 		return false;
 	d->backing = more;
 	b = &more[d->nr_backing++];
-	*b = (struct dom_backing){ .file = x_path(px, x_attr(x_child(back, "source"), "file")), .layer = strcmp(format, "raw") };
+	*b = (struct dom_backing){ .file = x_path(px, x_attr(x_child(back, "source"), "file")), .layer = layer };
 	if (!b->file)
 		px_err(px, back, NULL, "no <source>; add <source file='PATH'/>");
 	return b->file;
 }
 
-/* What lies under a layer: layers, and a raw image in the end. */
+static bool chain_ok(struct px *px, xmlNode *n, struct dom_disk *d);
+
+/* What lies under a layer: layers, and an image in the end, which may have a chain of its own. */
 static bool layers_ok(struct px *px, xmlNode *n, struct dom_disk *d)
 {
-	xmlNode *back;
+	xmlNode *back, *image = NULL;
 
 	for (back = x_child(n, "backingStore"); x_attr(back, "type"); back = x_child(back, "backingStore")) {
-		if (d->nr_backing && !d->backing[d->nr_backing - 1].layer)
-			break;
 		if (!add_backing(px, back, d))
 			return false;
+		image = back;
+		if (!d->backing[d->nr_backing - 1].layer)
+			break;
 	}
-	if (d->block || !d->nr_backing || d->backing[d->nr_backing - 1].layer || x_attr(back, "type")) {
-		px_err(px, n, NULL, "a layer is a file over others, the last of them raw: write <backingStore type='file'> with <format> and <source> for each");
+	if (d->block || !image || d->backing[d->nr_backing - 1].layer) {
+		px_err(px, n, NULL, "a layer is a file over others, the last of them an image: write <backingStore type='file'> with <format> and <source> for each");
 		return false;
 	}
-	return true;
+	return chain_ok(px, image, d);
 }
 
 /* One image of a chain: all that is said of it is here, and nothing is taken from the images themselves. */

@@ -71,6 +71,15 @@ int image_unlock(int fd)
 	return fcntl(fd, F_OFD_SETLK, &l) < 0 && errno != EOPNOTSUPP && errno != EINVAL ? -errno : 0;
 }
 
+int image_flush(struct image *img)
+{
+	if (img->overlay)
+		return overlay_flush(img->overlay, !img->no_flush);
+	if (img->served)
+		return nbd_disk_flush(img->served);
+	return fdatasync(img->fd) < 0 && errno != EINVAL ? -errno : 0;
+}
+
 int image_own(struct image *img, bool own)
 {
 	int ret;
@@ -183,6 +192,23 @@ static const char *raw_file(const struct dom_disk *cfg)
 	return cfg->nr_backing ? cfg->backing[cfg->nr_backing - 1].file : cfg->file;
 }
 
+/* Nobody writes to what snapshots are made of. */
+static int check_base(const struct image *img, const struct dom_disk *cfg, const char *xml)
+{
+	char guest[128];
+	ssize_t n;
+
+	if (img->readonly || cfg->transient || cfg->nr_backing)
+		return 0;
+	n = getxattr(cfg->opened_as ? cfg->opened_as : cfg->file, IMAGE_BASE_XATTR, guest, sizeof(guest) - 1);
+	if (n < 0)
+		return 0;
+	guest[n] = '\0';
+	log_error("%s:%u: disk %s: the snapshots of guest %s are made on '%s', which must stay as it is; run the guest by that name, or merge them with `hvx snapshot-delete`",
+		  xml, cfg->line, cfg->target, guest, cfg->file);
+	return -EBUSY;
+}
+
 static int open_files(struct image *img, const struct dom_disk *cfg, const char *xml)
 {
 	const char *file = cfg->opened_as ? cfg->opened_as : raw_file(cfg);
@@ -221,23 +247,6 @@ static int open_files(struct image *img, const struct dom_disk *cfg, const char 
 			return -errno;
 	}
 	return 0;
-}
-
-/* Nobody writes to what snapshots are made of. */
-static int check_base(const struct image *img, const struct dom_disk *cfg, const char *xml)
-{
-	char guest[128];
-	ssize_t n;
-
-	if (img->readonly || cfg->transient || cfg->nr_backing || img->served)
-		return 0;
-	n = fgetxattr(img->fd, IMAGE_BASE_XATTR, guest, sizeof(guest) - 1);
-	if (n < 0)
-		return 0;
-	guest[n] = '\0';
-	log_error("%s:%u: disk %s: the snapshots of guest %s are made on '%s', which must stay as it is; run the guest by that name, or merge them with `hvx snapshot-delete`",
-		  xml, cfg->line, cfg->target, guest, cfg->file);
-	return -EBUSY;
 }
 
 static int in_use(const struct dom_disk *cfg, const char *file, const char *xml)
@@ -371,12 +380,11 @@ int image_open(struct image *img, const struct dom_disk *cfg, const char *xml)
 		log_error("%s:%u: disk %s: a virtio disk needs a <source>", xml, cfg->line, cfg->target);
 		return -EINVAL;
 	}
-	ret = open_files(img, cfg, xml);
+	ret = check_base(img, cfg, xml);
+	if (!ret)
+		ret = open_files(img, cfg, xml);
 	if (!ret)
 		ret = measure(img, cfg, xml);
-	if (ret)
-		goto fail;
-	ret = check_base(img, cfg, xml);
 	if (ret)
 		goto fail;
 	img->lock_write = !img->readonly && !cfg->transient && !cfg->nr_backing;

@@ -47,6 +47,8 @@ int image_adopt_served(struct image *img, const struct dom_disk *cfg, int contro
  */
 int image_adopt(struct image *img, const struct dom_disk *cfg, int fd, int fd_buffered, unsigned int align);
 void image_close(struct image *img);
+/* All that was written is on stable storage (of a layer, with its bits). No I/O is in flight; not of <transient/>. 0 or -errno. */
+int image_flush(struct image *img);
 /*
  * own false: all that was written is on stable storage, and the locks are let go: another
  * VMM's now. true: the other way; -EAGAIN: somebody has it. No I/O is in flight.

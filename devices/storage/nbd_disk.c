@@ -273,7 +273,10 @@ struct nbd_disk *nbd_disk_open(const struct dom_disk *cfg, const char *xml, bool
 		ret = connect_more(d, look ? FOREIGN_LOOK : FOREIGN_OPEN, &d->sock, text);
 		if (ret) {
 			d->sock = -1;
-			log_error("%s:%u: disk %s: %s", xml, cfg->line, cfg->target, text);
+			if (xml)
+				log_error("%s:%u: disk %s: %s", xml, cfg->line, cfg->target, text);
+			else
+				log_error("%s: %s", d->name, text);
 		}
 	}
 	if (!ret && look)
@@ -380,7 +383,8 @@ int nbd_disk_own(struct nbd_disk *d, bool own)
 
 /* -------------------------------------------------- for those who wait */
 
-static int ask(struct nbd_disk *d, unsigned int type, uint64_t offset, void *buf, uint32_t len)
+/* One request, with its data from out or to in. */
+static int ask(struct nbd_disk *d, enum nbd_cmd type, uint64_t offset, const void *out, void *in, uint32_t len)
 {
 	uint8_t head[NBD_REQUEST_LEN], reply[NBD_REPLY_LEN], *at = head;
 	int ret;
@@ -391,13 +395,17 @@ static int ask(struct nbd_disk *d, unsigned int type, uint64_t offset, void *buf
 	at = put_be(at, ++d->handle, 8);
 	at = put_be(at, offset, 8);
 	put_be(at, len, 4);
-	ret = sock_put(d->sock, head, sizeof(head), false) ?: sock_get(d->sock, reply, sizeof(reply));
+	ret = sock_put(d->sock, head, sizeof(head), out);
+	if (!ret && out)
+		ret = sock_put(d->sock, out, len, false);
+	if (!ret)
+		ret = sock_get(d->sock, reply, sizeof(reply));
 	if (!ret && (get_be(reply, 4) != NBD_SIMPLE_REPLY_MAGIC || get_be(reply + 8, 8) != d->handle))
 		ret = -EPROTO;
 	if (!ret && get_be(reply + 4, 4))
 		return get_be(reply + 4, 4) == NBD_ENOSPC ? -ENOSPC : -EIO;
-	if (!ret && buf)
-		ret = sock_get(d->sock, buf, len);
+	if (!ret && in)
+		ret = sock_get(d->sock, in, len);
 	if (!ret)
 		return 0;
 	nbd_disk_lost(d, ret == -EPROTO ? "broke the protocol" : "is gone");
@@ -421,11 +429,46 @@ int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset)
 		}
 		if (part > d->size - offset)
 			part = (uint32_t)(d->size - offset);
-		ret = d->sock < 0 ? -EIO : ask(d, NBD_CMD_READ, offset, to, part);
+		ret = d->sock < 0 ? -EIO : ask(d, NBD_CMD_READ, offset, NULL, to, part);
 		to += part;
 		offset += part;
 		len -= part;
 	}
+	pthread_mutex_unlock(&d->lock);
+	return ret;
+}
+
+int nbd_disk_write(struct nbd_disk *d, const void *buf, uint64_t len, uint64_t offset)
+{
+	const uint8_t *from = buf;
+	int ret = 0;
+
+	pthread_mutex_lock(&d->lock);
+	if (offset > d->size || len > d->size - offset)
+		ret = -ENOSPC;
+	while (len && !ret) {
+		uint32_t part = len < NBD_MAX_DATA ? (uint32_t)len : NBD_MAX_DATA;
+
+		ret = d->sock < 0 ? -EIO : ask(d, NBD_CMD_WRITE, offset, from, NULL, part);
+		from += part;
+		offset += part;
+		len -= part;
+	}
+	pthread_mutex_unlock(&d->lock);
+	return ret;
+}
+
+int nbd_disk_zero(struct nbd_disk *d, uint32_t len, uint64_t offset)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&d->lock);
+	if (d->sock < 0)
+		ret = -EIO;
+	else if (!(d->flags & NBD_FLAG_SEND_WRITE_ZEROES))
+		ret = -EOPNOTSUPP;
+	else
+		ret = ask(d, NBD_CMD_WRITE_ZEROES, offset, NULL, NULL, len);
 	pthread_mutex_unlock(&d->lock);
 	return ret;
 }
@@ -438,7 +481,7 @@ int nbd_disk_flush(struct nbd_disk *d)
 	if (d->sock < 0)
 		ret = -EIO;
 	else if (d->flags & NBD_FLAG_SEND_FLUSH && !(d->flags & NBD_FLAG_READ_ONLY))
-		ret = ask(d, NBD_CMD_FLUSH, 0, NULL, 0);
+		ret = ask(d, NBD_CMD_FLUSH, 0, NULL, NULL, 0);
 	pthread_mutex_unlock(&d->lock);
 	return ret;
 }

@@ -22,6 +22,7 @@ struct nbd_queue;
 /*
  * Start the helper for cfg's image and open it, with QEMU's locks; look: only look at it,
  * while someone else has it, see nbd_disk_own(). Before the sandbox. NULL after a message.
+ * xml NULL: not of a guest's XML, cfg has no line.
  */
 struct nbd_disk *nbd_disk_open(const struct dom_disk *cfg, const char *xml, bool look);
 /*
@@ -41,6 +42,10 @@ int nbd_disk_own(struct nbd_disk *d, bool own);
 
 /* 0 or -errno. Any thread; one at a time gets its turn. */
 int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset);
+int nbd_disk_write(struct nbd_disk *d, const void *buf, uint64_t len, uint64_t offset);
+/* Zeroes, without room of their own where the format can; -EOPNOTSUPP: write them. */
+int nbd_disk_zero(struct nbd_disk *d, uint32_t len, uint64_t offset);
+/* All that was written is on stable storage. */
 int nbd_disk_flush(struct nbd_disk *d);
 
 /* ------------------------------------------------ of one thread: nbd_queue.c */

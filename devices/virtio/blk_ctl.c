@@ -69,8 +69,9 @@ const char *virtio_blk_layer(struct machine *m, const char *target, struct overl
 		return "read only, transient, shareable or a block device: no layer can be put on it";
 	if (o->size != blk->img.raw_size)
 		return "the layer was made for a disk of another size";
+	/* What is below from now on is a snapshot's: that must not be lost with a daemon, or the host. */
 	if (check)
-		return NULL;
+		return image_flush(&blk->img) ? "what the guest wrote cannot be put on stable storage: is there room for it?" : NULL;
 	/* The queues' threads have drained and stand still; O_DIRECT's descriptor reads, from now on. */
 	o->below = blk->img.overlay;
 	o->base_fd = blk->img.overlay ? -1 : blk->img.fd_buffered;

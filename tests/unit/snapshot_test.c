@@ -19,15 +19,18 @@
 #include <unistd.h>
 #include "cli/cli.h"
 #include "cli/snapdisk.h"
+#include "cli/snapmerge.h"
 #include "cli/store.h"
+#include "devices/storage/foreign.h"
 #include "devices/storage/image.h"
+#include "devices/storage/nbd_disk.h"
 #include "vmm/config.h"
 
 #define BLOCKS	600U	/* of the disk, and half a block */
 #define SIZE	(BLOCKS * 4096 + 2048)
 
 static char dir[64], disk[2][96];
-static bool with_clones;
+static bool with_clones, served;	/* served: images of other formats than raw */
 
 /* ------------------------------------------------------------------ the guest */
 
@@ -57,16 +60,28 @@ static void run(const char *fmt, const char *arg)
 
 static void define(unsigned int mem)
 {
-	char *text = NULL, *name = NULL;
+	char *text = NULL, *name = NULL, chain[256];
 
+	snprintf(chain, sizeof(chain), "<backingStore type='file'><format type='raw'/><source file='%s/.below'/></backingStore>", dir);
 	ck_assert_int_gt(asprintf(&text, "<domain type='hvx'><name>web</name><memory unit='MiB'>%u</memory>"
 				  "<os><type>hvm</type><kernel>/vmlinuz</kernel></os><devices>"
-				  "<disk type='file'><source file='%s'/><target dev='vda' bus='virtio'/></disk>"
-				  "<disk type='file'><source file='%s'/><target dev='vdb' bus='virtio'/></disk>"
-				  "</devices></domain>", mem, disk[0], disk[1]), 0);
+				  "<disk type='file'>%s<source file='%s'/>%s<target dev='vda' bus='virtio'/></disk>"
+				  "<disk type='file'>%s<source file='%s'/><target dev='vdb' bus='virtio'/></disk>"
+				  "</devices></domain>", mem, served ? "<driver name='qemu' type='qcow2'/>" : "", disk[0],
+				  served ? chain : "", served ? "<driver name='qemu' type='vdi'/>" : "", disk[1]), 0);
 	ck_assert_int_eq(store_define("web.xml", text, strlen(text), true, &name), 0);
 	free(text);
 	free(name);
+}
+
+/* A qcow2 image over a raw one, and one of VDI. */
+static void make_served(void)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof(cmd), "cd %s && yes below | head -c %u > .below && qemu-img create -q -f qcow2 -b .below -F raw disk0 && "
+		 "qemu-img create -q -f vdi disk1 %u", dir, SIZE, SIZE);
+	ck_assert_int_eq(system(cmd), 0);
 }
 
 static void setup_in(const char *where, bool clones)
@@ -85,10 +100,14 @@ static void setup_in(const char *where, bool clones)
 	unsetenv("HVX_TEST_FULL_AT");
 	for (i = 0; i < 2; i++) {
 		snprintf(disk[i], sizeof(disk[i]), "%s/disk%d", dir, i);
+		if (served)
+			continue;
 		fd = open(disk[i], O_RDWR | O_CREAT | O_EXCL, 0640);
 		ck_assert_int_eq(ftruncate(fd, SIZE), 0);
 		close(fd);
 	}
+	if (served)
+		make_served();
 	define(64);
 	snap_clone = with_clones ? copy_clone : no_clone;
 }
@@ -112,6 +131,13 @@ static const char *fast(void)
 static void setup_fast(void)
 {
 	setup_in(fast(), false);
+}
+
+/* Sharing blocks works, and is not asked for. */
+static void setup_served(void)
+{
+	served = true;
+	setup_in(fast(), true);
 }
 
 static void setup_fast_clones(void)
@@ -181,6 +207,9 @@ static void guest_writes(unsigned int block, unsigned int n, int value)
 			ck_assert_int_eq(overlay_prepare(img.overlay, at, len), 0);
 			ck_assert_int_eq(file_write(img.overlay->fd, buf, len, img.overlay->data + at), 0);
 			overlay_commit(img.overlay, at, len);
+		} else if (img.served) {
+			ck_assert_int_eq(nbd_disk_write(img.served, buf, len, at), 0);
+			ck_assert_int_eq(image_flush(&img), 0);
 		} else {
 			ck_assert_int_eq(file_write(img.fd, buf, len, at), 0);
 		}
@@ -209,7 +238,8 @@ static void digest(struct snap_tree *t, char out[64])
 		struct image img;
 
 		open_disk(t, i, &img);
-		ck_assert_int_eq(img.overlay ? overlay_read(img.overlay, buf, SIZE, 0) : file_read(img.fd, buf, SIZE, 0), 0);
+		ck_assert_int_eq(img.overlay ? overlay_read(img.overlay, buf, SIZE, 0) : img.served ?
+				 nbd_disk_read(img.served, buf, SIZE, 0) : file_read(img.fd, buf, SIZE, 0), 0);
 		image_close(&img);
 		add_sum(buf, i, out);
 	}
@@ -226,6 +256,15 @@ static void read_chain(struct snap_disk *d, struct snap_layer *l, uint8_t *buf)
 
 	ck_assert_int_ge(fd, 0);
 	free(path);
+	if (!l->layer && served) {
+		struct nbd_disk *image = snap_serve(d, l, false);
+
+		close(fd);
+		ck_assert_ptr_nonnull(image);
+		ck_assert_int_eq(nbd_disk_read(image, buf, SIZE, 0), 0);
+		nbd_disk_close(image);
+		return;
+	}
 	if (!l->layer) {
 		ck_assert_int_eq(file_read(fd, buf, SIZE, 0), 0);
 		close(fd);
@@ -448,6 +487,28 @@ START_TEST(base_is_kept)
 }
 END_TEST
 
+START_TEST(base_is_kept_served)
+{
+	struct dom_backing below = { .format = DISK_RAW };
+	struct dom_disk cfg = { .file = disk[0], .target = (char *)"vda", .format = DISK_QCOW2, .chain = &below, .nr_chain = 1 };
+	struct image img;
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/.below", dir);
+	below.file = path;
+	if (setxattr(disk[0], IMAGE_BASE_XATTR, "x", 1, 0)) {
+		fprintf(stderr, "skipped: no extended attributes here\n");
+		return;
+	}
+	removexattr(disk[0], IMAGE_BASE_XATTR);
+	ck_assert_int_eq(take("a"), 0);
+	ck_assert_int_eq(image_open(&img, &cfg, "x"), -EBUSY);
+	ck_assert_int_eq(flatten(NULL), 0);
+	ck_assert_int_eq(image_open(&img, &cfg, "x"), 0);
+	image_close(&img);
+}
+END_TEST
+
 START_TEST(too_deep)
 {
 	char name[8], got[64], now[64];
@@ -516,6 +577,21 @@ static const struct {
 	{ "flatten", flatten, NULL },
 };
 
+/* A process that was killed may have left a daemon, which ends because of that: soon. */
+static void wait_free(void)
+{
+	for (int i = 0; served && i < 2; i++) {
+		int fd = open(disk[i], O_RDWR);
+
+		ck_assert_int_ge(fd, 0);
+		while (image_lock(fd, true, false)) {
+			image_unlock(fd);
+			usleep(1000);
+		}
+		close(fd);
+	}
+}
+
 /* In a process of its own. True: it came to its end. */
 static bool attempt(int op, const char *var, unsigned int step)
 {
@@ -532,6 +608,7 @@ static bool attempt(int op, const char *var, unsigned int step)
 		_exit(ops[op].fn(ops[op].name) ? 1 : 0);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	wait_free();
 	if (WIFSIGNALED(status))
 		ck_assert_int_eq(WTERMSIG(status), SIGKILL);
 	else if (!strcmp(var, "HVX_TEST_KILL_AT"))
@@ -549,7 +626,7 @@ static void start_over(void)
 	run("rm -rf '%s'; cp -a --sparse=always '%1$s.scene' '%1$s'", dir);
 }
 
-static void at_each_step(int op, const char *var, unsigned int limit)
+static void at_each_step(int op, const char *var, unsigned int limit, unsigned int stride)
 {
 	struct view before, after, got;
 	unsigned int step, afters = 0, befores = 0;
@@ -559,7 +636,7 @@ static void at_each_step(int op, const char *var, unsigned int limit)
 	run("rm -rf '%s.scene'; cp -a --sparse=always '%1$s' '%1$s.scene'", dir);
 	ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
 	look(&after);
-	for (step = 1; step < limit; step++) {
+	for (step = 1; step < limit; step += stride) {
 		bool ended;
 
 		start_over();
@@ -583,13 +660,28 @@ static void at_each_step(int op, const char *var, unsigned int limit)
 
 START_TEST(killed)
 {
-	at_each_step(_i, "HVX_TEST_KILL_AT", 200);
+	at_each_step(_i, "HVX_TEST_KILL_AT", 200, 1);
 }
 END_TEST
 
 START_TEST(full)
 {
-	at_each_step(_i, "HVX_TEST_FULL_AT", 30);
+	at_each_step(_i, "HVX_TEST_FULL_AT", 30, 1);
+}
+END_TEST
+
+/* The same steps, with a daemon for each look: some of them, of what merges into the image. */
+static const int merges[] = { 3, 6 };
+
+START_TEST(killed_served)
+{
+	at_each_step(merges[_i], "HVX_TEST_KILL_AT", 200, 5);
+}
+END_TEST
+
+START_TEST(full_served)
+{
+	at_each_step(merges[_i], "HVX_TEST_FULL_AT", 30, 4);
 }
 END_TEST
 
@@ -741,7 +833,9 @@ START_TEST(hostile_tree)
 	}
 	change(text, "\"version\":1", "\"version\":2");
 	change(text, "\"file\":\"/", "\"file\":\"../");
-	change(text, "\"format\":\"raw\"", "\"format\":\"qcow2\"");
+	change(text, "\"format\":\"raw\"", "\"format\":\"qcow3\"");
+	change(text, "\"format\":\"layer\"", "\"format\":\"qcow2\"");
+	change(text, "\"layers\":", "\"chain\":[{\"format\":\"raw\",\"file\":\"/x\"}],\"layers\":");
 	change(text, "\"home\":true", "\"home\":true,\"below\":\"0123456789abcdef\"");
 	change(text, "\"name\":\"a\"", "\"name\":\"b\"");
 	change(text, "\"state\":\"shutoff\"", "\"state\":\"odd\"");
@@ -759,6 +853,26 @@ START_TEST(hostile_tree)
 	close(fd);
 	ck_assert_ptr_null(snap_open("web", false));
 	free(cut);
+	free(text);
+}
+END_TEST
+
+/* What a qcow2 image lies on is in the tree, and is said of no other. */
+START_TEST(hostile_chain)
+{
+	char *text;
+
+	ck_assert_int_eq(take("a"), 0);
+	text = read_tree_json();
+	ck_assert(parses(text, strlen(text)));
+	ck_assert_msg(strstr(text, "/.below\""), "%s", text);
+	change(text, "\"format\":\"qcow2\"", "\"format\":\"raw\"");
+	change(text, "\"format\":\"qcow2\"", "\"format\":\"qcow2\",\"below\":\"0123456789abcdef\"");
+	change(text, "\"home\":true", "\"home\":false");
+	change(text, "/.below\"", "/.below\\u0000\"");
+	change(text, "\"format\":\"raw\"", "\"format\":\"layer\"");
+	change(text, "\"format\":\"raw\"", "\"format\":\"raw\",\"file\":\"/x\"},{\"format\":\"raw\"");
+	change(text, "\"chain\":[", "\"chain\":[7,");
 	free(text);
 }
 END_TEST
@@ -790,6 +904,36 @@ START_TEST(swapped_layer)
 }
 END_TEST
 
+/* The code under test looks for it beside the running program. */
+static void helper_path(char *path, size_t size)
+{
+	ssize_t n = readlink("/proc/self/exe", path, size - 64);
+
+	path[n > 0 ? n : 0] = '\0';
+	if (strrchr(path, '/'))
+		strcpy(strrchr(path, '/') + 1, FOREIGN_HELPER);
+}
+
+static void place_helper(void)
+{
+	char path[4096];
+
+	helper_path(path, sizeof(path));
+	if (symlink("../../" FOREIGN_HELPER, path) && errno != EEXIST)
+		perror(path);
+}
+
+static bool can_serve(void)
+{
+	char path[4096];
+
+	helper_path(path, sizeof(path));
+	if (!access(path, X_OK) && !access("/usr/bin/qemu-storage-daemon", X_OK))
+		return true;
+	fprintf(stderr, "skipped: qemu-storage-daemon or %s is missing\n", FOREIGN_HELPER);
+	return false;
+}
+
 int main(void)
 {
 	Suite *s = suite_create("snapshot");
@@ -797,6 +941,19 @@ int main(void)
 	SRunner *r;
 	int failed;
 
+	place_helper();
+	if (can_serve()) {
+		t = tcase_create("other formats");
+		tcase_set_timeout(t, 120);
+		tcase_add_checked_fixture(t, setup_served, teardown);
+		tcase_add_test(t, life);
+		tcase_add_test(t, definition);
+		tcase_add_test(t, base_is_kept_served);
+		tcase_add_test(t, hostile_chain);
+		tcase_add_loop_test(t, killed_served, 0, 2);
+		tcase_add_loop_test(t, full_served, 0, 2);
+		suite_add_tcase(s, t);
+	}
 	for (int clones = 0; clones < 2; clones++) {
 		t = tcase_create(clones ? "clones" : "layers");
 		tcase_set_timeout(t, 20);
