@@ -126,6 +126,12 @@ struct overlay;
  * does file. The guest stands still, machine lock. NULL, or why not; check: only ask.
  */
 const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check);
+/*
+ * Disks that another process serves and the guest writes to: forks of the guest, which
+ * stands still for good, can read them now; share false: as before. 0 or -errno, then all
+ * are as before.
+ */
+int virtio_blk_share(struct machine *m, bool share);
 struct disk_log;
 /*
  * What is written to the disk with this <target dev=> is marked in log from now on; NULL: no

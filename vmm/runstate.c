@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "devices/device.h"
+#include "devices/storage/nbd_disk.h"
 #include "migrate.h"
 #include "qmp.h"
 #include "runstate.h"
@@ -167,6 +168,8 @@ void machine_event(struct machine *m, enum machine_event ev, int status)
 {
 	int none = -1;
 
+	if (ev == EV_STOP)
+		nbd_disks_wake();
 	if (ev == EV_DEBUG_EXIT)
 		atomic_compare_exchange_strong(&m->event_status, &none, status);
 	atomic_fetch_or(&m->event, 1U << ev);

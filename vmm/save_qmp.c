@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "devices/device.h"
 #include "qmp.h"
 #include "runstate.h"
 #include "save.h"
@@ -79,6 +80,20 @@ static void send_memory(struct save_request *r, struct state_error *err)
 		state_error(err, "memory-socket: %s", strerror(errno));
 }
 
+/* Its disks and its memory become what forks are made of: both, or none. */
+static void share(struct save_request *r, struct state_error *err)
+{
+	struct machine *m = r->m;
+
+	if (!m->template && virtio_blk_share(m, true)) {
+		state_error(err, "its disks cannot be shared; see the guest's log");
+		return;
+	}
+	send_memory(r, err);
+	if (err->text[0] && !m->template)
+		virtio_blk_share(m, false);
+}
+
 /* A guest that could not be saved goes on as before. */
 static void saved(struct machine *m, void *opaque, const struct state_error *err)
 {
@@ -87,7 +102,7 @@ static void saved(struct machine *m, void *opaque, const struct state_error *err
 	struct state_error failed = { .text = "" }, still = { .text = "" };
 
 	if (!err && r->o.form == RAM_SHARED) {
-		send_memory(r, &failed);
+		share(r, &failed);
 		err = failed.text[0] ? &failed : NULL;
 		m->template |= !err;
 	}

@@ -7,7 +7,7 @@
  * (SOCK_SEQPACKET) as descriptor 3, on which it gets orders of one byte; where the other
  * end is closed, whyever, the daemon ends and so does the helper. Each order has one
  * answer: FOREIGN_OK, with a connection to the daemon's NBD server (SCM_RIGHTS) where one is
- * asked for, or FOREIGN_ERROR and why, a text.
+ * asked for, or FOREIGN_ERROR and why, a text. Only FOREIGN_WAKE has none.
  */
 #ifndef HVX_STORAGE_FOREIGN_H
 #define HVX_STORAGE_FOREIGN_H
@@ -24,7 +24,9 @@
 enum foreign_order {
 	FOREIGN_OPEN = 'o',	/* the image is ours, by QEMU's locks; answers with a connection */
 	FOREIGN_LOOK = 'l',	/* look at it, for reading only, while somebody else has it; the same */
+	FOREIGN_READ = 'r',	/* nobody may write to it, others may read it; the same */
 	FOREIGN_CONNECT = 'n',	/* answers with one more connection */
+	FOREIGN_WAKE = 'w',	/* a daemon that somebody has stopped (SIGSTOP) goes on */
 	FOREIGN_CLOSE = 'c',	/* the image is written, closed, and nobody's */
 };
 

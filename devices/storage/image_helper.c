@@ -98,10 +98,10 @@ static void argument(char **argv, unsigned int *n, const char *option, struct js
 }
 
 /* A file and what is in it. All that an image could name itself is given: it opens nothing. */
-static void add_file(char **argv, unsigned int *n, unsigned int i, bool look)
+static void add_file(char **argv, unsigned int *n, unsigned int i, enum foreign_order how)
 {
 	struct json_object *o = json_object_new_object(), *cache = json_object_new_object();
-	bool readonly = q.readonly || i || look;
+	bool look = how == FOREIGN_LOOK, readonly = q.readonly || i || how != FOREIGN_OPEN;
 	char file[16], node[16], below[16];
 
 	snprintf(file, sizeof(file), "file%u", i);
@@ -136,14 +136,14 @@ static void add_file(char **argv, unsigned int *n, unsigned int i, bool look)
 	argument(argv, n, "--blockdev", o);
 }
 
-static void arguments(char **argv, bool look)
+static void arguments(char **argv, enum foreign_order how)
 {
 	struct json_object *o = json_object_new_object(), *addr = json_object_new_object();
 	unsigned int n = 0, i;
 
 	argv[n++] = strdup("qemu-storage-daemon");
 	for (i = q.nr; i--;)
-		add_file(argv, &n, i, look);
+		add_file(argv, &n, i, how);
 	add(addr, "type", "fd");
 	add(addr, "str", "3");
 	json_object_object_add(o, "addr", addr);
@@ -153,7 +153,7 @@ static void arguments(char **argv, bool look)
 	add(o, "id", "export");
 	add(o, "node-name", "node0");
 	add(o, "name", FOREIGN_EXPORT);
-	add_bool(o, "writable", !q.readonly && !look);
+	add_bool(o, "writable", !q.readonly && how == FOREIGN_OPEN);
 	argument(argv, &n, "--export", o);
 	argv[n] = NULL;
 }
@@ -363,20 +363,20 @@ static int reach(void)
 	return fd;
 }
 
-static bool check_files(bool look)
+static bool check_files(bool write)
 {
 	char buf[600];
 
 	for (unsigned int i = 0; i < q.nr; i++) {
-		bool write = !i && !q.readonly && !look;
-		int fd = open(q.file[i].path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		bool rw = !i && write;
+		int fd = open(q.file[i].path, (rw ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 		const char *why;
 
 		if (fd < 0)
 			return fail("cannot open '%s': %s%s", q.file[i].path, strerror(errno), errno == ENOENT ?
-				    "; create it, for example with 'qemu-img create'" : write && (errno == EACCES || errno == EROFS) ?
+				    "; create it, for example with 'qemu-img create'" : rw && (errno == EACCES || errno == EROFS) ?
 				    "; give yourself write permission, or add <readonly/> or <transient/>" : "");
-		why = foreign_check(fd, q.file[i].format, i + 1 < q.nr, write, buf, sizeof(buf));
+		why = foreign_check(fd, q.file[i].format, i + 1 < q.nr, rw, buf, sizeof(buf));
 		close(fd);
 		if (why)
 			return fail("'%s': %s", q.file[i].path, why);
@@ -394,6 +394,7 @@ static bool end_daemon(void)
 	if (!q.pid)
 		return true;
 	kill(q.pid, SIGTERM);
+	kill(q.pid, SIGCONT);	/* somebody may have stopped it */
 	while (waitpid(q.pid, &status, WNOHANG) == 0) {
 		if (poll(&p, 1, END_MS) == 1) {
 			if (read(q.children, &si, sizeof(si)) < 0)
@@ -455,8 +456,9 @@ static void last_line(void)
 		fail("%s ended without a word", q.daemon);
 }
 
-static int start_daemon(bool look)
+static int start_daemon(enum foreign_order how)
 {
+	bool write = !q.readonly && how == FOREIGN_OPEN;
 	char *argv[MAX_ARGS] = { NULL };
 	int pipefd[2] = { -1, -1 }, conn = -1;
 	pid_t self = getpid();
@@ -468,7 +470,7 @@ static int start_daemon(bool look)
 	}
 	q.len = 0;
 	q.text[0] = '\0';
-	if (!check_files(look) || !make_socket())
+	if (!check_files(write) || !make_socket())
 		return -1;
 	conn = reach();
 	if (conn < 0 || pipe2(pipefd, O_CLOEXEC | O_NONBLOCK)) {
@@ -476,11 +478,11 @@ static int start_daemon(bool look)
 		close(q.listen);
 		return -1;
 	}
-	arguments(argv, look);
+	arguments(argv, how);
 	q.said = pipefd[0];
 	q.pid = fork();
 	if (!q.pid)
-		become_daemon(argv, self, pipefd[1], !q.readonly && !look);
+		become_daemon(argv, self, pipefd[1], write);
 	close(pipefd[1]);
 	/* Only it has the socket now: when it goes, so do all connections. */
 	close(q.listen);
@@ -538,7 +540,8 @@ static bool take_order(void)
 	switch (order) {
 	case FOREIGN_OPEN:
 	case FOREIGN_LOOK:
-		fd = start_daemon(order == FOREIGN_LOOK);
+	case FOREIGN_READ:
+		fd = start_daemon((enum foreign_order)order);
 		answer(fd >= 0, fd);
 		return true;
 	case FOREIGN_CONNECT:
@@ -550,6 +553,10 @@ static bool take_order(void)
 		return true;
 	case FOREIGN_CLOSE:
 		answer(end_daemon(), -1);
+		return true;
+	case FOREIGN_WAKE:
+		if (q.pid)
+			kill(q.pid, SIGCONT);
 		return true;
 	}
 	return false;

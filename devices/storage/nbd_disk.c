@@ -243,6 +243,36 @@ static int start_helper(struct nbd_disk *d, const struct dom_disk *cfg)
 	return ret;
 }
 
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct nbd_disk *all;
+
+void nbd_disks_wake(void)
+{
+	const char c = FOREIGN_WAKE;
+
+	pthread_mutex_lock(&all_lock);
+	for (struct nbd_disk *d = all; d; d = d->next)
+		send(d->control, &c, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	pthread_mutex_unlock(&all_lock);
+}
+
+/* Once it has its helper's socket, for as long as it has that. */
+static void list_disk(struct nbd_disk *d, bool on)
+{
+	struct nbd_disk **at = &all;
+
+	pthread_mutex_lock(&all_lock);
+	while (*at && *at != d)
+		at = &(*at)->next;
+	if (on) {
+		d->next = all;
+		all = d;
+	} else if (*at) {
+		*at = d->next;
+	}
+	pthread_mutex_unlock(&all_lock);
+}
+
 static struct nbd_disk *new_disk(const struct dom_disk *cfg)
 {
 	struct nbd_disk *d = calloc(1, sizeof(*d));
@@ -281,8 +311,10 @@ struct nbd_disk *nbd_disk_open(const struct dom_disk *cfg, const char *xml, bool
 	}
 	if (!ret && look)
 		ret = nbd_disk_own(d, false);
-	if (!ret)
+	if (!ret) {
+		list_disk(d, true);
 		return d;
+	}
 	nbd_disk_close(d);
 	return NULL;
 }
@@ -298,6 +330,7 @@ struct nbd_disk *nbd_disk_adopt(const struct dom_disk *cfg, int control)
 	no_hang(control, HANG_S);
 	if (!connect_more(d, FOREIGN_CONNECT, &d->sock, text)) {
 		no_hang(control, 0);
+		list_disk(d, true);
 		return d;
 	}
 	log_error("disk %s: %s", cfg->target, text);
@@ -325,14 +358,15 @@ static void hang_up(struct nbd_disk *d)
 
 static void disk_free(struct nbd_disk *d)
 {
-	pthread_mutex_destroy(&d->lock);
 	free(d->name);
+	pthread_mutex_destroy(&d->lock);
 	free(d);
 }
 
 void nbd_disk_leave(struct nbd_disk *d)
 {
 	hang_up(d);
+	list_disk(d, false);
 	close(d->control);
 	disk_free(d);
 }
@@ -349,6 +383,7 @@ void nbd_disk_close(struct nbd_disk *d)
 	if (d->control >= 0) {
 		if (order(d, FOREIGN_CLOSE, &fd, text) == -EIO)
 			log_error("disk %s: '%s': %s", d->target, d->name, text);
+		list_disk(d, false);
 		close(d->control);
 	}
 	if (d->pid > 0)
@@ -356,20 +391,24 @@ void nbd_disk_close(struct nbd_disk *d)
 	disk_free(d);
 }
 
-int nbd_disk_own(struct nbd_disk *d, bool own)
+static int let_go(struct nbd_disk *d)
+{
+	char text[FOREIGN_ANSWER] = "";
+	int fd, ret = nbd_disk_flush(d);
+
+	for (struct nbd_queue *q = d->queues; q; q = *nbd_queue_link(q))
+		nbd_queue_detach(q);
+	hang_up(d);
+	return order(d, FOREIGN_CLOSE, &fd, text) ?: ret;
+}
+
+static int take(struct nbd_disk *d, enum foreign_order how)
 {
 	char text[FOREIGN_ANSWER] = "";
 	struct nbd_queue *q;
-	int fd, ret;
+	int ret;
 
-	if (!own) {
-		ret = nbd_disk_flush(d);
-		for (q = d->queues; q; q = *nbd_queue_link(q))
-			nbd_queue_detach(q);
-		hang_up(d);
-		return order(d, FOREIGN_CLOSE, &fd, text) ?: ret;
-	}
-	ret = connect_more(d, FOREIGN_OPEN, &d->sock, text);
+	ret = connect_more(d, how, &d->sock, text);
 	if (ret) {
 		d->sock = -1;
 		log_error("disk %s: '%s': %s", d->target, d->name, text);
@@ -379,6 +418,17 @@ int nbd_disk_own(struct nbd_disk *d, bool own)
 	for (q = d->queues; q && !ret; q = *nbd_queue_link(q))
 		ret = nbd_queue_attach(q);
 	return ret;
+}
+
+int nbd_disk_own(struct nbd_disk *d, bool own)
+{
+	return own ? take(d, FOREIGN_OPEN) : let_go(d);
+}
+
+int nbd_disk_share(struct nbd_disk *d, bool share)
+{
+	/* A closed one has nothing to lose. */
+	return (d->sock < 0 ? 0 : let_go(d)) ?: take(d, share ? FOREIGN_READ : FOREIGN_OPEN);
 }
 
 /* -------------------------------------------------- for those who wait */

@@ -36,9 +36,19 @@ int nbd_disk_control(const struct nbd_disk *d);
 void nbd_disk_leave(struct nbd_disk *d);
 /* The image is closed; then it is free for others. No queue is left, nothing is under way. NULL is fine. */
 void nbd_disk_close(struct nbd_disk *d);
+/*
+ * This process is about to end, and will wait for what is under way: a daemon that somebody
+ * has stopped goes on. Any thread; waits for nothing.
+ */
+void nbd_disks_wake(void);
 uint64_t nbd_disk_size(const struct nbd_disk *d);
 /* See image_own(). */
 int nbd_disk_own(struct nbd_disk *d, bool own);
+/*
+ * From now on the image is only read, and others can read it, too; share false: as it was
+ * before. No queue has anything under way. 0 or -errno after a message.
+ */
+int nbd_disk_share(struct nbd_disk *d, bool share);
 
 /* 0 or -errno. Any thread; one at a time gets its turn. */
 int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset);
@@ -72,6 +82,7 @@ struct nbd_disk {
 	bool fua;			/* each write is on stable storage when it is done */
 	_Atomic bool said;		/* that it is lost */
 	struct nbd_queue *queues;	/* all, linked by nbd_queue_link() */
+	struct nbd_disk *next;		/* of this process's */
 };
 
 /* One more connection, past the handshake, that does not block. -1 after a message. */

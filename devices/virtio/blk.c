@@ -19,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "devices/storage/aio.h"
+#include "devices/storage/nbd_disk.h"
 #include "devices/storage/disklog.h"
 #include "devices/virtio/blk_int.h"
 #include "vmm/dirty.h"
@@ -681,13 +682,15 @@ static void blk_pause(struct device *dev)
 		log_error("%s: %s: %s", blk->v.dev.id, blk->cfg->file, strerror(-ret));
 }
 
-/* Requests are drained by pause; the data is in the image. */
+/* Requests are drained by pause; the data is in the image, or with a daemon that could be killed. */
 static int blk_save(struct device *dev, void *state, struct state_error *err)
 {
 	const struct virtio_blk *blk = (struct virtio_blk *)dev;
 
 	if (blk->img.overlay && !image_layered(&blk->img))
 		return state_error(err, "what the guest writes to a <transient/> disk ends with it; take <transient/> out");
+	if (blk->img.served && nbd_disk_flush(blk->img.served))
+		return state_error(err, "%s: what the guest wrote cannot be put on stable storage", blk->cfg->file);
 	return virtio_save(dev, state, err);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "devices/storage/nbd_disk.h"
 #include "devices/virtio/blk_int.h"
 
 /* With the queues standing still: their threads read the size. */
@@ -80,6 +81,22 @@ const char *virtio_blk_layer(struct machine *m, const char *target, struct overl
 	free(blk->file);
 	blk->file = file;
 	return NULL;
+}
+
+int virtio_blk_share(struct machine *m, bool share)
+{
+	int ret = 0;
+
+	for (struct device *d = m->devices; d && !ret; d = d->next) {
+		struct virtio_blk *blk = (struct virtio_blk *)d;
+
+		/* What lies under a layer, or a <transient/> disk, is only read as it is. */
+		if (d->ops == &blk_ops && blk->img.served && !blk->img.readonly && !blk->img.overlay)
+			ret = nbd_disk_share(blk->img.served, share);
+	}
+	if (ret && share)
+		virtio_blk_share(m, false);
+	return ret;
 }
 
 int virtio_blk_set_rates(struct machine *m, const char *target, const struct dom_rate rate[RATE_NR])

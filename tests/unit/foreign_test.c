@@ -419,6 +419,38 @@ START_TEST(handed_over)
 }
 END_TEST
 
+/* Of a template the image is read, by it and by its forks, and written by nobody; or all is as before. */
+START_TEST(shared)
+{
+	struct image other;
+
+	if (!can_run())
+		return;
+	ck_assert_int_eq(shell("qemu-img create -f qcow2 disk 8M"), 0);
+	t.cfg.format = DISK_QCOW2;
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	queue_up();
+	use_disk();
+	queue_down();
+	ck_assert_int_eq(nbd_disk_share(t.img.served, true), 0);
+	ck_assert_int_ne(image_open(&other, &t.cfg, "writer.xml"), 0);
+	t.cfg.transient = true;
+	ck_assert_int_eq(image_open(&other, &t.cfg, "fork.xml"), 0);
+	ck_assert_int_eq(overlay_read(other.overlay, t.data, SIZE, 0), 0);
+	ck_assert_int_eq(memcmp(t.data, t.model, SIZE), 0);
+	ck_assert_int_ne(nbd_disk_write(t.img.served, t.data, 512, 0), 0);
+	ck_assert_int_ne(nbd_disk_share(t.img.served, false), 0);
+	image_close(&other);
+	t.cfg.transient = false;
+	ck_assert_int_eq(nbd_disk_share(t.img.served, false), 0);
+	queue_up();
+	use_disk();
+	queue_down();
+	image_close(&t.img);
+	ck_assert_int_eq(shell("qemu-img check disk"), 0);
+}
+END_TEST
+
 static unsigned int find_daemon(void);
 
 /* As by attach-disk: opened by one process, used by another. */
@@ -460,6 +492,33 @@ static unsigned int find_daemon(void)
 	pclose(f);
 	return (unsigned int)atoi(line);
 }
+
+/* Somebody stops the daemon: the process that is to end wakes it, or its end does. */
+START_TEST(stopped)
+{
+	if (!can_run())
+		return;
+	ck_assert_int_eq(shell("qemu-img create -f qcow2 disk 8M"), 0);
+	t.cfg.format = DISK_QCOW2;
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	queue_up();
+	use_disk();
+	ck_assert_int_eq(kill((pid_t)find_daemon(), SIGSTOP), 0);
+	prepare(0, AIO_READ, 0, 4096);
+	t.err[0] = 1;
+	t.left = 2;
+	aio_add(t.aio, &t.op[0]);
+	ck_assert_int_eq(t.err[0], 1);
+	nbd_disks_wake();
+	aio_drain(t.aio);
+	ck_assert_int_eq(t.err[0], 0);
+	queue_down();
+	ck_assert_int_eq(kill((pid_t)find_daemon(), SIGSTOP), 0);
+	image_close(&t.img);
+	ck_assert_uint_eq(find_daemon(), 0);
+	ck_assert_int_eq(shell("qemu-img check disk"), 0);
+}
+END_TEST
 
 /* It is killed: errors. We are, or all of our descriptors are closed: it ends. */
 START_TEST(killed)
@@ -736,6 +795,8 @@ int main(void)
 	tcase_add_test(tc, on_others);
 	tcase_add_test(tc, handed_over);
 	tcase_add_test(tc, plugged_in);
+	tcase_add_test(tc, shared);
+	tcase_add_test(tc, stopped);
 	tcase_add_test(tc, killed);
 	tcase_add_test(tc, hangs_up);
 	tcase_add_test(tc, hangs_up_at_once);
