@@ -84,7 +84,7 @@ struct hvx_backend {
 	u64 (*get_cr)(struct hvx_vcpu *vcpu, int cr);		/* 0, 3, 4 */
 	void (*set_cr)(struct hvx_vcpu *vcpu, int cr, u64 val);
 	void (*set_efer)(struct hvx_vcpu *vcpu, u64 val);	/* vcpu->efer, too */
-	/* SS.DPL is CPL */
+	u16 (*get_attr)(struct hvx_vcpu *vcpu, int seg);	/* HVX_SEG_*; SS.DPL is CPL */
 	void (*get_segment)(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
 	void (*set_segment)(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in);
 	int (*msr)(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write); /* switched ones: 0; 1 not mine */

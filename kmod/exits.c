@@ -26,22 +26,18 @@ enum hvx_next hvx_skip(struct hvx_vcpu *vcpu, u64 next_rip)
 /* Of CS, for the decoder, and for the width of operands. */
 enum hvx_cpu_mode hvx_mode(struct hvx_vcpu *vcpu)
 {
-	struct hvx_segment cs;
+	u16 cs = hvx_backend->get_attr(vcpu, HVX_SEG_CS);
 
-	hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
-	if (vcpu->efer & EFER_LMA && cs.attr & HVX_SEG_L)
+	if (vcpu->efer & EFER_LMA && cs & HVX_SEG_L)
 		return HVX_MODE_64;
 	if (!(hvx_backend->get_cr(vcpu, 0) & X86_CR0_PE) || vcpu->rflags & X86_EFLAGS_VM)
 		return HVX_MODE_16;
-	return cs.attr & HVX_SEG_DB ? HVX_MODE_32 : HVX_MODE_16;
+	return cs & HVX_SEG_DB ? HVX_MODE_32 : HVX_MODE_16;
 }
 
 int hvx_cpl(struct hvx_vcpu *vcpu)
 {
-	struct hvx_segment ss;
-
-	hvx_backend->get_segment(vcpu, HVX_SEG_SS, &ss);
-	return HVX_SEG_DPL(ss.attr);
+	return HVX_SEG_DPL(hvx_backend->get_attr(vcpu, HVX_SEG_SS));
 }
 
 static u64 edx_eax(struct hvx_vcpu *vcpu)

@@ -282,21 +282,27 @@ static const u8 seg_at[] = {
  * a spare bit for "unusable". What the CPU does not keep there (CS.G, TR's busy
  * bit, and SS.DPL, which SYSRET leaves behind) is made up to be as others want it.
  */
-static void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
+static u16 svm_get_attr(struct hvx_vcpu *vcpu, int seg)
 {
 	const struct vmcb *v = to_vmcb(vcpu);
 	const struct vmcb_seg *s = &v->seg[seg_at[seg]];
+	u16 attr = (s->attr & 0xfff) | (s->attr & HVX_SEG_P ? 0 : HVX_SEG_UNUSABLE);
+
+	if (seg == HVX_SEG_CS)
+		return attr | (s->limit > 0xfffff ? HVX_SEG_G : 0);
+	if (seg == HVX_SEG_SS)
+		return (attr & ~(3 << 5)) | v->cpl << 5;
+	return seg == HVX_SEG_TR ? attr | 2 : attr;
+}
+
+static void svm_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
+{
+	const struct vmcb_seg *s = &to_vmcb(vcpu)->seg[seg_at[seg]];
 
 	*out = (struct hvx_segment) {
 		.base = s->base, .limit = s->limit, .selector = s->selector,
-		.attr = (s->attr & 0xfff) | (s->attr & HVX_SEG_P ? 0 : HVX_SEG_UNUSABLE),
+		.attr = svm_get_attr(vcpu, seg),
 	};
-	if (seg == HVX_SEG_TR)
-		out->attr |= 2;
-	else if (seg == HVX_SEG_CS && s->limit > 0xfffff)
-		out->attr |= HVX_SEG_G;
-	else if (seg == HVX_SEG_SS)
-		out->attr = (out->attr & ~(3 << 5)) | v->cpl << 5;
 }
 
 static void svm_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in)
@@ -650,6 +656,7 @@ struct hvx_backend hvx_svm = {
 	.get_cr = svm_get_cr,
 	.set_cr = svm_set_cr,
 	.set_efer = svm_set_efer,
+	.get_attr = svm_get_attr,
 	.get_segment = svm_get_segment,
 	.set_segment = svm_set_segment,
 	.msr = svm_msr,

@@ -33,8 +33,10 @@ static u32 attr_to_rights(u16 a)
 	return (a & 0xff) | (a & 0x1f00) << 4;
 }
 
-static u16 rights_to_attr(u32 ar)
+u16 vmx_get_attr(struct hvx_vcpu *vcpu, int seg)
 {
+	u32 ar = vmx_get(to_vmx(vcpu), 4 * seg + F_RIGHTS);
+
 	/* Of an unusable segment only the DPL counts, and that in SS. */
 	if (ar & VMX_AR_UNUSABLE)
 		return (ar & 0x60) | HVX_SEG_UNUSABLE;
@@ -52,7 +54,7 @@ void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out)
 	}
 	out->selector = vmx_get(v, 4 * seg + F_SELECTOR);
 	out->limit = vmx_get(v, 4 * seg + F_LIMIT);
-	out->attr = rights_to_attr(vmx_get(v, 4 * seg + F_RIGHTS));
+	out->attr = vmx_get_attr(vcpu, seg);
 	out->base = vmx_get(v, 4 * seg + F_BASE);
 }
 

@@ -730,6 +730,7 @@ struct hvx_backend hvx_vmx = {
 	.get_cr = vmx_get_cr,
 	.set_cr = vmx_set_cr,
 	.set_efer = vmx_set_efer,
+	.get_attr = vmx_get_attr,
 	.get_segment = vmx_get_segment,
 	.set_segment = vmx_set_segment,
 	.msr = vmx_msr,

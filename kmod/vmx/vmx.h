@@ -172,6 +172,7 @@ u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr);
 void vmx_set_cr(struct hvx_vcpu *vcpu, int cr, u64 val);
 void vmx_set_efer(struct hvx_vcpu *vcpu, u64 val);
 bool vmx_load_pdptes(struct hvx_vcpu *vcpu, bool can_sleep);
+u16 vmx_get_attr(struct hvx_vcpu *vcpu, int seg);
 void vmx_get_segment(struct hvx_vcpu *vcpu, int seg, struct hvx_segment *out);
 void vmx_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *in);
 void vmx_update_debug(struct hvx_vcpu *vcpu);
