@@ -9,11 +9,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -605,6 +608,9 @@ static bool attempt(int op, const char *var, unsigned int step)
 		setenv(var, text, 1);
 		close(STDERR_FILENO);
 		open("/dev/null", O_WRONLY);
+		/* The next command, whichever: it finishes or undoes. */
+		if (!strcmp(var, "HVX_TEST_RECOVER"))
+			_exit(snap_recover(tree(), false) ? 1 : 0);
 		_exit(ops[op].fn(ops[op].name) ? 1 : 0);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -682,6 +688,110 @@ END_TEST
 START_TEST(full_served)
 {
 	at_each_step(merges[_i], "HVX_TEST_FULL_AT", 30, 4);
+}
+END_TEST
+
+/* ------------------------------------------------------ a disk that is really full */
+
+/* dir becomes a file system of its own, seen by this process alone. False: not allowed here. */
+static bool small_disk(void)
+{
+	char map[32];
+	unsigned int uid = getuid(), gid = getgid();
+	FILE *f;
+
+	if (uid && unshare(CLONE_NEWUSER | CLONE_NEWNS))
+		return false;
+	if (!uid && unshare(CLONE_NEWNS))
+		return false;
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	if (uid && (f = fopen("/proc/self/uid_map", "w"))) {
+		fputs(map, f);
+		fclose(f);
+	}
+	if (uid && (f = fopen("/proc/self/setgroups", "w"))) {
+		fputs("deny", f);
+		fclose(f);
+	}
+	snprintf(map, sizeof(map), "0 %u 1", gid);
+	if (uid && (f = fopen("/proc/self/gid_map", "w"))) {
+		fputs(map, f);
+		fclose(f);
+	}
+	return !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mount("none", "/var/tmp", "tmpfs", 0, "size=64M");
+}
+
+/* The room that is left: so many KiB. */
+static void leave_room(unsigned int kib)
+{
+	char path[160];
+	struct statvfs v;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/.filler", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	ck_assert_int_eq(statvfs(dir, &v), 0);
+	ck_assert_int_eq(fallocate(fd, 0, 0, (off_t)(v.f_bavail * v.f_bsize - kib * 1024ULL)), 0);
+	close(fd);
+}
+
+/*
+ * Whatever the room is, an operation is done or not, and the next command, with the disk as
+ * full, loses nothing either. With room once more, it can be done.
+ */
+static void with_little_room(int op)
+{
+	struct view before, after, got;
+	unsigned int kib, afters = 0, befores = 0;
+	char path[160];
+
+	setup_in("/var/tmp", false);
+	scene();
+	look(&before);
+	snprintf(path, sizeof(path), "%s/.filler", dir);
+	run("rm -rf /var/tmp/scene; cp -a --sparse=always '%s' /var/tmp/scene", dir);
+	ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
+	look(&after);
+	for (kib = 0; kib < 8192; kib = kib < 16 ? kib + 4 : kib * 2) {
+		bool done;
+
+		run("rm -rf '%s'; cp -a --sparse=always /var/tmp/scene '%1$s'", dir);
+		leave_room(kib);
+		attempt(op, "HVX_TEST_NOTHING", 0);
+		attempt(op, "HVX_TEST_RECOVER", 0);
+		ck_assert_int_eq(unlink(path), 0);
+		look(&got);
+		done = same(&got, &after);
+		ck_assert_msg(done || same(&got, &before), "%s with %u KiB left: neither as before nor as after", ops[op].what, kib);
+		befores += same(&got, &before);
+		afters += done;
+		if (!done) {
+			ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
+			look(&got);
+			ck_assert_msg(same(&got, &after), "%s, after %u KiB: not as it should be", ops[op].what, kib);
+		}
+	}
+	ck_assert_msg(befores && afters, "%s: %u as before, %u as after", ops[op].what, befores, afters);
+}
+
+static const int growing[] = { 0, 1, 4, 6 };	/* of ops: those that need room */
+
+START_TEST(full_disk)
+{
+	if (small_disk())
+		with_little_room(growing[_i]);
+	else
+		fprintf(stderr, "skipped: no file system of its own for a test: %s\n", strerror(errno));
+}
+END_TEST
+
+START_TEST(full_disk_served)
+{
+	served = true;
+	if (small_disk())
+		with_little_room(merges[_i]);
+	else
+		fprintf(stderr, "skipped: no file system of its own for a test: %s\n", strerror(errno));
 }
 END_TEST
 
@@ -954,6 +1064,12 @@ int main(void)
 		tcase_add_loop_test(t, full_served, 0, 2);
 		suite_add_tcase(s, t);
 	}
+	t = tcase_create("full disk");
+	tcase_set_timeout(t, 120);
+	tcase_add_loop_test(t, full_disk, 0, sizeof(growing) / sizeof(growing[0]));
+	if (can_serve())
+		tcase_add_loop_test(t, full_disk_served, 0, 2);
+	suite_add_tcase(s, t);
 	for (int clones = 0; clones < 2; clones++) {
 		t = tcase_create(clones ? "clones" : "layers");
 		tcase_set_timeout(t, 20);
