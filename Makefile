@@ -176,6 +176,9 @@ $(B)/san/%.o: %.c $(B)/.flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(BASE_CPPFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(SAN) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The module's own files among them find what they need of the kernel there.
+$(B)/san/kmod/%.o $(B)/san/tests/unit/decode%.o $(B)/san/tests/unit/lapic%.o: CPPFLAGS += -Itests/unit/kernel
+
 .PHONY: tests
 tests: $(unit_bin) $(uapi_bin)
 

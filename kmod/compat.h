@@ -7,8 +7,29 @@
 #ifndef _HVX_COMPAT_H
 #define _HVX_COMPAT_H
 
-#include <linux/version.h>
+#include <asm/cpufeatures.h>
+
+/* 6.16 and updates: TSA. */
+#ifndef X86_FEATURE_CLEAR_CPU_BUF_VM
+#define X86_FEATURE_CLEAR_CPU_BUF_VM	X86_FEATURE_CLEAR_CPU_BUF
+#endif
+
+/* 7.x: what clears the branch history is KVM's alone, the barrier stands in for it. */
+#ifndef X86_FEATURE_CLEAR_BHB_VMEXIT
+#define X86_FEATURE_CLEAR_BHB_VMEXIT	X86_FEATURE_IBPB_ON_VMEXIT
+#endif
+
+/* Updates of 6.1 up to 6.19: the kernel's own way to clear it. */
+#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+#define HVX_CLEAR_BHB	CLEAR_BRANCH_HISTORY_VMEXIT
+#else
+#define HVX_CLEAR_BHB
+#endif
+
+/* The rest is not for enter.S. */
+#ifndef __ASSEMBLER__
 #include <linux/mmu_notifier.h>
+#include <linux/version.h>
 
 /* 7.2: the *_young callbacks return bool instead of int. */
 typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) hvx_young_t;
@@ -20,14 +41,6 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 #define wrmsrq(msr, val)	wrmsrl(msr, val)
 #define rdmsrq_safe(msr, p)	rdmsrl_safe(msr, p)
 #define wrmsrq_safe(msr, val)	wrmsrl_safe(msr, val)
-#endif
-
-/* 6.3: the flags of a vma are set by function. */
-#include <linux/mm.h>
-#if KERNEL_VERSION(6, 3, 0) <= LINUX_VERSION_CODE
-#define hvx_vm_flags_set(vma, flags)	vm_flags_set(vma, flags)
-#else
-#define hvx_vm_flags_set(vma, flags)	((vma)->vm_flags |= (flags))
 #endif
 
 /*
@@ -98,6 +111,13 @@ static struct syscore_ops name = { .suspend = suspend_fn, .resume = resume_fn }
 #define HVX_FOLL_FAULT 0
 #endif
 
+/* 6.9: kernels that may run with FRED, which takes events by other ways in than the IDT. */
+#ifdef X86_FEATURE_FRED
+#define hvx_fred()	cpu_feature_enabled(X86_FEATURE_FRED)
+#else
+#define hvx_fred()	false
+#endif
+
 /*
  * All up to now: hand a machine check that ended the guest to the host's own
  * handler. FRED kernels have no such software interrupt; there the banks are
@@ -105,11 +125,8 @@ static struct syscore_ops name = { .suspend = suspend_fn, .resume = resume_fn }
  */
 static inline void hvx_host_machine_check(void)
 {
-#ifdef X86_FEATURE_FRED
-	if (cpu_feature_enabled(X86_FEATURE_FRED))
-		return;
-#endif
-	asm volatile("int $18");
+	if (!hvx_fred())
+		asm volatile("int $18");
 }
 
 #ifdef CONFIG_MODIFY_LDT_SYSCALL
@@ -152,4 +169,34 @@ static inline void hvx_guest_ran(void)
 #include <trace/events/ipi.h>
 #endif
 
+/* 6.9 renamed it. */
+#include <asm/vmx.h>
+#ifndef SECONDARY_EXEC_ENABLE_XSAVES
+#define SECONDARY_EXEC_ENABLE_XSAVES	SECONDARY_EXEC_XSAVES
+#endif
+
+/*
+ * CR4.VMXE with the kernel's shadow of CR4, and word to the Intel PT driver.
+ * Some release after 6.12 keeps both functions for KVM alone.
+ */
+#include <asm/perf_event.h>
+#include <asm/tlbflush.h>
+#if KERNEL_VERSION(6, 13, 0) <= LINUX_VERSION_CODE
+#define HVX_CAN_OWN_VMX	false
+static inline void hvx_vmxe(bool on)
+{
+}
+#else
+#define HVX_CAN_OWN_VMX	true
+static inline void hvx_vmxe(bool on)
+{
+	if (on)
+		intel_pt_handle_vmx(1);
+	cr4_update_irqsoff(on ? X86_CR4_VMXE : 0, on ? 0 : X86_CR4_VMXE);
+	if (!on)
+		intel_pt_handle_vmx(0);
+}
+#endif
+
+#endif /* __ASSEMBLER__ */
 #endif

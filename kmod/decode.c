@@ -6,13 +6,8 @@
  * instruction cannot outgrow: what was read beyond their end shows at the end
  * of decoding, by `pos`. Formats: SDM vol. 2, chapter 2.
  */
-#ifdef __KERNEL__
 #include <linux/errno.h>
 #include <linux/string.h>
-#else
-#include <errno.h>
-#include <string.h>
-#endif
 #include "decode.h"
 
 #define REX_B	0x01

@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Instruction decoding for the exits that need it. Pure functions of their
- * arguments; the host's unit tests build them in userspace.
+ * arguments, which the host's unit tests build in userspace.
  */
 #ifndef _HVX_DECODE_H
 #define _HVX_DECODE_H
 
-#ifdef __KERNEL__
 #include <linux/types.h>
-#else
-#include <stdbool.h>
-#include <stdint.h>
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef int32_t s32;
-typedef int64_t s64;
-#endif
 
 /* Longest instruction (SDM vol. 2, 2.3.11). */
 #define HVX_INSN_MAX	15

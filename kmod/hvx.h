@@ -41,10 +41,6 @@
 #define hvx_err(fmt, ...)  pr_err("hvx: " fmt, ##__VA_ARGS__)
 #define hvx_info(fmt, ...) pr_info("hvx: " fmt, ##__VA_ARGS__)
 
-struct hvx_vm;
-struct hvx_vcpu;
-struct hvx_lapic;
-
 /*
  * Work that a vCPU does before it next enters the guest. Set by any context
  * with hvx_request(); taken by the runner. A request that must be seen before
@@ -194,7 +190,6 @@ struct hvx_vcpu {
 	u64 xcr0_allowed;
 	u64 tsc_aux;
 	u64 pat;
-	u64 xss;			/* IA32_XSS: nothing but 0 */
 	u64 tsc_offset;
 	u64 tsc_adjust;
 	u32 tsc_khz;
@@ -243,7 +238,7 @@ extern struct kmem_cache *hvx_vcpu_cache;
 struct hvx_vcpu *hvx_vcpu_create(struct hvx_vm *vm, u32 id);	/* or ERR_PTR */
 void hvx_vcpu_destroy(struct hvx_vcpu *vcpu);	/* nobody knows of it any more */
 int hvx_vcpu_run(struct hvx_vcpu *vcpu);	/* vcpu->lock held */
-void hvx_kick(struct hvx_vcpu *vcpu);		/* wake from HLT, or force an exit; any context */
+void hvx_kick(struct hvx_vcpu *vcpu, u8 vector);	/* wake from HLT, or send this, 0: what forces an exit; any context */
 void hvx_notify(struct hvx_vcpu *vcpu, bool posted);	/* hvx_lapic_accept() took a vector */
 /* Request on all, return once none is in the guest with it unseen. Under mmu_lock, interrupts on. */
 void hvx_kick_all_wait(struct hvx_vm *vm, enum hvx_req req);
@@ -263,7 +258,7 @@ static inline void hvx_request(struct hvx_vcpu *vcpu, enum hvx_req req)
 static inline void hvx_request_kick(struct hvx_vcpu *vcpu, enum hvx_req req)
 {
 	hvx_request(vcpu, req);
-	hvx_kick(vcpu);
+	hvx_kick(vcpu, 0);
 }
 
 static inline bool hvx_take_request(struct hvx_vcpu *vcpu, enum hvx_req req)
@@ -390,7 +385,7 @@ void hvx_pv_update_clock(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_update_steal(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_eoi_set(struct hvx_vcpu *vcpu);	/* before entry, preemption off */
 void hvx_pv_eoi_check(struct hvx_vcpu *vcpu);	/* after exit, pv.eoi_set, preemption off */
-void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu);	/* HVX_REQ_PV_EOI; may sleep; before events are looked at */
+void hvx_pv_eoi_settle(struct hvx_vcpu *vcpu, unsigned int how);	/* HVX_REQ_PV_EOI, before events are looked at; HVX_MEM_ATOMIC or 0 */
 int hvx_get_clock(struct hvx_vm *vm, struct hvx_clock *c);
 int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c);	/* also at VM creation, with zeroes */
 

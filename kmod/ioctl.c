@@ -161,7 +161,7 @@ static int release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* The mapping holds its own reference to the page. */
+/* The mapping holds its own reference to the page; it has nothing to show where it is grown. */
 static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct hvx_vcpu *vcpu = file->private_data;
@@ -169,7 +169,6 @@ static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PAGE_SIZE ||
 	    !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
-	hvx_vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	return vm_insert_page(vma, vma->vm_start, virt_to_page(vcpu->run));
 }
 

@@ -7,13 +7,7 @@
 #include <asm/nospec-branch.h>
 #include <asm/segment.h>
 
-#ifndef X86_FEATURE_CLEAR_CPU_BUF_VM	/* 6.16 and updates: TSA */
-#define X86_FEATURE_CLEAR_CPU_BUF_VM	X86_FEATURE_CLEAR_CPU_BUF
-#endif
-/* 7.x: what clears the branch history is KVM's alone, the barrier stands in for it. */
-#ifndef X86_FEATURE_CLEAR_BHB_VMEXIT
-#define X86_FEATURE_CLEAR_BHB_VMEXIT	X86_FEATURE_IBPB_ON_VMEXIT
-#endif
+#include "compat.h"
 
 /* Last before the entry, for the buffers of MDS, TAA, RFDS, MMIO, TSA. Of the flags ZF changes. */
 .macro HVX_BEFORE_ENTRY

@@ -187,10 +187,10 @@ void hvx_pv_eoi_check(struct hvx_vcpu *vcpu)
 		hvx_request(vcpu, HVX_REQ_PV_EOI);
 }
 
-void hvx_pv_eoi_slow(struct hvx_vcpu *vcpu)
+void hvx_pv_eoi_settle(struct hvx_vcpu *vcpu, unsigned int how)
 {
 	if (vcpu->pv.eoi_set)
-		eoi_take(vcpu, 0, false);
+		eoi_take(vcpu, how, false);
 	vcpu->pv.eoi_set = false;
 }
 
@@ -213,9 +213,7 @@ int hvx_pv_set_steal(struct hvx_vcpu *vcpu, u64 val, bool host)
 
 int hvx_pv_set_eoi(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
-	if (vcpu->pv.eoi_set)
-		eoi_take(vcpu, HVX_MEM_ATOMIC, false);
-	vcpu->pv.eoi_set = false;
+	hvx_pv_eoi_settle(vcpu, HVX_MEM_ATOMIC);
 	vcpu->pv.eoi_msr = val;
 	return 0;
 }

@@ -21,8 +21,7 @@ static atomic64_t serials;
 
 /* --------------------------------------------------------------- kicking */
 
-/* Wake the runner from HLT, or interrupt the guest. */
-static void kick(struct hvx_vcpu *vcpu, u8 vector)
+void hvx_kick(struct hvx_vcpu *vcpu, u8 vector)
 {
 	int me = get_cpu(), cpu = READ_ONCE(vcpu->cpu);
 
@@ -35,11 +34,6 @@ static void kick(struct hvx_vcpu *vcpu, u8 vector)
 	put_cpu();
 }
 
-void hvx_kick(struct hvx_vcpu *vcpu)
-{
-	kick(vcpu, 0);
-}
-
 /*
  * With posted interrupts a guest that runs goes on, or exits as by any IPI where it
  * cannot have them now. Who is outside looks at IRR before each entry, without a request.
@@ -47,7 +41,7 @@ void hvx_kick(struct hvx_vcpu *vcpu)
 void hvx_notify(struct hvx_vcpu *vcpu, bool posted)
 {
 	if (posted && hvx_backend->notify_vector)
-		kick(vcpu, hvx_backend->notify_vector);
+		hvx_kick(vcpu, hvx_backend->notify_vector);
 	else
 		hvx_request_kick(vcpu, HVX_REQ_EVENT);
 }
@@ -438,7 +432,7 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 	if (hvx_take_request(vcpu, HVX_REQ_STEAL))
 		hvx_pv_update_steal(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_PV_EOI))
-		hvx_pv_eoi_slow(vcpu);
+		hvx_pv_eoi_settle(vcpu, 0);
 	if (hvx_take_request(vcpu, HVX_REQ_EOI)) {
 		vector = vcpu->lapic->eoi_exit;
 		vcpu->lapic->eoi_exit = -1;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The local APIC: registers, timer, saved state. */
-#ifdef __KERNEL__
 #include <linux/module.h>
-#endif
+
 #include "lapic.h"
 
 static unsigned int min_timer_period_us = 100;
@@ -525,7 +524,7 @@ void hvx_lapic_get(struct hvx_vcpu *vcpu, void *buf)
 	struct hvx_lapic *l = vcpu->lapic;
 	u32 count = timer_count(l);	/* and fires what has expired */
 
-	hvx_pv_eoi_slow(vcpu);
+	hvx_pv_eoi_settle(vcpu, 0);
 	hvx_lapic_highest_irr(l);
 	memset(s, 0, sizeof(*s));
 	memcpy(s->regs, l->regs, sizeof(s->regs));
@@ -551,7 +550,7 @@ int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 	    (id != vcpu->id && id != vcpu->id << 24) || count > s->regs[AREG_TMICT * 4])
 		return -EINVAL;
 
-	hvx_pv_eoi_slow(vcpu);
+	hvx_pv_eoi_settle(vcpu, 0);
 	for (reg = AREG_TPR; reg < AREG_NR; reg++)
 		SET_REG(l, reg, s->regs[reg * 4] & aregs[reg].holds);
 	SET_REG(l, AREG_DFR, REG(l, AREG_DFR) | 0x0fffffff);

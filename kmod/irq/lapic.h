@@ -11,11 +11,7 @@
 #ifndef _HVX_LAPIC_H
 #define _HVX_LAPIC_H
 
-#ifdef __KERNEL__
 #include "backend.h"
-#else
-#include "tests/unit/lapic_host.h"
-#endif
 
 /* Registers: xAPIC page offset / 16 = x2APIC MSR - 0x800. ISR, TMR and IRR are 8 each. */
 enum {

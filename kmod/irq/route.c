@@ -4,9 +4,6 @@
  * ids for life, so that a physical destination needs no search. Nothing here
  * takes a lock or sleeps: any context may deliver.
  */
-#ifdef __KERNEL__
-#include <uapi/linux/kvm_para.h>
-#endif
 #include "lapic.h"
 
 /* src: whose runner sends it; NULL: somebody else. Was it taken? */
@@ -156,7 +153,7 @@ int hvx_pv_send_ipi(struct hvx_vcpu *src, u64 lo, u64 hi, u64 min, u64 icr, bool
 	/* Only vector and delivery mode, fixed or NMI; the destination is the bitmap. */
 	if ((icr & ~0x7ffULL & ~(u64)MSG_ASSERT) || (mode != MSG_FIXED && mode != MSG_NMI) ||
 	    (mode == MSG_FIXED && MSG_VECTOR(icr) < 16))
-		return -KVM_EINVAL;
+		return -EINVAL;
 	if (!mode64) {
 		lo = (u32)lo | hi << 32;
 		min = (u32)min;

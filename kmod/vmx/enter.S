@@ -76,10 +76,7 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	mov	8(%rsp), %eax
 	mov	12(%rsp), %edx
 	wrmsr
-4:
-#ifdef X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
-	CLEAR_BRANCH_HISTORY_VMEXIT
-#endif
+4:	HVX_CLEAR_BHB
 	mov	%ebx, %eax
 	add	$16, %rsp
 	.irp reg, rbx, r12, r13, r14, r15, rbp

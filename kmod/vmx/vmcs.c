@@ -241,8 +241,13 @@ int vmx_setup_caps(void)
 	if (!setup_controls())
 		return -ENODEV;
 	vmx_virtual_interrupts = vmx_virtual_interrupts && vmx_x2apic;
+	/*
+	 * A guest that runs is told of them by the vector that the kernel has for
+	 * hypervisors, whose handler does no more than acknowledge it. With it the CPU
+	 * takes the host's interrupts as it exits, which FRED kernels let only KVM hand on.
+	 */
 	vmx_posted_interrupts = vmx_posted_interrupts && vmx_virtual_interrupts &&
-				hvx_notify_vector();
+				IS_ENABLED(CONFIG_KVM) && !hvx_fred();
 	vmx_caps.x2apic = vmx_caps.proc2 & (SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |
 					    SECONDARY_EXEC_APIC_REGISTER_VIRT |
 					    SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);

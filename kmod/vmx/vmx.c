@@ -2,10 +2,12 @@
 /* VT-x: the backend's table, a vCPU's life, the steps of the run loop. SDM vol. 3, part "VMX". */
 #include <linux/cpu.h>
 #include <linux/idr.h>
+#include <asm/apic.h>
 #include <asm/cpu_entry_area.h>
 #include <asm/desc.h>
 #include <asm/mmu_context.h>
 #include <asm/nospec-branch.h>
+#include <asm/sync_core.h>
 
 #include "irq/lapic.h"
 #include "mmu.h"
@@ -73,7 +75,7 @@ static int vmx_setup(void)
 		timer_shift = val & 0x1f;
 		hvx_vmx.near_ns = NEAR_NS;
 	}
-	hvx_vmx.notify_vector = vmx_posted_interrupts ? hvx_notify_vector() : 0;
+	hvx_vmx.notify_vector = vmx_posted_interrupts ? POSTED_INTR_VECTOR : 0;
 	hvx_vmx.max_leaf_level = vmx_caps.ept & VMX_EPT_1GB_PAGE_BIT ? 3 :
 				 vmx_caps.ept & VMX_EPT_2MB_PAGE_BIT ? 2 : 1;
 	hvx_vmx.table_levels = vmx_caps.ept & VMX_EPT_PAGE_WALK_5_BIT &&
@@ -297,7 +299,6 @@ static void vmx_vcpu_reset(struct hvx_vcpu *vcpu, bool init)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	v->inject = 0;
 	vmx_set(v, F_PROC, vmx_caps.proc);
 	vmx_set(v, F_PENDING_DBG, 0);
 	if (!init) {
@@ -332,6 +333,7 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 	int i;
 
 	vmcs_migrate(v);
+	v->inject = 0;		/* an entry that was put off may have left it */
 	if (unlikely(v->pdpte_stale))
 		vmx_load_pdptes(vcpu, false);
 	savesegment(ds, v->ds);
@@ -615,10 +617,23 @@ static bool is_event(const struct vmx_vcpu *v, u32 type, u8 vector)
 				INTR_INFO_VECTOR_MASK)) == (INTR_INFO_VALID_MASK | type | vector);
 }
 
+/* An interrupt on this CPU since the last flush of the L1 cache, noted for KVM. */
+static bool irq_seen(void)
+{
+#if IS_ENABLED(CONFIG_KVM_INTEL)
+	bool seen = kvm_get_cpu_l1tf_flush_l1d();
+
+	kvm_clear_cpu_l1tf_flush_l1d();
+	return seen;
+#else
+	return true;
+#endif
+}
+
 /* L1TF: what the host brought into the cache since the last entry must not be there in the next. */
 static void flush_l1d(struct vmx_vcpu *v)
 {
-	if (!has_l1tf || !(v->l1d_dirty || hvx_irq_seen()))
+	if (!has_l1tf || !(v->l1d_dirty || irq_seen()))
 		return;
 	v->l1d_dirty = false;
 	wrmsrq(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
@@ -697,15 +712,20 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 	run_vmcs(vcpu);
 	vmcs_close(v);
 
-	/* The host's own: NMIs are blocked until it has been handed on. */
-	if (unlikely(is_event(v, INTR_TYPE_NMI_INTR, 2)))
-		hvx_host_nmi();
-	else if (v->intr_info && v->reason == EXIT_REASON_EXTERNAL_INTERRUPT)
+	/*
+	 * The host's own NMI has blocked the next ones, and is lost: unblock them with
+	 * IRET and send another, a way in that is right for IDT and FRED kernels alike.
+	 */
+	if (unlikely(is_event(v, INTR_TYPE_NMI_INTR, 2))) {
+		iret_to_self();
+		apic->send_IPI(smp_processor_id(), NMI_VECTOR);
+	} else if (v->intr_info && v->reason == EXIT_REASON_EXTERNAL_INTERRUPT) {
 		vmx_interrupt(gate_offset((gate_desc *)host_idt.address +
 					  (v->intr_info & INTR_INFO_VECTOR_MASK)));
-	else if (unlikely(is_event(v, INTR_TYPE_HARD_EXCEPTION, 18) ||
-			  (u16)v->reason == EXIT_REASON_MCE_DURING_VMENTRY))
+	} else if (unlikely(is_event(v, INTR_TYPE_HARD_EXCEPTION, 18) ||
+			    (u16)v->reason == EXIT_REASON_MCE_DURING_VMENTRY)) {
 		hvx_host_machine_check();
+	}
 	/* The CPU writes the TPR into the page, and no more than that. */
 	hvx_lapic_update_ppr(vcpu->lapic);
 }

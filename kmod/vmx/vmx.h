@@ -11,7 +11,6 @@
 
 #include <asm/vmx.h>
 #include "backend.h"
-#include "vmx/compat.h"
 
 /* Cached fields. Segments come first, four fields for each of HVX's 0..7. */
 enum vmx_field {

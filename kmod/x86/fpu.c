@@ -108,7 +108,7 @@ void hvx_fpu_load(struct hvx_vcpu *vcpu)
 	if (vcpu->xcr0 != host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
 	if (xss_switched(vcpu))
-		wrmsrq(MSR_IA32_XSS, vcpu->xss);
+		wrmsrq(MSR_IA32_XSS, 0);
 	vcpu->fpu_loaded = true;
 }
 
@@ -165,7 +165,7 @@ u32 hvx_xsave_bytes(struct hvx_vcpu *vcpu, u32 subleaf)
 	u32 eax, ebx, ecx, edx;
 
 	if (host)
-		wrmsrq(MSR_IA32_XSS, vcpu->xss);
+		wrmsrq(MSR_IA32_XSS, 0);
 	cpuid_count(0xd, subleaf, &eax, &ebx, &ecx, &edx);
 	if (host)
 		wrmsrq(MSR_IA32_XSS, host_xss);

@@ -156,9 +156,9 @@ static int set_pat(struct hvx_vcpu *vcpu, u64 val, bool host)
 	return hvx_backend->msr(vcpu, MSR_IA32_CR_PAT, &val, true);
 }
 
+/* There is no supervisor state: nothing but 0. */
 static int set_xss(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
-	vcpu->xss = val;
 	return 0;
 }
 
@@ -168,7 +168,7 @@ struct msr_row {
 	u32 first, last;
 	int (*set)(struct hvx_vcpu *vcpu, u64 val, bool host);	/* 0; 1: #GP. NULL: the CPU switches it */
 	u64 (*get)(struct hvx_vcpu *vcpu);	/* NULL: read from `at` */
-	u16 at;			/* offset of a u64 in struct hvx_vcpu */
+	u16 at;			/* offset of a u64 in struct hvx_vcpu; 0: it reads 0 */
 	bool address;		/* must be canonical */
 	u64 caps;		/* not for the guest unless it has one of these; 0: always */
 	u64 reserved;		/* bits that must be zero */
@@ -191,7 +191,7 @@ static const struct msr_row rows[] = {
 	{ ONE(MSR_IA32_SYSENTER_CS) },
 	{ MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, .address = true },
 	{ ONE(MSR_IA32_CR_PAT), set_pat, AT(pat) },
-	{ ONE(MSR_IA32_XSS), set_xss, AT(xss), HVX_CAP_XSAVES, ~0ULL },	/* no supervisor state */
+	{ ONE(MSR_IA32_XSS), set_xss, .caps = HVX_CAP_XSAVES, .reserved = ~0ULL },
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), hvx_pv_set_clock, AT(pv.system_time_msr),
 	  PV(CLOCKSOURCE2), 2 },
 	{ ONE(MSR_KVM_STEAL_TIME), hvx_pv_set_steal, AT(pv.steal_msr), PV(STEAL_TIME),
@@ -254,7 +254,7 @@ int hvx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write, bool host)
 		return hvx_backend->msr(vcpu, index, val, write);
 	if (write)
 		return row->set(vcpu, *val, host);
-	*val = row->get ? row->get(vcpu) : *(u64 *)((void *)vcpu + row->at);
+	*val = row->get ? row->get(vcpu) : row->at ? *(u64 *)((void *)vcpu + row->at) : 0;
 	return 0;
 }
 

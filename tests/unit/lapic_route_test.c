@@ -183,9 +183,9 @@ START_TEST(shorthands_and_modes)
 	ck_assert_int_eq(hvx_pv_send_ipi(a->vcpu, 1, 0, 64, 0x50, true), 0);
 	ck_assert_int_eq(hvx_pv_send_ipi(a->vcpu, 4, 0, 0, MSG_NMI << 8, true), 1);
 	ck_assert_uint_eq(others(false), 1UL << 2);
-	ck_assert_int_eq(hvx_pv_send_ipi(a->vcpu, 4, 0, 0, 15, true), -KVM_EINVAL);
-	ck_assert_int_eq(hvx_pv_send_ipi(a->vcpu, 4, 0, 0, MSG_INIT << 8, true), -KVM_EINVAL);
-	ck_assert_int_eq(hvx_pv_send_ipi(a->vcpu, 4, 0, 0, MSG_LOGICAL | 0x50, true), -KVM_EINVAL);
+	ck_assert_int_eq(hvx_pv_send_ipi(a->vcpu, 4, 0, 0, 15, true), -EINVAL);
+	ck_assert_int_eq(hvx_pv_send_ipi(a->vcpu, 4, 0, 0, MSG_INIT << 8, true), -EINVAL);
+	ck_assert_int_eq(hvx_pv_send_ipi(a->vcpu, 4, 0, 0, MSG_LOGICAL | 0x50, true), -EINVAL);
 }
 END_TEST
 

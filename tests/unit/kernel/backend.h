@@ -13,9 +13,6 @@
 
 #include "include/uapi/hvx.h"
 
-typedef uint8_t u8;
-typedef uint32_t u32;
-typedef unsigned long long u64;
 typedef struct { int counter; } atomic_t;
 
 #define likely(x)		__builtin_expect(!!(x), 1)
@@ -94,7 +91,6 @@ static inline void *alloc_pages_exact(size_t n, int flags)
 }
 
 #define MSR_IA32_TSC_DEADLINE	0x6e0
-#define KVM_EINVAL		22
 #define NSEC_PER_USEC		1000ULL
 
 /* A clock that the test turns. */
@@ -157,7 +153,7 @@ static inline void hvx_request_kick(struct hvx_vcpu *vcpu, enum hvx_req req)
 /* The test's own */
 void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector);
 u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);
-#define hvx_pv_eoi_slow(vcpu)	((void)(vcpu))
+#define hvx_pv_eoi_settle(vcpu, how)	((void)(vcpu))
 
 /* What is tested: as kmod/hvx.h */
 struct hvx_lapic;
