@@ -67,7 +67,6 @@ void dom_disk_free(struct dom_disk *disk)
 	free(disk->opened_as);
 	free(disk->target);
 	free(disk->serial);
-	free(disk->wwn);
 }
 
 void dom_nic_free(struct dom_nic *nic)

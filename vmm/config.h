@@ -101,7 +101,6 @@ struct dom_disk {
 	bool block;		/* <disk type='block'> */
 	char *target;		/* "vda" */
 	char *serial;		/* at most 20 bytes are shown by virtio-blk */
-	char *wwn;
 	enum disk_bus bus;
 	enum disk_cache cache;
 	bool readonly, transient, shareable, cdrom;

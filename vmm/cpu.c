@@ -133,8 +133,6 @@ static void apply_pv(struct cpu_policy *p, const struct domain *dom, const struc
 	e = find(p, LEAF_PV_FREQ, 0);
 	if (e)
 		e->eax = dom->clock.tsc_khz ? dom->clock.tsc_khz : info->tsc_khz;
-	if (dom->features.hyperv)
-		log_warn("<hyperv>: hvx does not offer Hyper-V enlightenments yet; the guest runs without");
 }
 
 /* -------------------------------------------------------------- topology */
@@ -269,8 +267,6 @@ struct cpu_policy *cpu_policy_new(const struct domain *dom, const struct hvx_inf
 		free(p);
 		return NULL;
 	}
-	if (dom->features.pmu == 1)
-		log_warn("<pmu>: hvx offers no performance counters");
 	apply_pv(p, dom, info);
 	apply_topology(p);
 

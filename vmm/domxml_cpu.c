@@ -26,6 +26,14 @@ static const struct { const char *name; uint32_t bit; } hyperv_bits[] = {
 	{ "avic", HYPERV_AVIC }, { "emsr_bitmap", HYPERV_EMSR_BITMAP }, { "xmm_input", HYPERV_XMM_INPUT },
 };
 
+static const char no_hyperv[] = "left out: hvx does not offer Hyper-V enlightenments yet, the guest runs without them";
+
+static void hint(struct px *px, const xmlNode *n, const char *attr, const char *note)
+{
+	if (px_first(px, note))
+		px_warn(px, n, attr, "%s", note);
+}
+
 static void hyperv_values(struct px *px, xmlNode *n)
 {
 	struct domain *dom = px->dom;
@@ -66,6 +74,8 @@ static void hyperv(struct px *px, xmlNode *n)
 	}
 	hyperv_values(px, n);
 	dom->features.hyperv = dom->features.hyperv_mask != 0;
+	if (dom->features.hyperv)
+		hint(px, n, x_attr(n, "mode") ? "mode" : NULL, no_hyperv);
 }
 
 void h_features(struct px *px, xmlNode *n)
@@ -80,6 +90,10 @@ void h_features(struct px *px, xmlNode *n)
 	dom->features.kvm_pv_ipi_off = off(x_child(kvm, "pv-ipi"));
 	dom->features.pvspinlock_off = off(x_child(n, "pvspinlock"));
 	dom->features.pmu = pmu ? on(pmu) : -1;
+	if (on(pmu))
+		px_warn(px, pmu, "state", "left out: guests have no performance counters");
+	if (x_is(x_child(n, "vmport"), "state", "on"))
+		px_warn(px, x_child(n, "vmport"), "state", "left out: there is no VMware port");
 	if (x_child(n, "hyperv"))
 		hyperv(px, x_child(n, "hyperv"));
 }
@@ -241,6 +255,22 @@ static void tsc_frequency(struct px *px, xmlNode *n)
 		px->dom->clock.tsc_khz = (uint32_t)(hz / 1000);
 }
 
+/* Of a timer that the XML wants or does not want, and the board cannot follow. */
+static void timer_presence(struct px *px, xmlNode *n)
+{
+	static const char always[] = "left out: every guest has an RTC, a PIT and a TSC";
+
+	if (x_is(n, "present", "yes")) {
+		if (x_is(n, "name", "hpet"))
+			px_warn(px, n, "name", "left out: the board has no HPET; guests keep time by kvmclock or the TSC");
+		else if (x_is(n, "name", "hypervclock"))
+			hint(px, n, "name", no_hyperv);
+	} else if (x_is(n, "present", "no") &&
+		   (x_is(n, "name", "rtc") || x_is(n, "name", "pit") || x_is(n, "name", "tsc"))) {
+		hint(px, n, "name", always);
+	}
+}
+
 static void timer(struct px *px, xmlNode *n)
 {
 	struct domain *dom = px->dom;
@@ -262,6 +292,7 @@ static void timer(struct px *px, xmlNode *n)
 		free(timers[i].t->tickpolicy);
 		timers[i].t->tickpolicy = x_attr_dup(n, "tickpolicy");
 	}
+	timer_presence(px, n);
 	if (x_is(n, "name", "tsc"))
 		tsc_frequency(px, n);
 	else if (x_attr(n, "frequency"))

@@ -276,16 +276,13 @@ static void block_size(struct px *px, xmlNode *n, const char *attr, unsigned int
 static void serial_options(struct px *px, xmlNode *n, struct dom_disk *d)
 {
 	static const char ok[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+- ";
-	xmlNode *serial = x_child(n, "serial"), *wwn = x_child(n, "wwn");
+	xmlNode *serial = x_child(n, "serial");
 
 	d->serial = x_text_dup(px, serial);
 	if (d->serial && d->serial[strspn(d->serial, ok)])
 		px_err(px, serial, NULL, "not a serial number; write letters, digits, and _ . + - only");
 	else if (d->serial && strlen(d->serial) > 20)
 		px_warn(px, serial, NULL, "the guest sees the first 20 characters");
-	d->wwn = x_text_dup(px, wwn);
-	if (d->wwn && (strlen(d->wwn) != 16 || d->wwn[strspn(d->wwn, "0123456789abcdefABCDEF")]))
-		px_err(px, wwn, NULL, "not a world wide name; write 16 hex digits");
 }
 
 static void disk_options(struct px *px, xmlNode *n, struct dom_disk *d)

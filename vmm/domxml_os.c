@@ -397,8 +397,13 @@ void h_lifecycle(struct px *px, xmlNode *n)
 
 void h_pm(struct px *px, xmlNode *n)
 {
-	px->dom->suspend_mem = x_yes(x_child(n, "suspend-to-mem"), "enabled");
-	px->dom->suspend_disk = x_yes(x_child(n, "suspend-to-disk"), "enabled");
+	static const char note[] = "left out: the board has no sleep states; 'hvx suspend' and 'hvx managedsave' do the same from outside";
+	xmlNode *mem = x_child(n, "suspend-to-mem"), *disk = x_child(n, "suspend-to-disk");
+
+	px->dom->suspend_mem = x_yes(mem, "enabled");
+	px->dom->suspend_disk = x_yes(disk, "enabled");
+	if ((px->dom->suspend_mem || px->dom->suspend_disk) && px_first(px, note))
+		px_warn(px, px->dom->suspend_mem ? mem : disk, "enabled", "%s", note);
 }
 
 /* --- the debug-exit port, in hvx's words and in QEMU's --- */

@@ -273,6 +273,43 @@ START_TEST(everything_general)
 }
 END_TEST
 
+/* As virt-install, vagrant-libvirt and Terraform's provider write guests: what it comes to. */
+START_TEST(other_tools)
+{
+	struct domain *dom = load_good("virt-install.xml");
+
+	ck_assert_uint_eq(dom->vcpus, 2);
+	ck_assert_uint_eq(dom->nr_disks, 1);
+	ck_assert_int_eq(dom->disk[0].format, DISK_QCOW2);
+	ck_assert(dom->disk[0].discard_unmap && dom->disk[0].boot_order == 1);
+	ck_assert_int_eq(dom->nic[0].type, NIC_BRIDGE);		/* network='default', without libvirtd */
+	ck_assert_str_eq(dom->nic[0].source, "virbr0");
+	ck_assert(dom->nr_serials == 1 && dom->nr_ports == 1 && dom->balloon.present && dom->rng.present);
+	ck_assert_str_eq(dom->port[0].name, "org.qemu.guest_agent.0");
+	ck_assert(!dom->suspend_mem && !dom->suspend_disk && !dom->features.hyperv);
+	domain_free(dom);
+
+	dom = load_good("vagrant.xml");
+	ck_assert(!dom->uuid_given && dom->features.kvm_hidden && dom->backing.shared);
+	ck_assert_int_eq(dom->cpu.mode, CPU_HOST_MODEL);
+	ck_assert_uint_eq(dom->nr_disks, 2);	/* not the empty drives */
+	ck_assert_uint_eq(dom->disk[0].nr_chain, 1);
+	ck_assert_str_eq(dom->disk[0].chain[0].file, "/var/lib/libvirt/images/debian-12_vagrant_box_image_0.img");
+	ck_assert_int_eq(dom->disk[1].cache, CACHE_NONE);
+	ck_assert_str_eq(dom->disk[1].serial, "data");
+	ck_assert_int_eq(dom->nic[0].type, NIC_USER);
+	ck_assert_ptr_null(dom->nic[0].ifname);	/* vnet0 was the choice of a day */
+	domain_free(dom);
+
+	dom = load_good("terraform.xml");
+	ck_assert_str_eq(dom->disk[0].file, "/var/lib/libvirt/images/root.qcow2");
+	ck_assert_str_eq(dom->disk[1].file, "/srv/vm/data");
+	ck_assert_str_eq(dom->nic[0].source, "virbr0");
+	ck_assert(dom->nr_serials == 1 && dom->nr_ports == 2 && dom->port[0].console);
+	domain_free(dom);
+}
+END_TEST
+
 START_TEST(memory_devices)
 {
 	struct domain *dom = load_good("memory.xml");
@@ -819,6 +856,7 @@ int main(void)
 	tcase_add_test(golden, examples_load);
 	tcase_add_test(golden, man_page);
 	tcase_add_test(values, everything_general);
+	tcase_add_test(values, other_tools);
 	tcase_add_test(values, memory_devices);
 	tcase_add_test(values, everything_boot_and_cpu);
 	tcase_add_test(values, everything_disks);
