@@ -7,11 +7,9 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,18 +18,13 @@
 #include <unistd.h>
 #include "devices/device.h"
 #include "devices/net/backend.h"
+#include "vmm/helper.h"
 
 #define HELPER		"hvx-net-slirp"
 #define HELPER_FD	3
 #define START_MS	20000		/* a guard, for a helper that hangs */
 #define IN_SIZE		(NET_MAX_FRAME + 4)
 #define MAX_ARGS	(4 + DOM_MAX_FWD * 2)
-
-#ifndef HVX_LIBEXECDIR
-#define HVX_LIBEXECDIR	"/usr/local/libexec/hvx"
-#endif
-
-extern char **environ;
 
 struct user {
 	struct net_backend b;
@@ -192,25 +185,6 @@ static const struct net_backend_ops user_ops = {
 
 /* ----------------------------------------------------------- starting the helper */
 
-/* Beside our own program, else where it is installed. */
-static int helper_path(char *path, size_t size)
-{
-	ssize_t n = readlink("/proc/self/exe", path, size - 1);
-	char *slash;
-
-	if (n > 0) {
-		path[n] = 0;
-		slash = strrchr(path, '/');
-		if (slash && (size_t)(slash + 1 - path) + sizeof(HELPER) <= size) {
-			strcpy(slash + 1, HELPER);
-			if (!access(path, X_OK))
-				return 0;
-		}
-	}
-	snprintf(path, size, "%s/%s", HVX_LIBEXECDIR, HELPER);
-	return access(path, X_OK) ? -errno : 0;
-}
-
 static char *forward_arg(const struct dom_fwd *f)
 {
 	char *arg = NULL;
@@ -253,32 +227,6 @@ static bool build_args(const struct dom_nic *cfg, char **argv)
 	return true;
 }
 
-static int spawn(const char *path, char **argv, int fd, pid_t *pid)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none;
-	int ret;
-
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	/* The VMM's signal mask is for its signalfd; a group of its own keeps Ctrl-C away. */
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setpgroup(&attr, 0);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-	/* dup2() of a number to itself would leave close-on-exec on: fd is never HELPER_FD, see below. */
-	ret = posix_spawn_file_actions_adddup2(&actions, fd, HELPER_FD);
-	/* It may outlive a tool that starts it, whose output somebody reads to the end. */
-	for (int i = 0; i < 2 && !ret; i++)
-		ret = posix_spawn_file_actions_addopen(&actions, i, "/dev/null", O_RDWR, 0);
-	if (!ret)
-		ret = posix_spawn(pid, path, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return -ret;
-}
-
 /* An empty frame says that the helper has set everything up. */
 static int wait_ready(struct user *u)
 {
@@ -296,32 +244,18 @@ static int wait_ready(struct user *u)
 
 static int start_helper(struct machine *m, struct user *u, const struct dom_nic *cfg)
 {
-	char path[PATH_MAX], *argv[MAX_ARGS + 1] = { NULL };
-	int pair[2], high, i, ret;
+	char *argv[MAX_ARGS + 1] = { NULL };
+	int ret = -ENOMEM;
 
-	ret = helper_path(path, sizeof(path));
-	if (ret) {
-		log_error("user-mode network: %s is neither beside this program nor in %s; install hvx whole (make install)",
-			  HELPER, HVX_LIBEXECDIR);
-		return ret;
-	}
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-		ret = -errno;
-		log_error("user-mode network: socketpair: %s", strerror(-ret));
-		return ret;
-	}
-	u->fd = pair[0];
-	high = fcntl(pair[1], F_DUPFD_CLOEXEC, HELPER_FD + 1);
-	ret = high < 0 || !build_args(cfg, argv) ? -ENOMEM : spawn(path, argv, high, &u->pid);
-	for (i = 0; argv[i]; i++)
+	if (build_args(cfg, argv))
+		ret = helper_start("user-mode network", argv, SOCK_STREAM, HELPER_FD, false, &u->pid);
+	else
+		log_error("user-mode network: out of memory");
+	for (int i = 0; i < MAX_ARGS; i++)
 		free(argv[i]);
-	if (high >= 0)
-		close(high);
-	close(pair[1]);
-	if (ret) {
-		log_error("user-mode network: cannot run %s: %s", path, strerror(-ret));
+	if (ret < 0)
 		return ret;
-	}
+	u->fd = ret;
 	/* A fork is to run soon; only a port that is taken cannot be found out later. */
 	u->starting = m && m->ram_from && !cfg->nr_fwd;
 	ret = u->starting ? 0 : wait_ready(u);

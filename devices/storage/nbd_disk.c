@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The helper of an image that is not raw, and connections to its daemon. */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,16 +13,11 @@
 #include "devices/storage/nbd.h"
 #include "devices/storage/nbd_disk.h"
 #include "devices/storage/nbd_wire.h"
+#include "vmm/helper.h"
 #include "vmm/log.h"
 
 #define MAX_ARGS	80
 #define HANG_S		60	/* a guard, for a daemon that does not greet */
-
-#ifndef HVX_LIBEXECDIR
-#define HVX_LIBEXECDIR	"/usr/local/libexec/hvx"
-#endif
-
-extern char **environ;
 
 void nbd_disk_lost(struct nbd_disk *d, const char *why)
 {
@@ -135,25 +126,6 @@ int nbd_disk_connect(struct nbd_disk *d)
 
 /* --------------------------------------------------------- starting the helper */
 
-/* Beside our own program, else where it is installed. */
-static int helper_path(char *path, size_t size)
-{
-	ssize_t n = readlink("/proc/self/exe", path, size - 1);
-	char *slash;
-
-	if (n > 0) {
-		path[n] = 0;
-		slash = strrchr(path, '/');
-		if (slash && (size_t)(slash + 1 - path) + sizeof(FOREIGN_HELPER) <= size) {
-			strcpy(slash + 1, FOREIGN_HELPER);
-			if (!access(path, X_OK))
-				return 0;
-		}
-	}
-	snprintf(path, size, "%s/%s", HVX_LIBEXECDIR, FOREIGN_HELPER);
-	return access(path, X_OK) ? -errno : 0;
-}
-
 static const char *the_file(const struct dom_disk *cfg)
 {
 	return cfg->nr_backing ? cfg->backing[cfg->nr_backing - 1].file : cfg->file;
@@ -190,57 +162,22 @@ static bool build_args(const struct dom_disk *cfg, char **argv)
 }
 
 /* What it says goes where ours goes; a helper that outlives us has no hold on our terminal or pipe. */
-static int spawn(const char *path, char **argv, int fd, bool outlives, int *pid)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none;
-	pid_t child;
-	int ret;
-
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	/* As user.c has it: the VMM's signals are not the helper's. */
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setpgroup(&attr, 0);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-	ret = posix_spawn_file_actions_adddup2(&actions, fd, FOREIGN_FD);
-	for (int i = 0; i < (outlives ? 3 : 2) && !ret; i++)
-		ret = posix_spawn_file_actions_addopen(&actions, i, "/dev/null", O_RDWR, 0);
-	if (!ret)
-		ret = posix_spawn(&child, path, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	if (!ret)
-		*pid = child;
-	return -ret;
-}
-
 static int start_helper(struct nbd_disk *d, const struct dom_disk *cfg)
 {
-	char path[PATH_MAX], *argv[MAX_ARGS] = { NULL };
-	int pair[2], high, ret = helper_path(path, sizeof(path));
+	char what[64], *argv[MAX_ARGS] = { NULL };
+	int ret = -ENOMEM;
 
-	if (ret) {
-		log_error("disk %s: %s is neither beside this program nor in %s; install hvx whole (make install)",
-			  d->target, FOREIGN_HELPER, HVX_LIBEXECDIR);
-		return ret;
-	}
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	d->control = pair[0];
-	/* dup2() of a number to itself would leave close-on-exec on. */
-	high = fcntl(pair[1], F_DUPFD_CLOEXEC, FOREIGN_FD + 1);
-	ret = high < 0 || !build_args(cfg, argv) ? -ENOMEM : spawn(path, argv, high, cfg->handed_on, &d->pid);
+	snprintf(what, sizeof(what), "disk %s", d->target);
+	if (build_args(cfg, argv))
+		ret = helper_start(what, argv, SOCK_SEQPACKET, FOREIGN_FD, cfg->handed_on, &d->pid);
+	else
+		log_error("%s: out of memory", what);
 	for (unsigned int i = 0; i < MAX_ARGS; i++)
 		free(argv[i]);
-	if (high >= 0)
-		close(high);
-	close(pair[1]);
-	if (ret)
-		log_error("disk %s: cannot run %s: %s", d->target, path, strerror(-ret));
-	return ret;
+	if (ret < 0)
+		return ret;
+	d->control = ret;
+	return 0;
 }
 
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;

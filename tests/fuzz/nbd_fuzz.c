@@ -1,4 +1,4 @@
-/* units: devices/storage/nbd_*.c */
+/* units: devices/storage/nbd_*.c vmm/helper.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * libFuzzer: NBD. The first byte says what the others are: a client's bytes, its requests

@@ -1,4 +1,4 @@
-/* units: vmm/mirror.c vmm/state.c devices/storage/nbd_*.c devices/throttle.c devices/virtio/blk*.c devices/storage/disklog.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c devices/storage/foreign.c */
+/* units: vmm/mirror.c vmm/state.c devices/storage/nbd_*.c vmm/helper.c devices/throttle.c devices/virtio/blk*.c devices/storage/disklog.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c devices/storage/foreign.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* A virtio disk that its driver writes to while it is copied elsewhere: the copy is the disk. */
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* units: devices/storage/foreign.c devices/storage/nbd_*.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c vmm/loop.c vmm/log.c vmm/unnamed.c */
+/* units: devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c vmm/loop.c vmm/log.c vmm/unnamed.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Images of other formats than raw: headers that lead elsewhere, QEMU's storage daemon with

@@ -1,4 +1,4 @@
-/* units: vmm/mirror.c devices/storage/nbd_*.c devices/storage/disklog.c devices/storage/overlay*.c vmm/unnamed.c vmm/state.c vmm/log.c devices/device.c devices/storage/foreign.c devices/storage/aio.c vmm/loop.c */
+/* units: vmm/mirror.c devices/storage/nbd_*.c vmm/helper.c devices/storage/disklog.c devices/storage/overlay*.c vmm/unnamed.c vmm/state.c vmm/log.c devices/device.c devices/storage/foreign.c devices/storage/aio.c vmm/loop.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Disks that are copied while they are written to: what arrives is what is there in the

@@ -1,4 +1,4 @@
-/* units: devices/net/user.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
+/* units: devices/net/user.c vmm/helper.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The stream to the user-mode network's helper: frames in any pieces, a helper
