@@ -13,6 +13,7 @@
 #include "conn.h"
 #include "guest.h"
 #include "terminal.h"
+#include "vmm/fileio.h"
 
 int socket_in(const char *folder, const char *name)
 {
@@ -94,21 +95,6 @@ struct session {
 	char buf[4096];
 };
 
-static int write_out(const char *p, size_t len)
-{
-	while (len) {
-		ssize_t n = write(STDOUT_FILENO, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* False: the escape key. */
 static bool read_input(struct session *s)
 {
@@ -173,7 +159,7 @@ static bool carry(struct session *s)
 			continue;
 		if (n <= 0)
 			return true;
-		if (write_out(out, (size_t)n))
+		if (write_full(STDOUT_FILENO, out, (size_t)n))
 			return false;
 	}
 	return false;

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "exec.h"
+#include "vmm/fileio.h"
 
 #define ANSWER_MS	5000
 
@@ -210,16 +211,11 @@ static int receive_into(struct copy *c, const char *path, int64_t handle, int fd
 	long n;
 
 	while ((n = agent_file_read(c->a, handle, buf, sizeof(buf))) > 0) {
-		for (long done = 0; done < n;) {
-			ssize_t w = write(fd, buf + done, (size_t)(n - done));
+		int ret = write_full(fd, buf, (size_t)n);
 
-			if (w < 0 && errno == EINTR)
-				continue;
-			if (w <= 0) {
-				cli_error("cp: %s: %s", to, strerror(errno));
-				return -1;
-			}
-			done += w;
+		if (ret) {
+			cli_error("cp: %s: %s", to, strerror(-ret));
+			return -1;
 		}
 		progress_add(&c->progress, (uint64_t)n);
 		if (stopped(c))

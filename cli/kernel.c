@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "cli.h"
 #include "kernel.h"
+#include "vmm/fileio.h"
 #include "vmm/unnamed.h"
 
 #define INIT_PATH	".hvx/init"
@@ -177,7 +178,7 @@ static int copy_initrd(int to, const char *path)
 	ssize_t n = -1;
 
 	while (fd >= 0 && (n = read(fd, buf, sizeof(buf))) > 0) {
-		if (write(to, buf, (size_t)n) != n) {
+		if (write_full(to, buf, (size_t)n)) {
 			n = -1;
 			break;
 		}

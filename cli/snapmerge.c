@@ -9,6 +9,7 @@
 #include "devices/storage/nbd_disk.h"
 #include "devices/storage/overlay.h"
 #include "snapmerge.h"
+#include "vmm/fileio.h"
 
 #define PIECE	(1U << 20)
 
@@ -119,7 +120,7 @@ static int put(const struct file *to, const uint8_t *buf, size_t len, uint64_t a
 	}
 	if (all_zero(buf, len) && !fallocate(to->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(to->data + at), (off_t)len))
 		return 0;
-	return file_write(to->fd, buf, len, to->data + at);
+	return pwrite_full(to->fd, buf, len, to->data + at);
 }
 
 /* Blocks of `from`, but not those of `but`. */

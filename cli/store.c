@@ -14,6 +14,7 @@
 #include "rundir.h"
 #include "store.h"
 #include "vmm/domxml_int.h"
+#include "vmm/fileio.h"
 #include "xmledit.h"
 
 static char *wanted_dir(void)
@@ -184,21 +185,6 @@ static int sync_dir(const char *dir)
 	return ret;
 }
 
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		text += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Beside it, to stable storage, then over it: a crash leaves the old one or the new one. */
 int store_write(const char *name, const char *text, size_t len)
 {
@@ -209,7 +195,7 @@ int store_write(const char *name, const char *text, size_t len)
 	if (dir && path && asprintf(&temp, "%s/.%s.XXXXXX", dir, name) > 0)
 		fd = mkostemp(temp, O_CLOEXEC);
 	if (fd >= 0) {
-		ret = write_all(fd, text, len) || fsync(fd) || rename(temp, path) ? -1 : 0;
+		ret = write_full(fd, text, len) || fsync(fd) || rename(temp, path) ? -1 : 0;
 		err = errno;
 		if (ret)
 			unlink(temp);
@@ -237,7 +223,7 @@ int text_fd(const char *text, size_t len)
 {
 	int fd = memfd_create("domain.xml", MFD_CLOEXEC);
 
-	if (fd >= 0 && write_all(fd, text, len)) {
+	if (fd >= 0 && write_full(fd, text, len)) {
 		close(fd);
 		return -1;
 	}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "fileio.h"
 #include "stream_ram.h"
 #include "zero.h"
 
@@ -274,18 +275,11 @@ struct placing {
 
 static void place_run(struct placing *p)
 {
-	size_t done = 0;
-
 	p->sum = stream_crc(p->sum, p->run, p->len);
-	while (!p->ret && done < p->len) {
-		ssize_t n = pwrite(p->j->out->fd, p->run + done, p->len - done, (off_t)(p->at + done));
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (errno != EINTR) {
-			p->ret = n ? -errno : -EIO;
+	if (!p->ret) {
+		p->ret = pwrite_full(p->j->out->fd, p->run, p->len, p->at);
+		if (p->ret)
 			state_error(p->err, "cannot write the state: %s", strerror(-p->ret));
-		}
 	}
 	p->len = 0;
 }
@@ -470,29 +464,13 @@ static void load_packed(struct ram_job *j, struct scratch *s)
 		fail(j, ret, &err);
 }
 
-static int read_at(int fd, uint8_t *buf, size_t len, uint64_t offset)
-{
-	while (len) {
-		ssize_t n = pread(fd, buf, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENODATA;
-		buf += n;
-		offset += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* The parts of a chunk that the file has data for; its holes are the zeroes that are there already. */
 static int load_plain_chunk(struct ram_job *j, struct scratch *s, uint64_t chunk)
 {
 	uint64_t start = chunk * RAM_CHUNK, end = start + chunk_len(j, chunk), at, stop, page;
 	uint8_t map[MAP_BYTES] = { 0 };
 	uint32_t sum = 0;
-	int ret;
+	ssize_t n;
 
 	for (at = start; at < end; at = stop) {
 		uint64_t data = j->plain + at;
@@ -502,15 +480,15 @@ static int load_plain_chunk(struct ram_job *j, struct scratch *s, uint64_t chunk
 		/* A page that begins as data is whole: the file's size was compared. */
 		stop = (stop + RAM_PAGE - 1) & ~(uint64_t)(RAM_PAGE - 1);
 		stop = stop < end ? stop : end;
-		ret = read_at(j->in->fd, s->pages, stop - at, j->plain + at);
-		if (ret)
-			return ret;
+		n = pread_full(j->in->fd, s->pages, stop - at, j->plain + at);
+		if (n != (ssize_t)(stop - at))
+			return n < 0 ? (int)n : -ENODATA;
 		for (page = 0; page < stop - at; page += RAM_PAGE) {
-			unsigned int n = (unsigned int)((at + page - start) / RAM_PAGE);
+			unsigned int bit = (unsigned int)((at + page - start) / RAM_PAGE);
 
 			if (is_zero(s->pages + page, RAM_PAGE))
 				continue;
-			map[n / 8] |= (uint8_t)(1 << n % 8);
+			map[bit / 8] |= (uint8_t)(1 << bit % 8);
 			sum = stream_crc(sum, s->pages + page, RAM_PAGE);
 			memcpy(j->base + at + page, s->pages + page, RAM_PAGE);
 		}

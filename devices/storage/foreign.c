@@ -13,6 +13,7 @@
 #include <strings.h>
 #include <unistd.h>
 #include "devices/storage/foreign.h"
+#include "vmm/fileio.h"
 
 #define HEAD		512U
 #define VMDK_DESC_MAX	(64U << 10)	/* bytes of a descriptor that are looked at */
@@ -56,22 +57,11 @@ static uint64_t le(const uint8_t *at, unsigned int bytes)
 	return v;
 }
 
+/* Zeroes behind the file's end. */
 static ssize_t get(int fd, void *to, size_t len, uint64_t at)
 {
-	uint8_t *p = to;
-	size_t got = 0;
-
-	memset(p, 0, len);
-	while (got < len && at + got <= INT64_MAX) {
-		ssize_t n = pread(fd, p + got, len - got, (off_t)(at + got));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : (ssize_t)got;
-		got += (size_t)n;
-	}
-	return (ssize_t)got;
+	memset(to, 0, len);
+	return pread_full(fd, to, len, at);
 }
 
 /* The name that an image has for what is below it, for a message: nothing a terminal would obey. */

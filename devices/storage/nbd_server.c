@@ -9,6 +9,7 @@
 
 #include "devices/storage/nbd.h"
 #include "devices/storage/nbd_wire.h"
+#include "vmm/fileio.h"
 
 #define MAX_OPTION	4096U	/* bytes of an option's data */
 #define MAX_OPTIONS	64U	/* of one client */
@@ -182,22 +183,6 @@ static uint32_t error_of(int err)
 	return !err ? 0 : err == -ENOSPC || err == -EDQUOT || err == -EFBIG ? NBD_ENOSPC : NBD_EIO;
 }
 
-static int put_file(int fd, const uint8_t *from, size_t len, uint64_t offset)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, from, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		from += n;
-		offset += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* A write's data is there, whatever becomes of it: *err is the file's, what is returned the connection's. */
 static int take_data(struct session *n, uint64_t offset, uint32_t len, bool drop, int *err)
 {
@@ -208,7 +193,7 @@ static int take_data(struct session *n, uint64_t offset, uint32_t len, bool drop
 		if (ret)
 			return ret;
 		if (!drop && !*err)
-			*err = put_file(n->e->fd, n->buf, part, offset);
+			*err = pwrite_full(n->e->fd, n->buf, part, offset);
 		offset += part;
 		len -= part;
 	}
@@ -223,7 +208,7 @@ static int zero_by_hand(struct session *n, uint64_t offset, uint32_t len)
 	while (len && !ret) {
 		uint32_t part = len < PIECE ? len : PIECE;
 
-		ret = atomic_load(&n->s->stop) ? -ECANCELED : put_file(n->e->fd, n->buf, part, offset);
+		ret = atomic_load(&n->s->stop) ? -ECANCELED : pwrite_full(n->e->fd, n->buf, part, offset);
 		offset += part;
 		len -= part;
 	}

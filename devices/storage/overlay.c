@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "devices/storage/nbd_disk.h"
 #include "devices/storage/overlay.h"
+#include "vmm/fileio.h"
 #include "vmm/unnamed.h"
 
 #define BITS		64
@@ -119,41 +120,11 @@ uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len, str
 
 int file_read(int fd, void *buf, uint64_t len, uint64_t offset)
 {
-	uint8_t *to = buf;
+	ssize_t n = pread_full(fd, buf, len, offset);
 
-	while (len) {
-		ssize_t n = pread(fd, to, len, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n) {
-			memset(to, 0, len);
-			return 0;
-		}
-		to += n;
-		offset += n;
-		len -= n;
-	}
-	return 0;
-}
-
-int file_write(int fd, const void *buf, uint64_t len, uint64_t offset)
-{
-	const uint8_t *from = buf;
-
-	while (len) {
-		ssize_t n = pwrite(fd, from, len, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		from += n;
-		offset += n;
-		len -= n;
-	}
+	if (n < 0)
+		return (int)n;
+	memset((uint8_t *)buf + n, 0, len - (size_t)n);
 	return 0;
 }
 
@@ -183,7 +154,7 @@ static int fill(struct overlay *o, uint64_t block)
 	if (!test(o, block)) {
 		ret = overlay_read(o, buf, len, at);
 		if (!ret)
-			ret = file_write(o->fd, buf, len, at + o->data);
+			ret = pwrite_full(o->fd, buf, len, at + o->data);
 		if (!ret)
 			set(o, block);
 	}

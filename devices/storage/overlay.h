@@ -88,6 +88,5 @@ int overlay_flush(struct overlay *o, bool sync);
 /* --- for both files --- */
 struct overlay *overlay_alloc(int fd, uint64_t size);	/* NULL: errno; fd is the caller's then */
 int file_read(int fd, void *buf, uint64_t len, uint64_t offset);	/* zeroes behind the end */
-int file_write(int fd, const void *buf, uint64_t len, uint64_t offset);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "devices/storage/overlay.h"
+#include "vmm/fileio.h"
 
 #define MAGIC		"HVXLAYER"
 #define VERSION		1U
@@ -57,7 +58,7 @@ static int reserve(int fd, uint64_t from, uint64_t to)
 	if (errno != EOPNOTSUPP)
 		return -errno;
 	for (; !ret && from < to; from += sizeof(zeroes))
-		ret = file_write(fd, zeroes, to - from < sizeof(zeroes) ? to - from : sizeof(zeroes), from);
+		ret = pwrite_full(fd, zeroes, to - from < sizeof(zeroes) ? to - from : sizeof(zeroes), from);
 	return ret;
 }
 
@@ -73,7 +74,7 @@ int overlay_format(int fd, const uint8_t id[OVERLAY_ID], uint64_t size)
 		return -EFBIG;
 	memcpy(h.id, id, sizeof(h.id));
 	h.crc = htole32(header_crc(&h));
-	ret = reserve(fd, HEADER, data_at(size)) ?: file_write(fd, &h, sizeof(h), 0);
+	ret = reserve(fd, HEADER, data_at(size)) ?: pwrite_full(fd, &h, sizeof(h), 0);
 	if (!ret && (ftruncate(fd, (off_t)(data_at(size) + size)) || fsync(fd)))
 		ret = -errno;
 	return ret;
@@ -177,7 +178,7 @@ static int write_batch(struct overlay *o, const uint64_t *list, const uint64_t *
 	unsigned int i;
 
 	for (i = 0; i < n && !ret; i++)
-		ret = file_write(o->fd, (const uint8_t *)copy + (size_t)i * MAP_PAGE, MAP_PAGE,
+		ret = pwrite_full(o->fd, (const uint8_t *)copy + (size_t)i * MAP_PAGE, MAP_PAGE,
 				 HEADER + list[i] * MAP_PAGE);
 	for (i = 0; i < n && ret; i++)
 		__atomic_store_n(&o->dirty[list[i]], 1, __ATOMIC_RELEASE);

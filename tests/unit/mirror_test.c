@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "devices/storage/nbd_wire.h"
+#include "vmm/fileio.h"
 #include "vmm/sandbox.h"
 #include "vmm/mirror.h"
 
@@ -225,10 +226,10 @@ static void *guest(void *arg)
 		memset(buf, (int)(rnd(&x) % 3 ? rnd(&x) : 0), len);
 		if (k->img.overlay) {
 			ck_assert_int_eq(overlay_prepare(k->img.overlay, at, len), 0);
-			ck_assert_int_eq(file_write(k->img.overlay->fd, buf, len, at + k->img.overlay->data), 0);
+			ck_assert_int_eq(pwrite_full(k->img.overlay->fd, buf, len, at + k->img.overlay->data), 0);
 			overlay_commit(k->img.overlay, at, len);
 		} else if (rnd(&x) % 4) {
-			ck_assert_int_eq(file_write(k->fd, buf, len, at), 0);
+			ck_assert_int_eq(pwrite_full(k->fd, buf, len, at), 0);
 		} else {
 			ck_assert_int_eq(fallocate(k->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len), 0);
 		}

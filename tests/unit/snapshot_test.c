@@ -28,6 +28,7 @@
 #include "devices/storage/image.h"
 #include "devices/storage/nbd_disk.h"
 #include "vmm/config.h"
+#include "vmm/fileio.h"
 
 #define BLOCKS	600U	/* of the disk, and half a block */
 #define SIZE	(BLOCKS * 4096 + 2048)
@@ -208,13 +209,13 @@ static void guest_writes(unsigned int block, unsigned int n, int value)
 			memset(buf, value ^ 0x80, sizeof(buf));
 		if (img.overlay) {
 			ck_assert_int_eq(overlay_prepare(img.overlay, at, len), 0);
-			ck_assert_int_eq(file_write(img.overlay->fd, buf, len, img.overlay->data + at), 0);
+			ck_assert_int_eq(pwrite_full(img.overlay->fd, buf, len, img.overlay->data + at), 0);
 			overlay_commit(img.overlay, at, len);
 		} else if (img.served) {
 			ck_assert_int_eq(nbd_disk_write(img.served, buf, len, at), 0);
 			ck_assert_int_eq(image_flush(&img), 0);
 		} else {
-			ck_assert_int_eq(file_write(img.fd, buf, len, at), 0);
+			ck_assert_int_eq(pwrite_full(img.fd, buf, len, at), 0);
 		}
 		image_close(&img);
 	}
@@ -851,7 +852,7 @@ START_TEST(pending_is_done)
 		struct image img;
 
 		open_disk(t, i, &img);
-		ck_assert_int_eq(file_write(img.overlay->fd, page, sizeof(page), img.overlay->data + 9 * 4096), 0);
+		ck_assert_int_eq(pwrite_full(img.overlay->fd, page, sizeof(page), img.overlay->data + 9 * 4096), 0);
 		overlay_commit(img.overlay, 9 * 4096, sizeof(page));
 		image_close(&img);
 	}

@@ -9,6 +9,7 @@
 
 #include "loader.h"
 #include "vmm/board.h"
+#include "vmm/fileio.h"
 #include "vmm/log.h"
 
 struct boot {
@@ -32,26 +33,15 @@ static const struct boot_format {
 
 int boot_file_read(const struct boot_file *f, uint64_t off, void *buf, size_t len)
 {
-	uint8_t *p = buf;
+	ssize_t n = pread_full(f->fd, buf, len, off);
 
-	while (len) {
-		ssize_t n = pread(f->fd, p, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int err = errno;
-
-			log_error("%s: %s", f->path, strerror(err));
-			return -err;
-		}
-		if (!n) {
-			log_error("%s: the file ends too early", f->path);
-			return -ENOEXEC;
-		}
-		p += n;
-		off += (uint64_t)n;
-		len -= (size_t)n;
+	if (n < 0) {
+		log_error("%s: %s", f->path, strerror((int)-n));
+		return (int)n;
+	}
+	if ((size_t)n < len) {
+		log_error("%s: the file ends too early", f->path);
+		return -ENOEXEC;
 	}
 	return 0;
 }
