@@ -43,6 +43,12 @@ static struct hvx_cpuid_entry cpuid[HVX_MAX_CPUID];
 static uint32_t cpuid_entries;
 static bool done;
 
+/*
+ * QEMU's TCG does not get CR0 back at #VMEXIT from a guest that has EFER.LME and neither
+ * CR0.PG nor CR4.PAE: such a host is lost, whoever runs the guest, so they are kept from it.
+ */
+static bool lme_is_fatal;
+
 /* The vCPU that a thread is about to run or has asked something of, to kick it out of there. */
 static int running[THREADS] = { -1, -1, -1, -1 };
 static __thread int self;
@@ -232,11 +238,7 @@ static void do_state(struct rng *r)
 	for (tries = 1 + below(r, 4); tries; tries--) {
 		for (n = below(r, 4); n; n--)
 			buf[below(r, words)] ^= odd(r);
-		/*
-		 * QEMU's TCG does not get CR0 back at #VMEXIT from a guest that has EFER.LME and
-		 * neither CR0.PG nor CR4.PAE: that host is lost, whoever runs the guest.
-		 */
-		if (s.group == HVX_STATE_SREGS &&
+		if (lme_is_fatal && s.group == HVX_STATE_SREGS &&
 		    buf[offsetof(struct hvx_sregs, efer) / 8] & 0x100)
 			buf[offsetof(struct hvx_sregs, cr4) / 8] |= 0x20;
 		s.size = below(r, 16) ? words * 8 : (uint32_t)odd(r);
@@ -254,8 +256,8 @@ static void do_msrs(struct rng *r)
 	for (i = 0; i < 8; i++)
 		e[i] = (struct hvx_msr_entry) { .index = msrs[below(r, 36)], .value = odd(r) };
 	for (i = 0; i < 8; i++)
-		if (e[i].index == 0xc0000080)
-			e[i].value &= ~0x100ULL;	/* as in do_state() */
+		if (lme_is_fatal && e[i].index == 0xc0000080)
+			e[i].value &= ~0x100ULL;
 	call(some_vcpu(r), below(r, 2) ? HVX_SET_MSRS : HVX_GET_MSRS, &m);
 }
 
@@ -284,8 +286,9 @@ static void do_run(struct rng *r)
 	for (n = below(r, 3); n && page; n--) {
 		uint32_t at = below(r, sizeof(struct hvx_run));
 
-		if (at >= offsetof(struct hvx_run, sregs.cr4) && at < offsetof(struct hvx_run, sregs.apic_base))
-			continue;	/* CR4 and EFER: as in do_state() */
+		if (lme_is_fatal && at >= offsetof(struct hvx_run, sregs.cr4) &&
+		    at < offsetof(struct hvx_run, sregs.apic_base))
+			continue;	/* CR4 and EFER */
 		page[at] = odd(r);
 	}
 	/* Inside it goes on until somebody kicks it; most of the calls are about what comes before. */
@@ -536,6 +539,7 @@ static void fuzz_calls(void)
 	/* do_state()'s buffer, with room for more than there is. */
 	CHECK(sizeof(struct hvx_xsave_hdr) + info.xsave_size <= 8192);
 	cpuid_entries = cpu_host_table(&info, cpuid);
+	lme_is_fatal = tg_host_is_tcg();
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(shared != MAP_FAILED);
 	for (i = 0; i < PROCESSES; i++) {
