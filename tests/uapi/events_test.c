@@ -1,22 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Delivery of events: when they may come, in which order, and that none is lost or doubled on the way. */
-#include "guest.h"
-
-/* A handler for each vector: says it, EOIs by x2APIC MSR, drops the error code. 256 of 64 bytes. */
-extern const uint8_t handlers[], handlers_end[];
-asm(".pushsection .rodata\nhandlers:\n"
-    "v = 0\n"
-    ".rept 256\n"
-    ".balign 64, 0x90\n"
-    "push %rax\npush %rcx\npush %rdx\n"
-    "mov $v, %al\nout %al, $0x10\n"
-    ".if v >= 32\nwr 0x80b 0\n.endif\n"
-    "pop %rdx\npop %rcx\npop %rax\n"
-    ".if v == 8 || (v >= 10 && v <= 14) || v == 17\nadd $8, %rsp\n.endif\n"
-    "iretq\n"
-    "v = v + 1\n"
-    ".endr\n.balign 64, 0x90\nhandlers_end:\n.popsection");
+#include "irq_guest.h"
 
 /* What delivery touches lies in a slot of its own, so that it can be taken away. */
 #define FAR		0x400000ULL
@@ -43,7 +28,7 @@ static void new_events(struct tg *g, const uint8_t *code, size_t len)
 	memcpy(far + FAR_CODE, handlers, handlers_end - handlers);
 	memcpy(far + FAR_GDT, g->mem + TG_GDT, 0x18);
 	for (v = 0; v < 256; v++) {
-		uint64_t h = FAR + FAR_CODE + v * 64;
+		uint64_t h = FAR + FAR_CODE + v * HANDLER_SIZE;
 
 		e = (void *)(far + FAR_IDT + v * 16);
 		e[0] = (h & 0xffff) | 8ULL << 16 | 0x8eULL << 40 | (h >> 16 & 0xffff) << 48;
@@ -81,13 +66,6 @@ static bool before_say(struct tg *g, uint8_t val)
 	const uint8_t *p = guest(g, *pushed_rip(g, false));
 
 	return p[0] == 0xb0 && p[1] == val;
-}
-
-static int msi(struct tg *g, uint32_t data)
-{
-	struct hvx_msi m = { .address = 0xfee00000, .data = data };
-
-	return ioctl(g->vm, HVX_SIGNAL_MSI, &m);
 }
 
 /* -------------------------------------------------------------------- shadows */
@@ -209,7 +187,7 @@ static void one_event(struct tg *g, const struct event *k, int what)
 	if (k->outside == 1)
 		CHECK(!ioctl(g->v[0].fd, HVX_NMI, 0));
 	else if (k->outside == 2)
-		CHECK_EQ(msi(g, 0x61), 1);
+		CHECK_EQ(msi(g, TO_CPU0, 0x61), 1);
 	take_away(what);
 	r = tg_said(g, 0);
 	if (r != k->vector)
@@ -262,7 +240,7 @@ static void reinjection_after_fault(void)
 		if (kinds[i].outside == 1)
 			CHECK(!ioctl(g.v[0].fd, HVX_NMI, 0));
 		else if (kinds[i].outside == 2)
-			CHECK_EQ(msi(&g, 0x61), 1);
+			CHECK_EQ(msi(&g, TO_CPU0, 0x61), 1);
 		CHECK(!mprotect(far, 0x1000, PROT_NONE));
 		tg_run_to(&g, 0, HVX_EXIT_MEMORY_FAULT);
 		CHECK_EQ(g.v[0].run->memory_fault.gpa & ~0xfffULL, FAR);
@@ -375,8 +353,8 @@ static void priority(void)
 	CHECK_EQ(tg_said(&g, 0), 1);
 	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK(!ioctl(g.v[0].fd, HVX_NMI, 0));
-	CHECK_EQ(msi(&g, 0x60), 1);
-	CHECK_EQ(msi(&g, 0x70), 1);
+	CHECK_EQ(msi(&g, TO_CPU0, 0x60), 1);
+	CHECK_EQ(msi(&g, TO_CPU0, 0x70), 1);
 	tg_set_reg(&g, 0, 17, 0x202);
 	CHECK_EQ(tg_said(&g, 0), 2);
 	CHECK_EQ(tg_said(&g, 0), 6);
@@ -405,7 +383,7 @@ static void nmis(void)
 	int i;
 
 	NEW(&g, g_say);
-	memcpy(far + FAR_CODE + 2 * 64, g_nmi, GUEST_LEN(g_nmi));
+	memcpy(far + FAR_CODE + 2 * HANDLER_SIZE, g_nmi, GUEST_LEN(g_nmi));
 	CHECK_EQ(tg_said(&g, 0), 1);
 	for (i = 0; i < 4; i++)
 		CHECK(!ioctl(g.v[0].fd, HVX_NMI, 0));
@@ -475,11 +453,11 @@ static void interrupt_in_nmi(void)
 	struct tg g;
 
 	NEW(&g, g_say);
-	memcpy(far + FAR_CODE + 2 * 64, g_nmi_sti, GUEST_LEN(g_nmi_sti));
+	memcpy(far + FAR_CODE + 2 * HANDLER_SIZE, g_nmi_sti, GUEST_LEN(g_nmi_sti));
 	CHECK_EQ(tg_said(&g, 0), 1);
 	CHECK(!ioctl(g.v[0].fd, HVX_NMI, 0));
 	CHECK_EQ(tg_said(&g, 0), 2);
-	CHECK_EQ(msi(&g, 0x60), 1);
+	CHECK_EQ(msi(&g, TO_CPU0, 0x60), 1);
 	CHECK_EQ(tg_said(&g, 0), 0x60);
 	/* Its IRET ends NMI blocking, as on any CPU. */
 	CHECK_EQ(tg_said(&g, 0), 0x99);
@@ -636,7 +614,7 @@ static void double_faults(void)
 static void *message_later(void *arg)
 {
 	usleep(20000);
-	CHECK_EQ(msi(arg, 0x60), 1);
+	CHECK_EQ(msi(arg, TO_CPU0, 0x60), 1);
 	return NULL;
 }
 
@@ -673,7 +651,7 @@ static void halts(void)
 	pthread_join(t, NULL);
 	CHECK_EQ(tg_said(&g, 0), 2);
 	/* Interrupts off: a message does not end it, an NMI does, and then the message is still there. */
-	CHECK_EQ(msi(&g, 0x61), 1);
+	CHECK_EQ(msi(&g, TO_CPU0, 0x61), 1);
 	CHECK(!pthread_create(&t, NULL, kick_later, &g));
 	CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
 	pthread_join(t, NULL);
