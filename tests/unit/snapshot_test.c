@@ -915,7 +915,7 @@ static void change(const char *text, const char *from, const char *to)
 	const char *at = strstr(text, from);
 	char *out = NULL;
 
-	ck_assert_ptr_nonnull(at);
+	ck_assert_msg(at != NULL, "%s is not in %s", from, text);
 	ck_assert_int_gt(asprintf(&out, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from)), 0);
 	ck_assert_msg(!parses(out, strlen(out)), "%s -> %s is taken", from, to);
 	free(out);
@@ -945,7 +945,8 @@ START_TEST(hostile_tree)
 	change(text, "\"version\":1", "\"version\":2");
 	change(text, "\"file\":\"/", "\"file\":\"../");
 	change(text, "\"format\":\"raw\"", "\"format\":\"qcow3\"");
-	change(text, "\"format\":\"layer\"", "\"format\":\"qcow2\"");
+	if (!with_clones)
+		change(text, "\"format\":\"layer\"", "\"format\":\"qcow2\"");
 	change(text, "\"layers\":", "\"chain\":[{\"format\":\"raw\",\"file\":\"/x\"}],\"layers\":");
 	change(text, "\"home\":true", "\"home\":true,\"below\":\"0123456789abcdef\"");
 	change(text, "\"name\":\"a\"", "\"name\":\"b\"");
