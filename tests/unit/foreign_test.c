@@ -264,6 +264,14 @@ static void use_disk(void)
 		all_good(OPS);
 		ck_assert_int_eq(memcmp(t.data, t.model, SIZE), 0);
 	}
+	/* Of no bytes, wherever: done, and the connection is as good as before. */
+	prepare(0, AIO_READ, 0, 0);
+	prepare(1, AIO_WRITE, SIZE, 0);
+	prepare(2, AIO_ALLOCATE, 512, 0);
+	t.op[0].nr_iov = 0;
+	prepare(3, AIO_READ, SIZE - 512, 512);
+	run(4);
+	all_good(4);
 	/* Beyond the end is an error, and no more than that. */
 	prepare(0, AIO_READ, SIZE - 512, 512);
 	t.op[0].offset = SIZE;
