@@ -327,7 +327,7 @@ static int all_connections(struct arrival *a, int listener, const struct receive
 
 static int receive_one(const struct receive *r)
 {
-	int listener = wire_listen(r->uri), ret, status = VMM_ERR_SETUP;
+	int listener = wire_listen(r->uri, &r->wire), ret, status = VMM_ERR_SETUP;
 	struct arrival a = { 0 };
 	char *more = NULL;
 	unsigned int i;

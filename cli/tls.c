@@ -158,6 +158,24 @@ static struct tls *tls_start(int fd, bool server, const char *host, const char *
 	return t;
 }
 
+static int tls_check(bool server, const char *pki)
+{
+	struct tls t = { 0 };
+	struct files f;
+	int ret;
+
+	if (find_files(&f, pki, server)) {
+		cli_error("out of memory");
+		files_free(&f);
+		return -1;
+	}
+	ret = load(&t, &f);
+	if (t.cred)
+		gnutls_certificate_free_credentials(t.cred);
+	files_free(&f);
+	return ret;
+}
+
 static ssize_t result(ssize_t n)
 {
 	if (n >= 0)
@@ -188,6 +206,6 @@ static void tls_bye(struct tls *t)
 }
 
 const struct tls_ops hvx_tls = {
-	.start = tls_start, .read = tls_read, .write = tls_write,
+	.start = tls_start, .check = tls_check, .read = tls_read, .write = tls_write,
 	.pending = tls_pending, .bye = tls_bye, .free = tls_free,
 };

@@ -17,6 +17,8 @@ struct tls_ops {
 	 * cacert.pem, {server,client}{cert,key}.pem; NULL: libvirt's places. NULL after a message.
 	 */
 	struct tls *(*start)(int fd, bool server, const char *host, const char *pki);
+	/* Whether the certificates that start() takes are there and fit: 0, or -1 after a message. */
+	int (*check)(bool server, const char *pki);
 	/* As read() and write(); -1 with errno EAGAIN on a non-blocking socket. */
 	ssize_t (*read)(struct tls *t, void *buf, size_t len);
 	ssize_t (*write)(struct tls *t, const void *buf, size_t len);

@@ -251,8 +251,14 @@ int wire_connect(const struct wire_uri *u, const struct wire_options *o, struct 
 	return -1;
 }
 
-int wire_listen(const struct wire_uri *u)
+int wire_listen(const struct wire_uri *u, const struct wire_options *o)
 {
+	/* What is missing is said now, not when a guest comes. */
+	if (u->kind == WIRE_TLS) {
+		tls = tls_load();
+		if (!tls || tls->check(true, o->pki))
+			return -1;
+	}
 	return u->kind == WIRE_STDIO ? -2 : u->kind == WIRE_UNIX ? unix_socket(u->path, true) :
 	       tcp_socket(u, true);
 }

@@ -51,7 +51,7 @@ struct wire {
 
 /* 0, or -1 after a message. */
 int wire_connect(const struct wire_uri *u, const struct wire_options *o, struct wire *w);
-int wire_listen(const struct wire_uri *u);	/* a socket; WIRE_STDIO: -2 */
+int wire_listen(const struct wire_uri *u, const struct wire_options *o);	/* a socket; WIRE_STDIO: -2 */
 /*
  * Where the further connections of a migration that came on standard input meet: `receive
  * --join` passes each on. A socket, or -1 after a message.

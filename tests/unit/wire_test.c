@@ -158,7 +158,7 @@ static bool meet(struct end *s, struct end *c, const char *listen, const char *c
 	c->o = (struct wire_options){ .unencrypted = true, .pki = pki_c };
 	ck_assert_int_eq(wire_uri_parse("receive", listen, true, &s->o, &s->u), 0);
 	ck_assert_int_eq(wire_uri_parse("migrate", connect, false, &c->o, &c->u), 0);
-	s->listener = wire_listen(&s->u);
+	s->listener = wire_listen(&s->u, &s->o);
 	ck_assert_int_ge(s->listener, 0);
 	pthread_create(&s->t, NULL, serve, s);
 	json_object_object_add(hello, "name", json_object_new_string("g"));
@@ -278,6 +278,13 @@ START_TEST(test_tls)
 	ck_assert(!meet(&s, &c, at, to, good, none));
 	ck_assert_msg(strstr(said, "cacert.pem"), "%s", said);
 	part(&s, &c);
+	/* And at the receiving end before anybody comes. */
+	s.o = (struct wire_options){ .pki = none };
+	said[0] = '\0';
+	ck_assert_int_eq(wire_uri_parse("receive", at, true, &s.o, &s.u), 0);
+	ck_assert_int_eq(wire_listen(&s.u, &s.o), -1);
+	ck_assert_msg(strstr(said, "none/cacert.pem"), "%s", said);
+	wire_uri_free(&s.u);
 }
 END_TEST
 
