@@ -34,7 +34,7 @@ OPT	:= -O2 -g
 SAN	:= -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 WARN	:= -Wall -Wextra -Werror
 BASE_CPPFLAGS := -D_GNU_SOURCE -DHVX_VERSION='"$(VERSION)"' -DHVX_LIBEXECDIR='"$(LIBEXECDIR)"' \
-	   -I. -Iinclude
+	   -I. -Iinclude -I$(B)/gen
 BASE_CFLAGS := -std=gnu11 $(OPT) $(WARN) -fstack-protector-strong -fPIE -pthread
 BASE_LDFLAGS := -pie -pthread -Wl,--as-needed -Wl,-z,relro,-z,now
 ifeq ($(ASAN),1)
@@ -79,13 +79,13 @@ all: vmm $(if $(KVER),module)
 vmm: $(programs)
 
 $(B)/hvx-vmm: $(call obj,$(vmm_src))
-$(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd)
+$(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd)
 $(B)/hvx: $(call obj,$(cli_src)) $(B)/libhvx.a
-$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd libarchive) -Wl,--export-dynamic-symbol=cli_error
+$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd libarchive) -Wl,--export-dynamic-symbol=cli_error
 $(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
-$(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap libseccomp)
+$(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap)
 $(B)/hvx-image-qsd: $(call obj,devices/storage/image_helper.c) $(B)/libhvx.a
-$(B)/hvx-image-qsd: LIBS = $(call pkg_libs,libcap libseccomp json-c)
+$(B)/hvx-image-qsd: LIBS = $(call pkg_libs,libcap json-c)
 
 $(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp $(B)/hvx-image-qsd:
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
@@ -103,6 +103,17 @@ $(B)/hvx-init: cli/init/hvx_init.c
 $(B)/hvx-image-build: cli/image/hvx-image-build
 	@mkdir -p $(@D)
 	install -m 755 $< $@
+
+# System-call filters, compiled here and now: $(B)/gen/filters.h.
+$(B)/gen/filters: vmm/filters/filters.c include/uapi/hvx.h $(B)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -D_GNU_SOURCE -Iinclude -std=gnu11 -O $(WARN) -o $@ $< $(call pkg_libs,libseccomp)
+
+$(B)/gen/filters.h: $(B)/gen/filters
+	$(call say,GEN,$@)$< > $@
+
+with_filters := vmm/sandbox.c devices/net/slirp_helper.c devices/storage/image_helper.c
+$(call obj,$(with_filters)) $(patsubst %.c,$(B)/san/%.o,$(with_filters)): $(B)/gen/filters.h
 
 $(B)/libhvx.a: $(lib_obj)
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
@@ -167,7 +178,7 @@ $(foreach s,$(uapi_src),$(eval $(call uapi_rule,$(s))))
 $(unit_bin):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(SAN) $(LDFLAGS) -o $@ $(filter %.o,$^) \
-		$(call pkg_libs,check libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd libarchive gnutls)
+		$(call pkg_libs,check libxml-2.0 libcap liburing json-c libdeflate libzstd libarchive gnutls)
 $(uapi_bin):
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(call pkg_libs,check)
@@ -251,10 +262,11 @@ define fuzz_rule
 $(patsubst tests/%.c,$(B)/%,$(1)): $(1) $(call units_of,$(1))
 endef
 $(foreach s,$(fuzz_src),$(eval $(call fuzz_rule,$(s))))
+$(patsubst tests/%.c,$(B)/%,$(fuzz_src)): $(B)/gen/filters.h
 $(B)/fuzz/%_fuzz:
 	@mkdir -p $(@D)
 	$(call say,LD,$@)clang $(BASE_CPPFLAGS) $(PKG_CFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
-		-o $@ $(filter %.c,$^) $(call pkg_libs,libxml-2.0 libcap libseccomp liburing json-c libdeflate libzstd)
+		-o $@ $(filter %.c,$^) $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd)
 
 .PHONY: bench
 bench: vmm

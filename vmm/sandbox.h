@@ -17,7 +17,7 @@ enum sandbox_kind {
 };
 
 /*
- * Once, before any thread: compiles the filters. ioc: the type byte of the
+ * Once, before any thread: chooses the filters. ioc: the type byte of the
  * hypervisor's ioctls. enabled false: everything here does nothing. 0 or -errno.
  */
 int sandbox_init(bool enabled, unsigned int ioc);

@@ -10,10 +10,11 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "devices/storage/foreign.h"
+#include "filters.h"
 
 #define MAX_CHAIN	24
 #define MAX_ARGS	(3 * MAX_CHAIN + 16)
@@ -204,46 +206,14 @@ static void restrict_files(bool write)
 	close(set);
 }
 
-/* What is forbidden, for a program that is not ours and is another one with each release. */
 static void restrict_calls(void)
 {
-	static const int calls[] = {
-		SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(ptrace),
-		SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(pidfd_getfd), SCMP_SYS(pidfd_open),
-		SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(move_mount), SCMP_SYS(open_tree), SCMP_SYS(fsopen),
-		SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(setns), SCMP_SYS(unshare), SCMP_SYS(fork), SCMP_SYS(vfork),
-		SCMP_SYS(bpf), SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd), SCMP_SYS(keyctl), SCMP_SYS(add_key),
-		SCMP_SYS(request_key), SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(delete_module),
-		SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(reboot), SCMP_SYS(swapon), SCMP_SYS(swapoff),
-		SCMP_SYS(open_by_handle_at), SCMP_SYS(io_uring_setup), SCMP_SYS(kill), SCMP_SYS(tkill),
-		SCMP_SYS(setuid), SCMP_SYS(setgid), SCMP_SYS(setreuid), SCMP_SYS(setresuid), SCMP_SYS(setgroups),
-		SCMP_SYS(acct), SCMP_SYS(quotactl), SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(sethostname),
-		SCMP_SYS(personality), SCMP_SYS(iopl), SCMP_SYS(ioperm), SCMP_SYS(modify_ldt), SCMP_SYS(memfd_create),
-		SCMP_SYS(execveat),
+	static const struct sock_fprog prog = {
+		sizeof(filter_daemon) / sizeof(filter_daemon[0]), (struct sock_filter *)filter_daemon,
 	};
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	unsigned int i;
-	int ret = ctx ? 0 : -ENOMEM;
 
-	for (i = 0; i < sizeof(calls) / sizeof(calls[0]) && !ret; i++)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), calls[i], 0);
-	if (!ret)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 0);
-	/* Threads, but no processes: clone3's flags are where no filter can look. */
-	if (!ret)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	if (!ret)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-				       SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
-	/* Typing into the terminal that the guest was started from. */
-	if (!ret)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
-				       SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, 0x5412 /* TIOCSTI */));
-	if (!ret)
-		ret = seccomp_load(ctx);
-	if (ret)
-		die("system-call filter: %s", strerror(-ret));
-	seccomp_release(ctx);
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog))
+		die("system-call filter: %s", strerror(errno));
 }
 
 /* Root's right to files of other users stays: Landlock says which. */
