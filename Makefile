@@ -54,7 +54,9 @@ pkg_libs = $(call pkg_check,$(1))$(shell $(PKG_CONFIG) --libs $(1))
 # A helper program, devices/*/*_helper.c, is a process of its own.
 helper_src := $(wildcard devices/*/*_helper.c)
 vmm_src	:= $(filter-out $(helper_src),$(wildcard vmm/*.c vmm/boot/*.c devices/*.c devices/*/*.c))
-cli_src	:= $(filter-out cli/tls.c,$(wildcard cli/*.c))
+# Libraries that few verbs need.
+archive_src := cli/tar.c cli/initramfs.c
+cli_src	:= $(filter-out cli/tls.c $(archive_src),$(wildcard cli/*.c))
 obj	= $(patsubst %.c,$(B)/obj/%.o,$(1))
 # What the command-line tool and the helpers share with the VMM.
 lib_obj	:= $(call obj,$(filter-out vmm/main.c,$(vmm_src)))
@@ -66,7 +68,7 @@ endif
 ifneq ($(wildcard cli/main.c),)
 programs += $(B)/hvx
 endif
-programs += $(B)/hvx-init $(B)/hvx-image-build $(B)/hvx-tls.so
+programs += $(B)/hvx-init $(B)/hvx-image-build $(B)/hvx-tls.so $(B)/hvx-archive.so
 ifneq ($(wildcard devices/net/slirp_helper.c),)
 programs += $(B)/hvx-net-slirp
 endif
@@ -81,7 +83,7 @@ vmm: $(programs)
 $(B)/hvx-vmm: $(call obj,$(vmm_src))
 $(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd)
 $(B)/hvx: $(call obj,$(cli_src)) $(B)/libhvx.a
-$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd libarchive) -Wl,--export-dynamic-symbol=cli_error
+$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd) -Wl,--export-dynamic-symbol=cli_error
 $(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
 $(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap)
 $(B)/hvx-image-qsd: $(call obj,devices/storage/image_helper.c) $(B)/libhvx.a
@@ -90,10 +92,14 @@ $(B)/hvx-image-qsd: LIBS = $(call pkg_libs,libcap json-c)
 $(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp $(B)/hvx-image-qsd:
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-# What only migration over TLS needs: cli/tls.h.
+# What only migration over TLS needs (cli/tls.h), and copies and --kernel (cli/archive.h).
 $(B)/hvx-tls.so: cli/tls.c cli/tls.h cli/cli.h $(B)/.flags
+$(B)/hvx-tls.so: LIBS = $(call pkg_libs,gnutls)
+$(B)/hvx-archive.so: $(archive_src) cli/archive.h cli/kernel.h cli/cli.h $(B)/.flags
+$(B)/hvx-archive.so: LIBS = $(call pkg_libs,libarchive)
+$(B)/hvx-tls.so $(B)/hvx-archive.so:
 	$(call say,LD,$@)$(CC) $(BASE_CPPFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -fPIC -shared \
-		$(filter-out -pie,$(BASE_LDFLAGS)) $(LDFLAGS) -o $@ $< $(call pkg_libs,gnutls)
+		$(filter-out -pie,$(BASE_LDFLAGS)) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBS)
 
 # The first process in a guest: of no library, for whatever is there.
 $(B)/hvx-init: cli/init/hvx_init.c

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "archive.h"
 #include "cli.h"
 #include "copy.h"
 #include "exec.h"
@@ -132,9 +133,13 @@ static int through_tar(struct copy *c, char *const argv[], const char *what, int
 
 static int send_dir(struct copy *c, const char *from, const char *path)
 {
+	const struct archive_ops *ops = archive_load();
 	char *argv[] = { "/bin/sh", "-c", "mkdir -p \"$1\" && cd \"$1\" && exec tar -xf -", "hvx", (char *)path, NULL };
 
-	return through_tar(c, argv, path, tar_write, from, true);
+	if (!ops)
+		return -1;
+	progress_begin(&c->progress, path, ops->tree_size(from));
+	return through_tar(c, argv, path, ops->tar_write, from, true);
 }
 
 static const char *base_name(const char *path)
@@ -191,7 +196,6 @@ int copy_in(struct copy *c, const char *from, const char *dst)
 	if (!path) {
 		ret = -1;
 	} else if (S_ISDIR(sb.st_mode)) {
-		progress_begin(&c->progress, path, tree_size(from));
 		ret = send_dir(c, from, path);
 	} else {
 		progress_begin(&c->progress, path, S_ISREG(sb.st_mode) ? (uint64_t)sb.st_size : 0);
@@ -269,13 +273,16 @@ static int receive_file(struct copy *c, const char *path, const char *to, unsign
 
 static int receive_dir(struct copy *c, const char *path, const char *to)
 {
+	const struct archive_ops *ops = archive_load();
 	char *argv[] = { "tar", "-C", (char *)path, "-cf", "-", ".", NULL };
 
+	if (!ops)
+		return -1;
 	if (mkdir(to, 0777) && errno != EEXIST) {
 		cli_error("cp: %s: %s", to, strerror(errno));
 		return -1;
 	}
-	return through_tar(c, argv, path, tar_read, to, false);
+	return through_tar(c, argv, path, ops->tar_read, to, false);
 }
 
 int copy_out(struct copy *c, const char *path, const char *dst)

@@ -19,15 +19,6 @@ void progress_add(struct progress *p, uint64_t bytes);
 void progress_set(void *p, uint64_t done);	/* struct progress */
 void progress_end(struct progress *p, bool ok);
 
-/* --- tar.c: archives on pipes. 0, or -1 after a message. --- */
-int tar_write(int fd, const char *dir);	/* what is in dir, as "./..." */
-/*
- * Unpack below dir, whatever the guest sends: files, folders and links only, none
- * outside of dir, through no link, and with no set-ID bits.
- */
-int tar_read(int fd, const char *dir);
-uint64_t tree_size(const char *dir);	/* bytes of the files below it */
-
 /* --- cmd_cp.c --- */
 struct copy {
 	struct agent *a;

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define KERNEL_INIT	".hvx/init"	/* what it starts first where there is a command */
+
 struct kernel_guest {
 	const char *kernel, *initrd, *append, *root;	/* kernel NULL: not such a guest */
 	unsigned int memory_mib, cpus;			/* 0: default */

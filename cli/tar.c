@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Archives between this host and a guest, by libarchive. */
+/* Archives between this host and a guest: part of hvx-archive.so. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "archive.h"
 #include "cli.h"
-#include "copy.h"
 
 #define BLOCK	(64U << 10)
 
@@ -181,3 +181,10 @@ int tar_read(int fd, const char *dir)
 	archive_read_free(in);
 	return ret;
 }
+
+const struct archive_ops hvx_archive = {
+	.tar_write = tar_write,
+	.tar_read = tar_read,
+	.tree_size = tree_size,
+	.initramfs = initramfs_write,
+};

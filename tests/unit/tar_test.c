@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: cli/tar.c */
+/* units: cli/tar.c cli/initramfs.c */
 /* Archives of a guest: what is in them comes out below the folder, or not at all. */
 #include <archive.h>
 #include <archive_entry.h>
@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli/cli.h"
-#include "cli/copy.h"
+#include "cli/archive.h"
 
 void cli_error(const char *fmt, ...)
 {
