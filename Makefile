@@ -56,7 +56,7 @@ helper_src := $(wildcard devices/*/*_helper.c)
 vmm_src	:= $(filter-out $(helper_src),$(wildcard vmm/*.c vmm/boot/*.c devices/*.c devices/*/*.c))
 # Libraries that few verbs need.
 archive_src := cli/tar.c cli/initramfs.c
-cli_src	:= $(filter-out cli/tls.c $(archive_src),$(wildcard cli/*.c))
+cli_src	:= $(filter-out cli/tls.c cli/console.c $(archive_src),$(wildcard cli/*.c))
 obj	= $(patsubst %.c,$(B)/obj/%.o,$(1))
 # What the command-line tool and the helpers share with the VMM.
 lib_obj	:= $(call obj,$(filter-out vmm/main.c,$(vmm_src)))
@@ -68,7 +68,7 @@ endif
 ifneq ($(wildcard cli/main.c),)
 programs += $(B)/hvx
 endif
-programs += $(B)/hvx-init $(B)/hvx-image-build $(B)/hvx-tls.so $(B)/hvx-archive.so
+programs += $(B)/hvx-init $(B)/hvx-image-build $(B)/hvx-tls.so $(B)/hvx-archive.so $(B)/hvx-console
 ifneq ($(wildcard devices/net/slirp_helper.c),)
 programs += $(B)/hvx-net-slirp
 endif
@@ -88,8 +88,10 @@ $(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
 $(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap)
 $(B)/hvx-image-qsd: $(call obj,devices/storage/image_helper.c) $(B)/libhvx.a
 $(B)/hvx-image-qsd: LIBS = $(call pkg_libs,libcap json-c)
+console_src := cli/console/hvx_console.c cli/console.c cli/terminal.c cli/rundir.c
+$(B)/hvx-console: $(call obj,$(console_src)) $(B)/libhvx.a
 
-$(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp $(B)/hvx-image-qsd:
+$(B)/hvx-vmm $(B)/hvx $(B)/hvx-net-slirp $(B)/hvx-image-qsd $(B)/hvx-console:
 	$(call say,LD,$@)$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
 # What only migration over TLS needs (cli/tls.h), and copies and --kernel (cli/archive.h).
@@ -350,5 +352,5 @@ say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)' && )
 
 .DELETE_ON_ERROR:
 
--include $(patsubst %.o,%.d,$(call obj,$(vmm_src) $(cli_src) $(helper_src) $(uapi_src) tests/uapi/tg.c))
+-include $(patsubst %.o,%.d,$(call obj,$(vmm_src) $(cli_src) $(helper_src) $(console_src) $(uapi_src) tests/uapi/tg.c))
 -include $(shell [ ! -d $(B)/san ] || find $(B)/san -name '*.d')

@@ -156,7 +156,7 @@ static int64_t now_ms(void)
 int agent_wait(const char *vm, int64_t deadline, int stop_fd)
 {
 	bool seen = false;
-	int wait_ms = 1000;
+	int wait_ms = 1000, pause = 1;
 
 	for (;;) {
 		char *dir = rundir_find(vm), *sock = NULL;
@@ -183,7 +183,8 @@ int agent_wait(const char *vm, int64_t deadline, int stop_fd)
 		seen |= alive;
 		if (deadline && now_ms() >= deadline)
 			return 1;
-		poll(NULL, 0, 50);
+		poll(NULL, 0, pause);
+		pause = pause < 50 ? pause * 2 : 50;
 	}
 }
 

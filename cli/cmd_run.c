@@ -568,35 +568,49 @@ static pid_t start(struct run *r, const struct ends *e, int ready)
 	return pid;
 }
 
-static int exit_status(int status)
-{
-	if (WIFEXITED(status))
-		return WEXITSTATUS(status);
-	if (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM)
-		return VMM_KILLED;
-	cli_error("hvx-vmm ended by a signal: %s; this is a fault of hvx, please report it",
-		  strsignal(WTERMSIG(status)));
-	return VMM_ERR_INTERNAL;
-}
-
 /* --- in the foreground --- */
+
+/* This process carries the console, waits and clears away, without what is not needed for that. */
+static int become_console(struct run *r, const char *console, pid_t pid)
+{
+	const int n[] = { pid, r->to_vmm, r->from_out, r->from_err, r->escape, r->dir.lock };
+	char text[6][16], *argv[] = { (char *)console, text[0], text[1], text[2], text[3], text[4], text[5], r->dir.path, NULL };
+	sigset_t set;
+	int status = 0;
+
+	for (unsigned int i = 0; i < 6; i++) {
+		snprintf(text[i], sizeof(text[i]), "%d", n[i]);
+		if (i && i != 4 && n[i] >= 0)
+			fcntl(n[i], F_SETFD, 0);
+	}
+	fflush(NULL);
+	console_block_signals(&set);
+	execv(console, argv);
+	cli_error("%s: %s", console, strerror(errno));
+	kill(pid, SIGTERM);
+	waitpid(pid, &status, 0);
+	return VMM_ERR_SETUP;
+}
 
 static int run_foreground(struct run *r)
 {
+	char *console = find_program("hvx-console");
 	struct ends e;
 	pid_t pid;
-	int status;
+	int status = VMM_ERR_SETUP;
 
 	if (!r->dom->nr_serials && !r->dom->nr_ports && isatty(STDIN_FILENO))
 		cli_error("the guest has no console; to see it here, add <console type='pty'/> to <devices>");
-	if (make_pipes(r, &e))
-		return VMM_ERR_SETUP;
-	pid = start(r, &e, -1);
-	close_ends(&e);
-	if (pid < 0)
-		return VMM_ERR_SETUP;
-	status = console_run(pid, r->to_vmm, r->from_out, r->from_err, r->escape);
-	return exit_status(status);
+	if (!console)
+		cli_error("hvx-console is neither beside this program nor in " HVX_LIBEXECDIR "; install hvx again");
+	if (console && !make_pipes(r, &e)) {
+		pid = start(r, &e, -1);
+		close_ends(&e);
+		if (pid >= 0)
+			status = become_console(r, console, pid);
+	}
+	free(console);
+	return status;
 }
 
 /* --- in the background --- */
@@ -670,7 +684,7 @@ static int wait_begun(struct run *r)
 		return VMM_OK;
 	waitpid(r->pid, &status, 0);
 	show_log(r);
-	return exit_status(status);
+	return vmm_status(status);
 }
 
 static int run_background(struct run *r)

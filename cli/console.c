@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The loop of `hvx run` in the foreground. The VMM has no terminal of its own,
+ * The loop of a guest in the foreground. The VMM has no terminal of its own,
  * only pipes: it can neither leave the terminal raw nor type into it.
  */
 #include <errno.h>
@@ -271,13 +271,9 @@ static void drain(struct flow *f)
 
 static int open_signals(void)
 {
-	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGTSTP, SIGCONT };
 	sigset_t set;
 
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		sigaddset(&set, wanted[i]);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	console_block_signals(&set);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

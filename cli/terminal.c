@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 #include "terminal.h"
+#include "vmm/machine.h"
 
 static struct termios saved;
 static volatile sig_atomic_t raw_fd = -1;
@@ -78,4 +81,25 @@ int escape_parse(const char *s)
 	if (s[0] > 0x20 && s[0] < 0x7f && !s[1])
 		return s[0];
 	return -1;
+}
+
+void console_block_signals(sigset_t *set)
+{
+	static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGTSTP, SIGCONT };
+
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		sigaddset(set, wanted[i]);
+	sigprocmask(SIG_BLOCK, set, NULL);
+}
+
+int vmm_status(int status)
+{
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	if (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM)
+		return VMM_KILLED;
+	fprintf(stderr, "hvx: hvx-vmm ended by a signal: %s; this is a fault of hvx, please report it\n",
+		strsignal(WTERMSIG(status)));
+	return VMM_ERR_INTERNAL;
 }

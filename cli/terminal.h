@@ -6,6 +6,7 @@
 #ifndef HVX_CLI_TERMINAL_H
 #define HVX_CLI_TERMINAL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -20,10 +21,14 @@ bool tty_foreground(int fd);
 int escape_parse(const char *s);
 
 /*
- * Carry bytes between this process's terminal and a VMM's pipes (to_vmm, or -1;
+ * console.c, in hvx-console: carry bytes between this process's terminal and a VMM's pipes (to_vmm, or -1;
  * from_out, from_err) until the VMM ends, and obey signals and the escape key
  * meanwhile. Closes the pipes. Returns the VMM's wait status.
  */
 int console_run(pid_t vmm, int to_vmm, int from_out, int from_err, int escape);
+/* Blocks the signals that console_run() obeys: those that come before wait for it. */
+void console_block_signals(sigset_t *set);
+/* The exit status that a VMM's wait status makes, after a message where it was a crash. */
+int vmm_status(int status);
 
 #endif

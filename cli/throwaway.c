@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ struct run {
 	const struct kernel_guest *k;
 	const char *name;
 	pid_t guest;		/* -1: it has ended */
+	int pidfd;		/* of it, to wait with */
 	int guest_status;	/* of waitpid() */
 	int log;		/* messages of its hvx-vmm */
 	int console;		/* a pipe. What nobody reads of it, hvx-vmm drops. */
@@ -101,7 +103,7 @@ static bool wait_end(struct run *r, int ms)
 
 	while (!has_ended(r) && now_ms() < end) {
 		read_console(r);
-		poll(NULL, 0, 10);
+		poll(&(struct pollfd){ .fd = r->pidfd, .events = POLLIN }, 1, 10);
 	}
 	return r->guest < 0;
 }
@@ -321,8 +323,10 @@ int throwaway_run(const struct throwaway *t, const struct kernel_guest *k, const
 		cli_error("run: fork: %s", strerror(errno));
 		return EXEC_FAILED;
 	}
+	r.pidfd = (int)syscall(SYS_pidfd_open, r.guest, 0);
 	status = k->kernel ? run_by_init(&r) : run_by_agent(&r);
 	stop(&r);
+	close(r.pidfd);
 	close(r.log);
 	close(r.console);
 	close(r.signals);
