@@ -154,8 +154,9 @@ static int parse_operands(const struct cli_cmd *cmd, int argc, char **argv, stru
 		cli_error("run: --artifact, --env, --workdir and the time limits go with a command: -- COMMAND...");
 		return VMM_ERR_USAGE;
 	}
-	if (r->t.argv && (r->detach || (r->k.kernel && r->t.nr_artifacts))) {
-		cli_error("run: %s does not go with %s", r->detach ? "--detach" : "--artifact", r->detach ? "a command" : "--kernel");
+	if (r->t.argv && (r->detach || r->paused || (r->k.kernel && r->t.nr_artifacts))) {
+		cli_error("run: %s does not go with %s", r->detach ? "--detach" : r->paused ? "--paused" : "--artifact",
+			  r->detach || r->paused ? "a command" : "--kernel");
 		return VMM_ERR_USAGE;
 	}
 	return 0;

@@ -40,6 +40,7 @@ const struct cli_cmd cli_commands[] = {
 			{ "from", 'f', "TEMPLATE", "a fork of this guest or saved state instead of a FILE: see `hvx help fork`" },
 			{ "gdb", 'g', "WHERE", "let GDB come: unix (gdb.sock in the runtime folder), unix:PATH, tcp:[HOST:]PORT" },
 			{ "name", 'n', "NAME", "call the guest NAME instead of the XML's <name>" },
+			{ "paused", 'p', NULL, "let it wait for `hvx resume`" },
 			{ "rm", 'R', NULL, "drop what the guest writes to its disks" },
 			{ "timeout", 't', "SEC", "end COMMAND after SEC seconds" },
 			{ "boot-timeout", 'b', "SEC", "wait so long for the guest's agent (default 300)" },
