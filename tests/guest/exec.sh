@@ -112,7 +112,7 @@ check "nothing is left in the guest but what runs now ($out)" [ "$out" -eq 1 ]
 "$hvx" exec --over console debian -- true 2> "$work/exec.err"
 check "a console that asks for a login is told apart ($?)" grep -q 'asks for a login' "$work/exec.err"
 send debian root
-wait_for debian 120 'root@debian'
+wait_for debian 600 'root@debian'
 out=$("$hvx" exec --over console -w /usr/lib -e "A=it's  b" debian -- sh -c 'echo "$A $PWD"; echo errors >&2; printf "%s" end; exit 42')
 status=$?
 check "a command by the console ($status: $out)" [ "$status $out" = $'42 it\'s  b /usr/lib\nerrors\nend' ]
