@@ -111,4 +111,37 @@ follow "$name"
 more "$name"
 more free-2
 for name in free-2 "$name"; do end "$name"; done
+
+# Fifty of one that sleeps, at once: each answers, and has hardly any memory of its own before.
+loop='echo HVX-READY; while read -r line; do echo HVX-HEARD $line; done < /dev/ttyS0'
+domain many 160 1 "hvx.run=\"$loop\""
+private() { # PID: KiB of the VMM and its helpers
+	{ echo "$1"; pgrep -P "$1"; } | sed 's,.*,/proc/&/smaps_rollup,' | xargs awk '/^Private_/ { n += $2 } END { print n }'
+}
+start many
+wait_for many 300 '^HVX-READY'
+check "it stands still" "$hvx" suspend many
+check "a fork that does not run yet" "$hvx" run --from many --paused --detach --name still
+private=$(private "$(cat "$work/run/hvx/still/pid")")
+check "has no more than 5 MiB of its own ($private KiB)" [ "$private" -le 5120 ]
+check "and ends" "$hvx" destroy still
+names=$("$hvx" fork --count 50 many 2> "$work/fork.err") || fail "50 forks: $(cat "$work/fork.err")"
+# shellcheck disable=SC2086 # a list
+set -- $names
+check "there are 50 forks ($#)" [ $# -eq 50 ]
+check "all of them run" [ "$("$hvx" list --name --state-running | grep -c '^many-')" -eq 50 ]
+for name; do
+	exec {fd}<> "$work/run/hvx/$name/serial0.pty"
+	echo "$name" >&$fd
+	until IFS= read -r -t 300 line <&$fd || fail "$name does not answer"; [[ $line == *"HVX-HEARD $name"* ]]; do :; done
+	exec {fd}>&-
+done
+echo "ok: each of them answers by its own console"
+cat "$work"/run/hvx/many-*/pid | xargs kill
+timeout 300 sh -c 'while pgrep -f "^[^ ]*hvx-vmm .*many-[0-9]"; do sleep 0.2; done' > /dev/null ||
+	fail "they do not end: $(pgrep -a hvx-vmm)"
+"$hvx" destroy many > /dev/null
+finish many 60
+left=$(find "$work/run/hvx" -mindepth 1 -name "many*" -printf "%f ")
+check "nothing of them is left ($left)" [ -z "$left" ]
 check "no VMM is left" [ "$(pgrep -c -x hvx-vmm)" -eq 0 ]
