@@ -151,6 +151,18 @@ static struct snap_layer *add_on(struct snap_disk *d, const char *below)
 	return NULL;
 }
 
+struct snap_layer *snap_add_top(struct snap_disk *d)
+{
+	char active[SNAP_ID];
+	struct snap_layer *l;
+
+	memcpy(active, d->active, SNAP_ID);
+	l = add_on(d, active);
+	if (l)
+		memcpy(d->active, l->id, SNAP_ID);
+	return l;
+}
+
 static int clone_into(struct snap_disk *d, struct snap_layer *from, int out)
 {
 	char *path = layer_path(d, from);

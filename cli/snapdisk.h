@@ -27,6 +27,10 @@ int snap_disks_ok(const char *guest, const struct domain *dom);
  */
 struct snapshot *snap_prepare(struct snap_tree *t, const struct domain *dom, const char *name, const char *description,
 			      const char *xml, size_t xml_len);
+/* A new layer over what the guest writes to, which takes its place. Not committed. NULL after a message. */
+struct snap_layer *snap_add_top(struct snap_disk *d);
+/* Could more be merged if the guest wrote to a new layer? */
+bool snap_wants_top(struct snap_tree *t, struct snap_disk *d);
 /* Make the raw copies of s again, of what the disks hold now. */
 int snap_copy_again(struct snap_tree *t, const struct snapshot *s);
 /* s is done (the guest's VMM has its layers) or undone. Commits. */

@@ -38,5 +38,10 @@ char *snap_for_run(const char *name, char *text, size_t *len, struct snap_tree *
 /* --- snaplive.c: the guest runs --- */
 int snap_take_live(struct snap_guest *s, const struct domain *dom, const char *xml, size_t len, const struct snap_request *r);
 int snap_recover_live(struct snap_guest *s);
+/*
+ * Merge what lies under the layers that the running guest writes to, of one disk (its
+ * <target dev=>) or all; top: these, too, which become the lower ones of new layers.
+ */
+int snap_merge_live(struct snap_guest *s, const char *target, bool top);
 
 #endif

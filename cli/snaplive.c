@@ -142,7 +142,7 @@ static int send_xml(struct control *c, const char *xml, size_t len)
 }
 
 /* All at once, or none. */
-static int switch_layers(struct snap_guest *s, struct control *c, const struct snapshot *snap)
+static int switch_layers(struct snap_guest *s, struct control *c, const struct snapshot *snap, bool live)
 {
 	struct json_object *args = json_object_new_object(), *list = json_object_new_array();
 	char *xml = NULL;
@@ -156,6 +156,8 @@ static int switch_layers(struct snap_guest *s, struct control *c, const struct s
 			ret = send_layer(c, d, snap->ref[i].target, list);
 	}
 	json_object_object_add(args, "disks", list);
+	if (live)
+		json_object_object_add(args, "live", json_object_new_boolean(true));
 	json_object_object_add(args, "xml", json_object_new_string("xml"));
 	if (ret || !json_object_array_length(list)) {
 		json_object_put(args);
@@ -188,6 +190,148 @@ static void keep_live_xml(struct snap_guest *s)
 	free(xml);
 }
 
+/* -------------------------------------------------------------- merging under it */
+
+struct live_disk {
+	struct snap_disk *d;
+	char target[16];
+};
+
+/* The VMM has not got the layer that a command made, which was killed then: it goes. */
+static bool undo_top(struct snap_disk *d, const char *file)
+{
+	struct snap_layer *active = snap_layer(d, d->active), *below = snap_layer(d, active->below);
+	char *path = below ? layer_path(d, below) : NULL;
+	bool is = path && !strcmp(path, file);
+
+	if (is) {
+		memcpy(d->active, below->id, SNAP_ID);
+		snap_remove_layer(d, active);
+	}
+	free(path);
+	return is;
+}
+
+/* Disks of the tree that the VMM has, each with the file that the tree says it writes to. -1: it does not agree. */
+static int live_disks(struct snap_guest *s, struct control *c, struct live_disk list[DOM_MAX_DISKS], unsigned int *n)
+{
+	struct json_object *disks = NULL;
+	int ret = control_do(c, "query-block", NULL, &disks);
+	bool undone = false;
+
+	*n = 0;
+	for (size_t i = 0; !ret && i < json_object_array_length(disks) && *n < DOM_MAX_DISKS; i++) {
+		struct json_object *o = json_object_array_get_idx(disks, i), *in = json_object_object_get(o, "inserted");
+		const char *file = json_object_get_string(json_object_object_get(in, "file"));
+		const char *name = json_object_get_string(json_object_object_get(o, "device"));
+		struct snap_disk *d = file ? snap_whose(s->t, file) : NULL;
+		char *path = d ? layer_path(d, snap_layer(d, d->active)) : NULL;
+
+		if (path && name) {
+			list[*n].d = d;
+			snprintf(list[(*n)++].target, sizeof(list->target), "%s", name);
+		}
+		if (path && strcmp(path, file)) {
+			ret = undo_top(d, file) ? 0 : -1;
+			undone |= !ret;
+		}
+		if (ret)
+			cli_error("%s: disk %s: it writes to %s, and its snapshots say %s; its files are merged when it is off",
+				  s->g.name, name, file, path);
+		free(path);
+	}
+	json_object_put(disks);
+	return ret ?: undone ? snap_commit(s->t) : 0;
+}
+
+/* What the guest writes to becomes what nobody writes to any more. */
+static int new_tops(struct snap_guest *s, struct control *c, const struct live_disk *list, unsigned int n, const char *target)
+{
+	struct snapshot all = { .nr_refs = 0 };
+	int ret = 0;
+
+	for (unsigned int i = 0; i < n && !ret; i++) {
+		if ((target && strcmp(target, list[i].target)) || !snap_wants_top(s->t, list[i].d))
+			continue;
+		ret = !snap_add_top(list[i].d) || snap_add_ref(&all, list[i].target, list[i].d->file, "") ? -1 : 0;
+	}
+	if (!ret && all.nr_refs)
+		ret = snap_commit(s->t) || snap_step("top-committed") || switch_layers(s, c, &all, true) || snap_step("top-switched") ? -1 : 0;
+	for (size_t i = 0; i < all.nr_refs; i++) {
+		free(all.ref[i].target);
+		free(all.ref[i].file);
+	}
+	free(all.ref);
+	return ret;
+}
+
+/* The VMM's chain becomes the tree's. Without that it is right, too, and keeps files open that have no names. */
+static int relink(struct snap_guest *s, struct control *c, const struct live_disk *of)
+{
+	struct json_object *args = json_object_new_object(), *keep = json_object_new_array();
+	struct snap_layer *l = snap_layer(of->d, of->d->active);
+	size_t len = 0;
+	char *xml = live_xml(s, &len);
+	int ret = !xml || send_xml(c, xml, len) ? -1 : 0;
+
+	for (; l && l->layer; l = snap_layer(of->d, l->below))
+		json_object_array_add(keep, json_object_new_string(l->id));
+	json_object_object_add(args, "device", json_object_new_string(of->target));
+	json_object_object_add(args, "keep", keep);
+	json_object_object_add(args, "xml", json_object_new_string("xml"));
+	if (ret)
+		json_object_put(args);
+	else
+		ret = control_do(c, "x-hvx-snapshot-relink", args, NULL);
+	free(xml);
+	return ret;
+}
+
+static size_t count_layers(const struct snap_tree *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->nr_disks; i++)
+		n += t->disk[i].nr_layers;
+	return n;
+}
+
+int snap_merge_live(struct snap_guest *s, const char *target, bool top)
+{
+	size_t before = count_layers(s->t);
+	struct control *c = control_open_or_say(s->g.name);
+	struct live_disk list[DOM_MAX_DISKS];
+	unsigned int n = 0, of = 0;
+	int ret = c ? live_disks(s, c, list, &n) : -1;
+
+	for (unsigned int i = 0; i < n; i++)
+		of += !target || !strcmp(target, list[i].target);
+	if (!ret && target && !of) {
+		cli_error("%s: no disk %s that has snapshots, or had some", s->g.name, target);
+		ret = -1;
+	}
+	if (!ret && top)
+		ret = new_tops(s, c, list, n, target);
+	/* What was not committed is undone; so is what the VMM did not take. */
+	if (ret && c && !snap_reload(s->t) && !live_disks(s, c, list, &n))
+		snap_recover(s->t, true);
+	s->t->live = !ret;
+	if (!ret)
+		ret = snap_recover(s->t, true);
+	s->t->live = false;
+	if (!ret)
+		snap_step("merged");
+	/* blockcommit also tells it what a command that was killed did not. */
+	if (!ret && (top || count_layers(s->t) != before) && !live_disks(s, c, list, &n))
+		for (unsigned int i = 0; i < n && !ret; i++)
+			if (snap_layer(list[i].d, list[i].d->active)->layer)
+				ret = relink(s, c, &list[i]);
+	if (!ret)
+		keep_live_xml(s);
+	control_close(c);
+	return ret;
+}
+
 /* --------------------------------------------------------------------- the whole */
 
 static int stand_still(struct snap_guest *s, struct control *c, const struct snapshot *snap, const struct snap_request *r)
@@ -206,7 +350,7 @@ static int stand_still(struct snap_guest *s, struct control *c, const struct sna
 
 static int frozen(struct snap_guest *s, struct control *c, const struct snapshot *snap)
 {
-	return snap_step("frozen") || snap_copy_again(s->t, snap) || snap_step("copied") ? -1 : switch_layers(s, c, snap);
+	return snap_step("frozen") || snap_copy_again(s->t, snap) || snap_step("copied") ? -1 : switch_layers(s, c, snap, false);
 }
 
 /* The memory knows all disks that the guest has: so must the snapshot. */

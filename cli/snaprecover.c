@@ -118,6 +118,23 @@ static unsigned int kids(struct snap_disk *d, const struct snap_layer *l, struct
 	return n;
 }
 
+/*
+ * Under a guest that runs, files are merged of which it writes to neither: what it sees of
+ * them does not change, as each block is covered that a merge writes to. Its VMM has opened an
+ * image that is not raw itself, and goes on knowing it as it was.
+ */
+static bool can_merge(struct snap_tree *t, struct snap_disk *d, const struct snap_layer *l, const struct snap_layer *kid)
+{
+	return kid && !needed(t, d, l) && (l->layer || l->format == DISK_RAW);
+}
+
+bool snap_wants_top(struct snap_tree *t, struct snap_disk *d)
+{
+	struct snap_layer *active = snap_layer(d, d->active), *below = snap_layer(d, active->below), *kid = NULL;
+
+	return below && kids(d, below, &kid) == 1 && can_merge(t, d, below, active);
+}
+
 /* One change to the tree: 1; 0: there is nothing to do; -2: what could be left as it is went wrong. */
 static int tidy_layer(struct snap_tree *t, struct snap_disk *d, struct snap_layer *l, bool running)
 {
@@ -128,7 +145,7 @@ static int tidy_layer(struct snap_tree *t, struct snap_disk *d, struct snap_laye
 		snap_remove_layer(d, l);
 		return snap_commit(t) ? -1 : 1;
 	}
-	if (running)
+	if (running && !(t->live && can_merge(t, d, l, kid) && kid != active))
 		return 0;
 	if (!needed(t, d, l) && n == 1)
 		return snap_merge(t, d, l, kid) ? -2 : 1;

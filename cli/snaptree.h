@@ -69,6 +69,7 @@ struct snap_tree {
 	char current[SNAP_ID];	/* "": none */
 	char define[SNAP_ID];	/* this snapshot's XML becomes the definition just now; "": none */
 	bool quiet;		/* no word about merges */
+	bool live;		/* the guest runs on the tree's active layers, and what lies under them is to be merged */
 };
 
 /*

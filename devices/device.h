@@ -127,6 +127,11 @@ struct overlay;
  */
 const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check);
 /*
+ * Of the layers under the uppermost one of this disk only those in keep stay; see
+ * overlay_relink(). The guest stands still, machine lock. NULL, or why not.
+ */
+const char *virtio_blk_relink(struct machine *m, const char *target, const uint8_t (*keep)[16], unsigned int nr);
+/*
  * Disks that another process serves and the guest writes to: forks of the guest, which
  * stands still for good, can read them now; share false: as before. 0 or -errno, then all
  * are as before.

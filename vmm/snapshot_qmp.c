@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The control socket's part of a snapshot: new layers over the disks of a guest that stands still. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@ struct new_layers {
 	} disk[MAX_DISKS];
 	char *xml;
 	size_t xml_len;
+	bool live;
 };
 
 static void layers_free(struct new_layers *l)
@@ -36,21 +38,21 @@ static void layers_free(struct new_layers *l)
 }
 
 /* What a later saving of the guest says of it. */
-static bool take_xml(struct new_layers *l, const char *name)
+static bool take_xml(struct qmp_req *req, const char *name, char **xml, size_t *len)
 {
-	int fd = qmp_take_fd(l->req, name);
+	int fd = qmp_take_fd(req, name);
 	struct stat st;
 	bool ok = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= MAX_XML;
 
 	if (ok) {
-		l->xml = malloc((size_t)st.st_size);
-		l->xml_len = (size_t)st.st_size;
-		ok = l->xml && pread(fd, l->xml, l->xml_len, 0) == (ssize_t)l->xml_len;
+		*xml = malloc((size_t)st.st_size);
+		*len = (size_t)st.st_size;
+		ok = *xml && pread(fd, *xml, *len, 0) == (ssize_t)*len;
 	}
 	if (fd >= 0)
 		close(fd);
 	if (!ok)
-		qmp_fail(l->req, "xml: no file of this name was sent, or none of 1 byte to 4 MiB; see getfd");
+		qmp_fail(req, "xml: no file of this name was sent, or none of 1 byte to 4 MiB; see getfd");
 	return ok;
 }
 
@@ -80,13 +82,24 @@ static bool still(enum run_state s)
 	return s == RS_PAUSED || s == RS_PRELAUNCH;
 }
 
-/* On the main thread: first all that can fail. */
+static void new_xml(struct machine *m, char **xml, size_t len)
+{
+	free(m->new_xml);
+	m->xml = m->new_xml = *xml;
+	m->xml_len = len;
+	*xml = NULL;
+}
+
+/* On the main thread: first all that can fail. A guest that runs stands still meanwhile. */
 static void put_on(struct machine *m, void *opaque)
 {
 	struct new_layers *l = opaque;
+	bool ran = l->live && run_state(m) == RS_RUNNING && !m->save;
 	const char *why = NULL;
 	unsigned int i = 0;
 
+	if (ran)
+		machine_stop(m, RS_PAUSED);
 	pthread_mutex_lock(&m->lock);
 	if (!still(run_state(m)) || m->save)
 		why = "the guest must stand still; send stop";
@@ -104,13 +117,12 @@ static void put_on(struct machine *m, void *opaque)
 			l->disk[i].o = NULL;
 			l->disk[i].file = NULL;
 		}
-		free(m->new_xml);
-		m->xml = m->new_xml = l->xml;
-		m->xml_len = l->xml_len;
-		l->xml = NULL;
+		new_xml(m, &l->xml, l->xml_len);
 		qmp_reply(l->req, NULL);
 	}
 	pthread_mutex_unlock(&m->lock);
+	if (ran)
+		machine_cont(m);
 	layers_free(l);
 }
 
@@ -143,7 +155,8 @@ static void run_snapshot_disks(struct machine *m, struct qmp_req *req, struct js
 			return;
 		}
 	}
-	if (!take_xml(l, qmp_str(args, "xml"))) {
+	l->live = json_object_get_boolean(json_object_object_get(args, "live"));
+	if (!take_xml(req, qmp_str(args, "xml"), &l->xml, &l->xml_len)) {
 		layers_free(l);
 		return;
 	}
@@ -155,8 +168,97 @@ static void run_snapshot_disks(struct machine *m, struct qmp_req *req, struct js
 
 static const struct qmp_command snapshot_disks_command = {
 	.name = "x-hvx-snapshot-disks", .run = run_snapshot_disks,
-	.help = "Put a new, empty layer (docs/snapshots.md) on each of these disks: what the guest writes goes there from now on. All of them or, with an error, none. The guest must stand still.",
+	.help = "Put a new, empty layer (docs/snapshots.md) on each of these disks: what the guest writes goes there from now on. All of them or, with an error, none. The guest must stand still, or does so for a moment (live).",
 	.args = QMP_ARGS({ "disks", QMP_LIST, .help = "of {`device`: the disk's `<target dev=>`, `fd`: the layer, by its getfd name, `file`: what it is called}" },
-			 { "xml", QMP_STR, .help = "a file with the guest's XML as it is with them, by its getfd name" }),
+			 { "xml", QMP_STR, .help = "a file with the guest's XML as it is with them, by its getfd name" },
+			 { "live", QMP_BOOL, .optional = true, .help = "a guest that runs goes on afterwards (default: it must stand still)" }),
 };
 QMP_COMMAND(snapshot_disks_command);
+
+/* ---------------------------------------------------------------- layers that are merged */
+
+struct relink {
+	struct qmp_req *req;
+	char *device, *xml;
+	size_t xml_len;
+	unsigned int nr;
+	uint8_t keep[OVERLAY_DEPTH][OVERLAY_ID];
+};
+
+static void relink_free(struct relink *r)
+{
+	free(r->device);
+	free(r->xml);
+	free(r);
+}
+
+static void relink_now(struct machine *m, void *opaque)
+{
+	struct relink *r = opaque;
+	bool ran = run_state(m) == RS_RUNNING && !m->save;
+	const char *why;
+
+	if (ran)
+		machine_stop(m, RS_PAUSED);
+	pthread_mutex_lock(&m->lock);
+	why = !still(run_state(m)) || m->save ? "not now: the guest is being saved, or has ended" :
+	      virtio_blk_relink(m, r->device, (const uint8_t (*)[OVERLAY_ID])r->keep, r->nr);
+	if (why) {
+		qmp_fail(r->req, "%s: %s", r->device, why);
+	} else {
+		new_xml(m, &r->xml, r->xml_len);
+		qmp_reply(r->req, NULL);
+	}
+	pthread_mutex_unlock(&m->lock);
+	if (ran)
+		machine_cont(m);
+	relink_free(r);
+}
+
+/* 16 hex digits; the rest of an id is zero. */
+static bool get_layer_id(const char *s, uint8_t id[OVERLAY_ID])
+{
+	size_t n = s ? strlen(s) : 0;
+
+	if (n != 16 || s[strspn(s, "0123456789abcdef")])
+		return false;
+	for (int i = 0; i < 8; i++)
+		sscanf(s + 2 * i, "%2hhx", &id[i]);
+	return true;
+}
+
+static void run_relink(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	struct json_object *list = json_object_object_get(args, "keep");
+	struct relink *r = calloc(1, sizeof(*r));
+	size_t n = json_object_array_length(list);
+	bool ok = r && n <= OVERLAY_DEPTH;
+
+	for (size_t i = 0; ok && i < n; i++) {
+		struct json_object *o = json_object_array_get_idx(list, i);
+
+		ok = json_object_is_type(o, json_type_string) && get_layer_id(json_object_get_string(o), r->keep[r->nr++]);
+	}
+	if (!ok) {
+		qmp_fail(req, "keep: a list of at most %d ids of layers is wanted, 16 hex digits each", OVERLAY_DEPTH);
+		free(r);
+		return;
+	}
+	r->req = req;
+	r->device = strdup(qmp_str(args, "device"));
+	if (!take_xml(req, qmp_str(args, "xml"), &r->xml, &r->xml_len)) {
+		relink_free(r);
+	} else if (!r->device || machine_call(m, relink_now, r)) {
+		qmp_fail(req, "out of memory");
+		relink_free(r);
+	}
+}
+
+static const struct qmp_command relink_command = {
+	.name = "x-hvx-snapshot-relink", .run = run_relink,
+	.help = "Layers of a disk have been merged into others by whoever manages its files (docs/snapshots.md): let go of those that are not named, and read what the others have. The uppermost one stays. A guest that runs stands still for a moment.",
+	.args = QMP_ARGS({ "device", QMP_STR, .help = "the disk's `<target dev=>`" },
+			 { "keep", QMP_LIST, .help = "the ids of the layers that there are now" },
+			 { "xml", QMP_STR, .help = "a file with the guest's XML as it is with them, by its getfd name" }),
+};
+QMP_COMMAND(relink_command);

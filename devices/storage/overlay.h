@@ -84,6 +84,12 @@ struct overlay *overlay_load(int fd, const char **why);
  * -errno; then the bits are tried again by the next call.
  */
 int overlay_flush(struct overlay *o, bool sync);
+/*
+ * Layers of which others took all that they have (a merge, docs/snapshots.md) are taken out
+ * from under o: those whose id is none of keep's. The rest, but o, is as its files say now.
+ * Nobody uses o meanwhile. 0 or -errno, then none is taken out, and all shows what it did.
+ */
+int overlay_relink(struct overlay *o, const uint8_t (*keep)[OVERLAY_ID], unsigned int nr);
 
 /* --- for both files --- */
 struct overlay *overlay_alloc(int fd, uint64_t size);	/* NULL: errno; fd is the caller's then */

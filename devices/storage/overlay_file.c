@@ -200,3 +200,35 @@ int overlay_flush(struct overlay *o, bool sync)
 	free(copy);
 	return ret;
 }
+
+static bool is_kept(const struct overlay *o, const uint8_t (*keep)[OVERLAY_ID], unsigned int nr)
+{
+	while (nr--)
+		if (!memcmp(keep[nr], o->id, OVERLAY_ID))
+			return true;
+	return false;
+}
+
+int overlay_relink(struct overlay *o, const uint8_t (*keep)[OVERLAY_ID], unsigned int nr)
+{
+	struct overlay *l;
+	int ret = 0;
+
+	for (l = o->below; l && !ret; l = l->below)
+		if (is_kept(l, keep, nr))
+			ret = load_map(l);
+	while (!ret && (l = o->below)) {
+		if (is_kept(l, keep, nr)) {
+			o = l;
+			continue;
+		}
+		o->below = l->below;
+		if (!l->below) {
+			o->base_fd = l->base_fd;
+			o->served = l->served;
+		}
+		l->below = NULL;
+		overlay_free(l);
+	}
+	return ret;
+}

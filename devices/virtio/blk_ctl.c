@@ -83,6 +83,20 @@ const char *virtio_blk_layer(struct machine *m, const char *target, struct overl
 	return NULL;
 }
 
+const char *virtio_blk_relink(struct machine *m, const char *target, const uint8_t (*keep)[OVERLAY_ID], unsigned int nr)
+{
+	struct virtio_blk *blk = find_blk(m, target);
+
+	if (!blk)
+		return "no such disk";
+	if (blk->log)
+		return "it is on its way to another host";
+	if (!image_layered(&blk->img))
+		return "it has no layers";
+	/* The queues' threads have drained and stand still. */
+	return overlay_relink(blk->img.overlay, keep, nr) ? "its layers cannot be read" : NULL;
+}
+
 int virtio_blk_share(struct machine *m, bool share)
 {
 	int ret = 0;

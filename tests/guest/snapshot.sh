@@ -111,6 +111,17 @@ fi
 "$hvx" snapshot-delete snap one > /dev/null || fail "delete one"
 more
 good
+# Merged under it, and killed at that: it sees nothing of it.
+for step in top-committed merge-copy ''; do
+	HVX_TEST_KILL_AT=$step "$hvx" blockcommit snap 2> "$work/commit.err"
+	said="$step: status $?, $(tr '\n' ' ' < "$work/commit.err")"
+	[ "$layer" -eq 0 ] || [ -z "$step" ] || echo "# killed at $said"
+	more
+	good
+done
+check "blockcommit ($said)" [ "${said#: status 0}" != "$said" ]
+files=$(grep -c "disk.img.*(deleted)" <(ls -l "/proc/${guest_pid[snap]}/fd"))
+check "its VMM has no file open that was merged ($files)" [ "$files" -eq 0 ]
 kill -9 "${guest_pid[snap]}"
 unset "guest_pid[snap]"
 "$hvx" snapshot-delete snap four > /dev/null 2>&1

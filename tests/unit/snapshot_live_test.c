@@ -1,0 +1,299 @@
+/* units: vmm/cgroup.c vmm/stream.c vmm/state.c devices/device.c devices/storage/image.c devices/storage/overlay*.c devices/net/tap.c devices/net/user.c vmm/helper.c vmm/livexml.c vmm/cpu.c vmm/cpu_*.c vmm/sandbox.c vmm/log.c cli/[!m]*.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c vmm/hv_*.c vmm/unnamed.c devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/disklog.c devices/storage/aio.c vmm/loop.c */
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Snapshots of a guest that runs, whose files are merged under it; and on a file system that
+ * is really full. Every merge is killed at each of its steps.
+ */
+#include "snapshot_fixture.h"
+
+/* ----------------------------------------------------------- a guest that runs */
+
+/* What the guest sees, whatever has been done to the files. */
+static void seen(const struct image img[2], char out[64])
+{
+	static uint8_t buf[SIZE];
+
+	memset(out, 0, 64);
+	for (unsigned int i = 0; i < 2; i++) {
+		ck_assert_int_eq(overlay_read(img[i].overlay, buf, SIZE, 0), 0);
+		add_sum(buf, i, out);
+	}
+}
+
+static void write_live(const struct image img[2], unsigned int block, int value)
+{
+	uint8_t page[4096];
+
+	memset(page, value, sizeof(page));
+	for (unsigned int i = 0; i < 2; i++) {
+		ck_assert_int_eq(pwrite_full(img[i].overlay->fd, page, sizeof(page), img[i].overlay->data + block * 4096ULL), 0);
+		overlay_commit(img[i].overlay, block * 4096ULL, sizeof(page));
+	}
+}
+
+/* As its VMM does when it is told; how many files lie on each other then. */
+static unsigned int relink(struct image img[2])
+{
+	uint8_t keep[OVERLAY_DEPTH][OVERLAY_ID] = { 0 };
+	struct snap_tree *t = tree();
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		struct snap_disk *d = snap_disk(t, disk[i]);
+		struct snap_layer *l = snap_layer(d, d->active);
+
+		for (n = 0; l->layer; l = snap_layer(d, l->below), n++)
+			for (int k = 0; k < 8; k++)
+				sscanf(l->id + 2 * k, "%2hhx", &keep[n][k]);
+		ck_assert_int_eq(overlay_relink(img[i].overlay, (const uint8_t (*)[OVERLAY_ID])keep, n), 0);
+	}
+	snap_close(t);
+	return n;
+}
+
+/* Files that nobody needs, on each other, under what the guest writes to. */
+static void live_scene(void)
+{
+	static const char *const gone[] = { "a", "b", "d", "new" };
+	struct snap_tree *t;
+
+	guest_writes(0, 300, 1);
+	ck_assert_int_eq(take("a"), 0);
+	guest_writes(100, 200, 2);
+	ck_assert_int_eq(take("b"), 0);
+	guest_writes(250, 350, 3);
+	ck_assert_int_eq(take("c"), 0);
+	guest_writes(50, 20, 4);
+	ck_assert_int_eq(take("d"), 0);
+	guest_writes(310, 30, 5);
+	ck_assert_int_eq(take("new"), 0);
+	guest_writes(5, 50, 6);
+	t = tree();
+	for (int i = 0; i < 4; i++)
+		snap_remove(t, snap_find(t, gone[i]));
+	ck_assert_int_eq(snap_commit(t), 0);
+	ck_assert_int_eq(snap_recover(t, true), 0);
+	snap_close(t);
+}
+
+/* With a guest that has all files open, the process that merges them is stopped at a step. True: it came to its end. */
+static bool merge_under(const char *var, unsigned int step, const char *before)
+{
+	struct image img[2];
+	char got[64], after[64];
+	struct snap_tree *t;
+	bool ended;
+
+	start_over();
+	t = tree();
+	open_disk(t, 0, &img[0]);
+	open_disk(t, 1, &img[1]);
+	snap_close(t);
+	seen(img, got);
+	ck_assert_str_eq(got, before);
+	ended = attempt(LIVE_OP, var, step);
+	seen(img, got);
+	ck_assert_msg(!strcmp(got, before), "step %u: the guest sees something else", step);
+	/* The guest goes on, and is told of what there is; then it is done whole. */
+	write_live(img, 120 + step, 9);
+	seen(img, after);
+	relink(img);
+	seen(img, got);
+	ck_assert_msg(!strcmp(got, after), "step %u: the guest sees something else when it is told", step);
+	ck_assert_int_eq(merge_live(NULL), 0);
+	seen(img, got);
+	ck_assert_str_eq(got, after);
+	ck_assert_uint_eq(relink(img), served ? 3 : 2);
+	seen(img, got);
+	ck_assert_str_eq(got, after);
+	write_live(img, 300, 10);
+	seen(img, after);
+	image_close(&img[0]);
+	image_close(&img[1]);
+	t = tree();
+	memset(got, 0, sizeof(got));
+	digest(t, got);
+	ck_assert_msg(!strcmp(got, after), "step %u: what it wrote is not there", step);
+	snap_close(t);
+	return ended;
+}
+
+static void merge_at_each_step(unsigned int stride)
+{
+	struct view first, got;
+	struct snap_tree *t;
+	unsigned int step;
+
+	live_scene();
+	t = tree();
+	memset(&first, 0, sizeof(first));
+	memset(&got, 0, sizeof(got));
+	digest(t, first.now);
+	digest_of(t, snap_find(t, "c"), first.snap[2]);
+	snap_close(t);
+	run("rm -rf '%s.scene'; cp -a --sparse=always '%1$s' '%1$s.scene'", dir);
+	for (step = 1; step < 100; step += stride) {
+		bool ended = merge_under("HVX_TEST_KILL_AT", step, first.now);
+
+		merge_under("HVX_TEST_FULL_AT", step, first.now);
+		t = tree();
+		ck_assert_uint_eq(t->nr_snaps, 1);
+		memset(&got, 0, sizeof(got));
+		digest_of(t, snap_find(t, "c"), got.snap[2]);
+		ck_assert_str_eq(got.snap[2], first.snap[2]);
+		snap_close(t);
+		if (ended)
+			break;
+	}
+	ck_assert_uint_gt(step, 5);
+	run("rm -rf '%s.scene'", dir);
+}
+
+START_TEST(merged_live)
+{
+	merge_at_each_step(1);
+}
+END_TEST
+
+/* Its image is the VMM's; the layers on it are merged. */
+START_TEST(merged_live_served)
+{
+	merge_at_each_step(6);
+}
+END_TEST
+
+/* ------------------------------------------------------ a disk that is really full */
+
+/* dir becomes a file system of its own, seen by this process alone. False: not allowed here. */
+static bool small_disk(void)
+{
+	char map[32];
+	unsigned int uid = getuid(), gid = getgid();
+	FILE *f;
+
+	if (uid && unshare(CLONE_NEWUSER | CLONE_NEWNS))
+		return false;
+	if (!uid && unshare(CLONE_NEWNS))
+		return false;
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	if (uid && (f = fopen("/proc/self/uid_map", "w"))) {
+		fputs(map, f);
+		fclose(f);
+	}
+	if (uid && (f = fopen("/proc/self/setgroups", "w"))) {
+		fputs("deny", f);
+		fclose(f);
+	}
+	snprintf(map, sizeof(map), "0 %u 1", gid);
+	if (uid && (f = fopen("/proc/self/gid_map", "w"))) {
+		fputs(map, f);
+		fclose(f);
+	}
+	return !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mount("none", "/var/tmp", "tmpfs", 0, "size=64M");
+}
+
+/* The room that is left: so many KiB. */
+static void leave_room(unsigned int kib)
+{
+	char path[160];
+	struct statvfs v;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/.filler", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	ck_assert_int_eq(statvfs(dir, &v), 0);
+	ck_assert_int_eq(fallocate(fd, 0, 0, (off_t)(v.f_bavail * v.f_bsize - kib * 1024ULL)), 0);
+	close(fd);
+}
+
+/*
+ * Whatever the room is, an operation is done or not, and the next command, with the disk as
+ * full, loses nothing either. With room once more, it can be done.
+ */
+static void with_little_room(int op)
+{
+	struct view before, after, got;
+	unsigned int kib, afters = 0, befores = 0;
+	char path[160];
+
+	setup_in("/var/tmp", false);
+	scene();
+	look(&before);
+	snprintf(path, sizeof(path), "%s/.filler", dir);
+	run("rm -rf /var/tmp/scene; cp -a --sparse=always '%s' /var/tmp/scene", dir);
+	ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
+	look(&after);
+	for (kib = 0; kib < 8192; kib = kib < 16 ? kib + 4 : kib * 2) {
+		bool done;
+
+		run("rm -rf '%s'; cp -a --sparse=always /var/tmp/scene '%1$s'", dir);
+		leave_room(kib);
+		attempt(op, "HVX_TEST_NOTHING", 0);
+		attempt(op, "HVX_TEST_RECOVER", 0);
+		ck_assert_int_eq(unlink(path), 0);
+		look(&got);
+		done = same(&got, &after);
+		ck_assert_msg(done || same(&got, &before), "%s with %u KiB left: neither as before nor as after", ops[op].what, kib);
+		befores += same(&got, &before);
+		afters += done;
+		if (!done) {
+			ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
+			look(&got);
+			ck_assert_msg(same(&got, &after), "%s, after %u KiB: not as it should be", ops[op].what, kib);
+		}
+	}
+	ck_assert_msg(befores && afters, "%s: %u as before, %u as after", ops[op].what, befores, afters);
+}
+
+static const int growing[] = { 0, 1, 4, 6 };	/* of ops: those that need room */
+
+START_TEST(full_disk)
+{
+	if (small_disk())
+		with_little_room(growing[_i]);
+	else
+		fprintf(stderr, "skipped: no file system of its own for a test: %s\n", strerror(errno));
+}
+END_TEST
+
+START_TEST(full_disk_served)
+{
+	served = true;
+	if (small_disk())
+		with_little_room(merges[_i]);
+	else
+		fprintf(stderr, "skipped: no file system of its own for a test: %s\n", strerror(errno));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("snapshot_live");
+	TCase *t = tcase_create("live");
+	SRunner *r;
+	int failed;
+
+	place_helper();
+	tcase_set_timeout(t, 120);
+	tcase_add_checked_fixture(t, setup_fast, teardown);
+	tcase_add_test(t, merged_live);
+	suite_add_tcase(s, t);
+	if (can_serve()) {
+		t = tcase_create("other formats");
+		tcase_set_timeout(t, 120);
+		tcase_add_checked_fixture(t, setup_served, teardown);
+		tcase_add_test(t, merged_live_served);
+		suite_add_tcase(s, t);
+	}
+	t = tcase_create("full disk");
+	tcase_set_timeout(t, 120);
+	tcase_add_loop_test(t, full_disk, 0, sizeof(growing) / sizeof(growing[0]));
+	if (can_serve())
+		tcase_add_loop_test(t, full_disk_served, 0, sizeof(merges) / sizeof(merges[0]));
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
