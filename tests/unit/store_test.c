@@ -1,4 +1,4 @@
-/* units: vmm/stream.c vmm/state.c devices/device.c devices/storage/image.c devices/storage/overlay*.c devices/net/tap.c devices/net/user.c vmm/helper.c vmm/livexml.c vmm/cpu.c vmm/cpu_*.c vmm/cgroup.c vmm/sandbox.c vmm/log.c cli/[!m]*.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c vmm/hv_*.c vmm/unnamed.c devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/disklog.c devices/storage/aio.c vmm/loop.c */
+/* units: vmm/stream.c vmm/state.c devices/device.c devices/storage/image.c devices/storage/overlay*.c devices/net/tap.c devices/net/user.c vmm/helper.c vmm/livexml.c vmm/cpu.c vmm/cpu_*.c vmm/cgroup.c vmm/sandbox.c vmm/log.c cli/[!m]*.c vmm/domxml*.c vmm/config.c vmm/hvxapi.c vmm/hv_*.c vmm/unnamed.c devices/storage/foreign.c devices/storage/nbd_*.c devices/storage/disklog.c devices/storage/aio.c vmm/loop.c */
 // SPDX-License-Identifier: GPL-2.0-only
 /* The store of definitions: whole at any time, whoever writes. */
 #include <check.h>
@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "cli/cli.h"
 #include "cli/keepdef.h"
 #include "cli/store.h"
 #include "cli/xmledit.h"
@@ -344,6 +345,103 @@ START_TEST(comes)
 }
 END_TEST
 
+/* Exit status of a verb in a child; what it prints goes to the file out. */
+static int verb(char *const argv[])
+{
+	int argc = 0, status;
+	char out[96];
+	pid_t pid;
+
+	snprintf(out, sizeof(out), "%s/out", dir);
+	while (argv[argc])
+		argc++;
+	pid = fork();
+	if (!pid) {
+		dup2(open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
+		status = cli_main(argc, (char **)argv);
+		fflush(NULL);
+		_exit(status);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+#define VERB(...) verb((char *[]){ "hvx", __VA_ARGS__, NULL })
+
+/* Whether that file of the test's has these words. */
+static bool has(const char *name, const char *words)
+{
+	char path[96], text[4096];
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "re");
+	n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+	if (f)
+		fclose(f);
+	text[n] = '\0';
+	return strstr(text, words);
+}
+
+/* A systemctl that writes down what it is asked for, and does as `status` says. */
+static void fake_systemctl(int status)
+{
+	char path[96];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/systemctl", dir);
+	f = fopen(path, "we");
+	ck_assert_ptr_nonnull(f);
+	fprintf(f, "#!/bin/sh\necho \"$*\" > %s/asked\nexit %d\n", dir, status);
+	fclose(f);
+	ck_assert_int_eq(chmod(path, 0700), 0);
+}
+
+START_TEST(verbs_autostart)
+{
+	char *old = strdup(getenv("PATH")), *path = NULL;
+
+	ck_assert_int_gt(asprintf(&path, "%s:%s", dir, old), 0);
+	setenv("PATH", path, 1);
+	setenv("XDG_RUNTIME_DIR", dir, 1);
+	ck_assert_int_eq(define("x", "web", 0, false), 0);
+	fake_systemctl(0);
+	ck_assert(!store_autostart("web"));
+	ck_assert_int_eq(VERB("autostart", "web"), VMM_OK);
+	ck_assert(store_autostart("web"));
+	ck_assert(has("asked", "enable hvx@web.service"));
+	ck_assert_int_eq(VERB("list", "--all", "--autostart", "--name"), VMM_OK);
+	ck_assert(has("out", "web"));
+	ck_assert_int_eq(VERB("autostart", "--disable", "web"), VMM_OK);
+	ck_assert(!store_autostart("web"));
+	ck_assert(has("asked", "disable hvx@web.service"));
+	/* Where systemd does not do it, nothing is noted; nor of a guest that is not there. */
+	fake_systemctl(1);
+	ck_assert_int_eq(VERB("autostart", "web"), VMM_ERR_SETUP);
+	ck_assert(!store_autostart("web"));
+	ck_assert_int_eq(VERB("autostart", "nobody"), VMM_ERR_SETUP);
+	setenv("PATH", old, 1);
+	free(path);
+	free(old);
+}
+END_TEST
+
+START_TEST(verbs_blkiotune)
+{
+	setenv("XDG_RUNTIME_DIR", dir, 1);
+	ck_assert_int_eq(define("x", "web", 0, false), 0);
+	ck_assert_int_eq(VERB("blkiotune", "web"), VMM_OK);
+	ck_assert(has("out", "not set"));
+	ck_assert_int_eq(VERB("blkiotune", "--weight", "200", "web"), VMM_OK);
+	ck_assert_int_eq(VERB("blkiotune", "--config", "web"), VMM_OK);
+	ck_assert(has("out", ": 200\n"));
+	ck_assert_int_ne(VERB("blkiotune", "--config", "--weight", "20000", "web"), VMM_OK);
+	ck_assert_int_eq(VERB("dumpxml", "--inactive", "web"), VMM_OK);
+	ck_assert(has("out", "<weight>200</weight>"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("store");
@@ -361,6 +459,8 @@ int main(void)
 	tcase_add_test(tc, edits);
 	tcase_add_test(tc, flattened);
 	tcase_add_test(tc, comes);
+	tcase_add_test(tc, verbs_autostart);
+	tcase_add_test(tc, verbs_blkiotune);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
