@@ -353,35 +353,37 @@ static void print_host_cpu(const struct cpu_host *h)
 	puts("    </cpu>");
 }
 
-static int one_json_option(const struct cli_cmd *cmd, int argc, char **argv, struct cpu_host *h, bool *json)
+/* A verb without arguments that tells of this host, in XML or with --json. */
+static int tell(const struct cli_cmd *cmd, int argc, char **argv, void (*xml)(const struct cpu_host *h),
+		void (*json)(const struct cpu_host *h, struct json_object *o))
 {
 	const char *v[2];
-	int status = cli_parse(cmd, argc, argv, v, 0, 0);
-
-	if (status < 0) {
-		cpu_host_get(h);
-		*json = v[0];
-	}
-	return status;
-}
-
-static int cmd_capabilities(const struct cli_cmd *cmd, int argc, char **argv)
-{
 	struct cpu_host h;
-	bool json;
-	int status = one_json_option(cmd, argc, argv, &h, &json);
+	int status = cli_parse(cmd, argc, argv, v, 0, 0);
 
 	if (status >= 0)
 		return status;
-	if (json) {
+	cpu_host_get(&h);
+	if (v[0]) {
 		struct json_object *o = json_object_new_object();
 
-		json_object_object_add(o, "cpu", host_json(&h));
+		json(&h, o);
 		put_json(o);
-		return VMM_OK;
+	} else {
+		xml(&h);
 	}
+	return VMM_OK;
+}
+
+static void capabilities_json(const struct cpu_host *h, struct json_object *o)
+{
+	json_object_object_add(o, "cpu", host_json(h));
+}
+
+static void capabilities_xml(const struct cpu_host *h)
+{
 	puts("<capabilities>\n\n  <host>");
-	print_host_cpu(&h);
+	print_host_cpu(h);
 	puts("    <migration_features>\n      <live/>\n      <uri_transports>\n"
 	     "        <uri_transport>tcp</uri_transport>\n        <uri_transport>tls</uri_transport>\n"
 	     "        <uri_transport>ssh</uri_transport>\n        <uri_transport>unix</uri_transport>\n"
@@ -390,7 +392,11 @@ static int cmd_capabilities(const struct cli_cmd *cmd, int argc, char **argv)
 	       "      <machine maxCpus='%u'>q35</machine>\n      <domain type='kvm'/>\n    </arch>\n  </guest>\n\n",
 	       HVX_MAX_VCPUS);
 	puts("</capabilities>");
-	return VMM_OK;
+}
+
+static int cmd_capabilities(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	return tell(cmd, argc, argv, capabilities_xml, capabilities_json);
 }
 
 static const struct cli_cmd capabilities_verb = {
@@ -423,38 +429,34 @@ static void print_models(const struct cpu_host *h)
 	}
 }
 
-static int cmd_domcapabilities(const struct cli_cmd *cmd, int argc, char **argv)
+static void domcapabilities_json(const struct cpu_host *h, struct json_object *o)
 {
-	struct cpu_set require;
-	struct cpu_host h;
-	bool json;
-	int status = one_json_option(cmd, argc, argv, &h, &json);
+	json_object_object_add(o, "host-model", host_json(h));
+	json_object_object_add(o, "max-vcpus", json_object_new_int(HVX_MAX_VCPUS));
+}
 
-	if (status >= 0)
-		return status;
-	if (json) {
-		struct json_object *o = json_object_new_object();
+static void domcapabilities_xml(const struct cpu_host *h)
+{
+	struct cpu_set require = h->require;
 
-		json_object_object_add(o, "host-model", host_json(&h));
-		json_object_object_add(o, "max-vcpus", json_object_new_int(HVX_MAX_VCPUS));
-		put_json(o);
-		return VMM_OK;
-	}
 	printf("<domainCapabilities>\n  <domain>kvm</domain>\n  <machine>q35</machine>\n  <arch>x86_64</arch>\n"
 	       "  <vcpu max='%u'/>\n  <cpu>\n", HVX_MAX_VCPUS);
 	puts("    <mode name='host-passthrough' supported='yes'>\n      <enum name='hostPassthroughMigratable'>\n"
 	     "        <value>on</value>\n        <value>off</value>\n      </enum>\n    </mode>\n"
 	     "    <mode name='maximum' supported='yes'/>\n    <mode name='host-model' supported='yes'>");
-	printf("      <model fallback='allow'>%s</model>\n", h.nearest->name);
-	if (*cpu_vendor_name(h.vendor))
-		printf("      <vendor>%s</vendor>\n", cpu_vendor_name(h.vendor));
-	require = h.require;
+	printf("      <model fallback='allow'>%s</model>\n", h->nearest->name);
+	if (*cpu_vendor_name(h->vendor))
+		printf("      <vendor>%s</vendor>\n", cpu_vendor_name(h->vendor));
 	cpu_set_sub(&require, "invtsc");
-	cpudesc_print_features(&require, &h.disable, true, "      ");
+	cpudesc_print_features(&require, &h->disable, true, "      ");
 	puts("    </mode>\n    <mode name='custom' supported='yes'>");
-	print_models(&h);
+	print_models(h);
 	puts("    </mode>\n  </cpu>\n</domainCapabilities>");
-	return VMM_OK;
+}
+
+static int cmd_domcapabilities(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	return tell(cmd, argc, argv, domcapabilities_xml, domcapabilities_json);
 }
 
 static const struct cli_cmd domcapabilities_verb = {
