@@ -52,7 +52,8 @@ HVX_EVENT(hvx_user_exit, u32, reason, int, ret, u32, mp_state, "reason %s ret %d
 			   { HVX_EXIT_INTERRUPTED, "interrupted" },
 			   { HVX_EXIT_KICKED, "kicked" }, { HVX_EXIT_FAIL_ENTRY, "fail_entry" },
 			   { HVX_EXIT_INTERNAL, "internal" },
-			   { HVX_EXIT_MEMORY_FAULT, "memory_fault" }),
+			   { HVX_EXIT_MEMORY_FAULT, "memory_fault" },
+			   { HVX_EXIT_TASK_SWITCH, "task_switch" }),
 	  __entry->ret, __entry->mp_state);
 
 /* An event goes into the guest. kind: 0 IRQ, 1 NMI, 2 exception; code: the error code, or 0. */

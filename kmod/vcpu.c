@@ -565,8 +565,8 @@ int hvx_vcpu_run(struct hvx_vcpu *vcpu)
 	trace_hvx_user_exit(vcpu, run->exit_reason, r, vcpu->ev.mp_state);
 
 	groups = READ_ONCE(run->want) & HVX_RUN_GROUPS;
-	if (run->exit_reason == HVX_EXIT_EMULATE)
-		groups |= BIT(HVX_STATE_REGS) | BIT(HVX_STATE_SREGS);
+	if (run->exit_reason == HVX_EXIT_EMULATE || run->exit_reason == HVX_EXIT_TASK_SWITCH)
+		groups = HVX_RUN_GROUPS;
 	if (groups)
 		hvx_state_to_run(vcpu, groups);
 	WRITE_ONCE(run->valid, groups);

@@ -53,14 +53,19 @@ static void set_mode(struct emul *e)
 		e->stack_mask = s->ss.attr & HVX_SEG_DB ? 0xffffffffULL : 0xffffULL;
 }
 
-static int attempt(struct emul *e, struct emul_ctx *ctx, const u8 *insn, unsigned int len)
+void emul_begin(struct emul *e, struct emul_ctx *ctx)
 {
-	int r;
-
 	memset(e, 0, sizeof(*e));
 	e->ctx = ctx;
 	e->regs = *ctx->regs;
 	set_mode(e);
+}
+
+static int attempt(struct emul *e, struct emul_ctx *ctx, const u8 *insn, unsigned int len)
+{
+	int r;
+
+	emul_begin(e, ctx);
 	memcpy(e->bytes, insn, len);
 	e->have = len;
 

@@ -21,6 +21,8 @@
  *                      the guest is at CPL 3: inject #UD then.
  *   3. write back the groups of ctx->dirty.
  *
+ * Hardware task switches are done by emul_task_switch() in the same way.
+ *
  * What is executed: MOV in all forms but segment and control register loads,
  * string and string I/O instructions, integer ALU, shift, bit, exchange and
  * compare-exchange instructions, PUSH/POP/near CALL/JMP/RET, SETcc, CMOVcc, and
@@ -40,6 +42,7 @@ enum emul_result {
 	EMUL_FAULT,
 	EMUL_UNHANDLED,
 	EMUL_AGAIN,
+	EMUL_SHUTDOWN,		/* emul_task_switch() only: a triple fault */
 };
 
 /* What cmpxchg_phys() says. */
@@ -99,7 +102,7 @@ struct emul_ctx {
 	unsigned int quirks;		/* EMUL_NO_* */
 
 	/* out */
-	uint32_t dirty;			/* groups changed: bits 1 << HVX_STATE_REGS, HVX_STATE_XSAVE */
+	uint32_t dirty;			/* groups changed: bits 1 << HVX_STATE_REGS, HVX_STATE_SREGS */
 	uint8_t vector;			/* with EMUL_FAULT */
 	bool has_error_code;
 	uint32_t error_code;
@@ -111,5 +114,26 @@ struct emul_ctx {
  * handed them over, 0..15 of them; what is missing is fetched from the guest.
  */
 enum emul_result emul_insn(struct emul_ctx *ctx, const uint8_t *insn, int len);
+
+/* A switch to another task, as an HVX_EXIT_TASK_SWITCH tells of it. */
+struct emul_task {
+	uint16_t selector;		/* of the new TSS */
+	uint8_t source;			/* HVX_TASK_* */
+	uint8_t insn_len;		/* RIP + insn_len is where the old task goes on */
+	uint32_t event;			/* what led to it, an HVX_EVENT_*, or 0 */
+	uint32_t error_code;		/* with HVX_EVENT_HAS_CODE */
+	/* out */
+	bool trap;			/* the new TSS has its T flag set: #DB with DR6.BT before its first instruction */
+};
+
+/*
+ * Does it: SDM vol. 3 "Task Switching", for TSSs of 16 and 32 bits. *sregs is
+ * what ctx->sregs points to, and changes with *ctx->regs. EMUL_OK; EMUL_FAULT:
+ * where ctx->dirty has groups the new task runs already, and the fault is its own,
+ * else nothing has changed, and the fault comes in place of the event, as a double
+ * fault where the two make one. EMUL_AGAIN as above. What is in no group that ctx
+ * has is the caller's: DR7's local enable bits are cleared with each switch.
+ */
+enum emul_result emul_task_switch(struct emul_ctx *ctx, struct hvx_sregs *sregs, struct emul_task *t);
 
 #endif

@@ -8,6 +8,8 @@
  *   emul_walk.c    linear -> guest-physical (paging)
  *   emul_alu.c, emul_bits.c, emul_mov.c, emul_string.c, emul_sse.c: execution
  *
+ * and emul_task.c, task switches, on what emul_mem.c and emul_walk.c offer.
+ *
  * Handlers work on a copy of the registers (e->regs), which reaches the guest
  * only when they return EMUL_OK, or when they set e->commit. Whatever can fault
  * is translated before anything is read that may have side effects (MMIO).
@@ -32,7 +34,7 @@ typedef int64_t s64;
 
 enum { R_AX, R_CX, R_DX, R_BX, R_SP, R_BP, R_SI, R_DI };
 enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_NONE };
-enum { VEC_DE = 0, VEC_UD = 6, VEC_NM = 7, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14, VEC_AC = 17 };
+enum { VEC_DE = 0, VEC_UD = 6, VEC_NM = 7, VEC_DF, VEC_TS = 10, VEC_NP, VEC_SS, VEC_GP, VEC_PF, VEC_AC = 17 };
 
 #define FL_CF		(1ULL << 0)
 #define FL_PF		(1ULL << 2)
@@ -41,6 +43,7 @@ enum { VEC_DE = 0, VEC_UD = 6, VEC_NM = 7, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14
 #define FL_SF		(1ULL << 7)
 #define FL_DF		(1ULL << 10)
 #define FL_OF		(1ULL << 11)
+#define FL_NT		(1ULL << 14)
 #define FL_IOPL(f)	(((f) >> 12) & 3)
 #define FL_VM		(1ULL << 17)
 #define FL_AC		(1ULL << 18)
@@ -152,6 +155,7 @@ int emul_fault(struct emul *e, u8 vector);			/* no error code */
 int emul_fault_code(struct emul *e, u8 vector, u32 code);	/* returns EMUL_FAULT */
 /* Check a near branch target and go there when the instruction completes. */
 int emul_branch(struct emul *e, u64 target);
+void emul_begin(struct emul *e, struct emul_ctx *ctx);	/* a copy of the registers, the mode, and nothing else */
 
 /* --- emul_decode.c --- */
 int emul_decode(struct emul *e);
@@ -176,6 +180,7 @@ void emul_span_read(struct emul *e, const struct emul_span *s, void *buf);
 void emul_span_write(struct emul *e, const struct emul_span *s, const void *buf);
 int emul_span_cmpxchg(struct emul *e, const struct emul_span *s, const void *expected, const void *desired);
 int emul_read_system(struct emul *e, u64 lin, void *buf, unsigned int len);
+int emul_map_system(struct emul *e, u64 lin, unsigned int len, unsigned int acc, struct emul_span *s);
 
 /* The r/m operand: rm_map checks and translates, rm_read reads it, rm_load does both. */
 int emul_rm_map(struct emul *e, struct emul_rm *rm, unsigned int size, unsigned int acc);
@@ -231,6 +236,7 @@ int x_grp9(struct emul *e);
 int x_cacheline(struct emul *e);
 
 /* --- emul_stack.c --- */
+int emul_push(struct emul *e, u64 val);				/* opsize bytes */
 int x_push_r(struct emul *e);
 int x_pop_r(struct emul *e);
 int x_push_imm(struct emul *e);

@@ -206,15 +206,19 @@ int emul_span_cmpxchg(struct emul *e, const struct emul_span *s, const void *exp
 	return EMUL_OK;
 }
 
-/* The CPU's own reads of system structures; lin as computed from a base. */
+/* The CPU's own accesses to system structures; lin as computed from a base. */
+int emul_map_system(struct emul *e, u64 lin, unsigned int len, unsigned int acc, struct emul_span *s)
+{
+	if (!(e->ctx->sregs->efer & EFER_LMA))
+		lin = (u32)lin;
+	return span_linear(e, lin, len, acc | ACC_SYSTEM, s);
+}
+
 int emul_read_system(struct emul *e, u64 lin, void *buf, unsigned int len)
 {
 	struct emul_span s;
-	int r;
+	int r = emul_map_system(e, lin, len, ACC_READ, &s);
 
-	if (!(e->ctx->sregs->efer & EFER_LMA))
-		lin = (u32)lin;
-	r = span_linear(e, lin, len, ACC_SYSTEM, &s);
 	if (!r)
 		emul_span_read(e, &s, buf);
 	return r;

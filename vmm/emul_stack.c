@@ -15,7 +15,7 @@ static void set_sp(struct emul *e, u64 sp)
 	e->regs.rsp = (e->regs.rsp & ~e->stack_mask) | (sp & e->stack_mask);
 }
 
-static int push(struct emul *e, u64 val)
+int emul_push(struct emul *e, u64 val)
 {
 	u64 sp = e->regs.rsp - e->opsize;
 	struct emul_span s;
@@ -48,7 +48,7 @@ static unsigned int opcode_reg(const struct emul *e)
 
 int x_push_r(struct emul *e)
 {
-	return push(e, emul_gpr(e, opcode_reg(e)));
+	return emul_push(e, emul_gpr(e, opcode_reg(e)));
 }
 
 int x_pop_r(struct emul *e)
@@ -63,7 +63,7 @@ int x_pop_r(struct emul *e)
 
 int x_push_imm(struct emul *e)
 {
-	return push(e, e->imm);
+	return emul_push(e, e->imm);
 }
 
 /* 8F /0. An address based on rSP uses its value after the increment. */
@@ -166,7 +166,7 @@ int x_call_rel(struct emul *e)
 	if (!branch_supported(e))
 		return EMUL_UNHANDLED;
 	r = emul_branch(e, ret + e->imm);
-	return r ? r : push(e, ret);
+	return r ? r : emul_push(e, ret);
 }
 
 int x_ret(struct emul *e)

@@ -20,6 +20,8 @@
 #define RFLAGS_TF		(1ULL << 8)
 #define RFLAGS_RF		(1ULL << 16)
 #define DR6_BS			(1ULL << 14)
+#define DR6_BT			(1ULL << 15)
+#define DR7_LOCAL		0x155ULL	/* L0-L3, LE: end with the task */
 #define VECTOR_DB		1
 #define VECTOR_UD		6
 #define VECTOR_PF		14
@@ -326,9 +328,11 @@ int vcpu_emulate(struct vcpu *v, struct hvx_run *run)
 		.phys_bits = v->m->cpu->phys_bits, .quirks = v->m->cpu->emul_quirks,
 	};
 	uint64_t rflags = regs.rflags;
-	int ret;
+	int ret = 0;
 
-	ret = hv_get_state(&v->hv, HVX_STATE_EVENTS, &run->events, sizeof(run->events));
+	/* Modules of before task switches fill in registers only. */
+	if (!(run->valid & (1U << HVX_STATE_EVENTS)))
+		ret = hv_get_state(&v->hv, HVX_STATE_EVENTS, &run->events, sizeof(run->events));
 	if (ret)
 		return ret;
 	switch (emul_insn(&ctx, ex.insn, ex.insn_len > 15 ? 15 : ex.insn_len)) {
@@ -363,4 +367,57 @@ int vcpu_emulate(struct vcpu *v, struct hvx_run *run)
 				   (uint32_t)sizeof(*e.xsave) + v->m->hv.info.xsave_size);
 	free(e.xsave);
 	return ret;
+}
+
+/* ---------------------------------------------------------- task switches */
+
+/* SDM vol. 3 "Debug Registers", DR7: what is the old task's own. */
+static int clear_local_breakpoints(struct vcpu *v)
+{
+	struct hvx_debugregs d;
+	int ret = hv_get_state(&v->hv, HVX_STATE_DEBUGREGS, &d, sizeof(d));
+
+	if (ret || !(d.dr7 & DR7_LOCAL))
+		return ret;
+	d.dr7 &= ~DR7_LOCAL;
+	return hv_set_state(&v->hv, HVX_STATE_DEBUGREGS, &d, sizeof(d));
+}
+
+int vcpu_task_switch(struct vcpu *v, struct hvx_run *run)
+{
+	struct emulation e = { .v = v };
+	struct hvx_exit_task_switch ex = run->task_switch;
+	struct hvx_regs regs = run->regs;
+	struct hvx_sregs sregs = run->sregs;
+	struct emul_ctx ctx = {
+		.regs = &regs, .sregs = &sregs, .ops = &emul_ops, .opaque = &e,
+		.phys_bits = v->m->cpu->phys_bits,
+	};
+	struct emul_task task = {
+		.selector = ex.selector, .source = ex.source, .insn_len = ex.insn_len,
+		.event = run->events.injected, .error_code = run->events.injected_code,
+	};
+	enum emul_result r = emul_task_switch(&ctx, &sregs, &task);
+
+	if (r == EMUL_AGAIN)	/* the guest comes by here again */
+		return 0;
+	if (r == EMUL_UNHANDLED)
+		return -ENOSYS;
+	if (r == EMUL_SHUTDOWN)
+		return -EIO;
+	run->events.injected = 0;
+	run->events.interrupt_shadow = 0;
+	if (ex.source == HVX_TASK_IRET)
+		run->events.nmi_masked = 0;
+	run->dirty |= 1U << HVX_STATE_EVENTS | ctx.dirty;
+	if (r == EMUL_FAULT)
+		queue_exception(run, ctx.vector, ctx.has_error_code, ctx.error_code,
+				ctx.vector == VECTOR_PF ? ctx.cr2 : 0);
+	else if (task.trap)
+		queue_exception(run, VECTOR_DB, false, 0, DR6_BT);
+	if (!ctx.dirty)
+		return 0;
+	run->regs = regs;
+	run->sregs = sregs;
+	return clear_local_breakpoints(v);
 }

@@ -152,6 +152,16 @@ static void exit_shutdown(struct vcpu *v, struct hvx_run *run)
 	machine_event(v->m, EV_CRASH, 0);
 }
 
+static void exit_task_switch(struct vcpu *v, struct hvx_run *run)
+{
+	int ret = vcpu_task_switch(v, run);
+
+	if (ret == -EIO)
+		exit_shutdown(v, run);
+	else if (ret)
+		fatal(v, "a task switch cannot be done");
+}
+
 /* SDM vol. 3 "Checks on Guest Segment Registers", what does not depend on other state. */
 static bool segment_ok(int seg, const struct hvx_segment *s)
 {
@@ -202,7 +212,6 @@ static void exit_internal(struct vcpu *v, struct hvx_run *run)
 	static const char *const what[] = {
 		[HVX_INTERNAL_UNHANDLED] = "an exit that the module does not know",
 		[HVX_INTERNAL_DELIVERY] = "event delivery touched a device's memory",
-		[HVX_INTERNAL_TASK_SWITCH] = "a switch between 32-bit tasks (TSS), which hvx cannot do on VT-x",
 	};
 	uint32_t sub = run->fail.suberror;
 
@@ -241,6 +250,7 @@ static void (*const exit_handler[HVX_EXIT_NR])(struct vcpu *v, struct hvx_run *r
 	[HVX_EXIT_FAIL_ENTRY] = exit_fail_entry,
 	[HVX_EXIT_INTERNAL] = exit_internal,
 	[HVX_EXIT_MEMORY_FAULT] = exit_memory_fault,
+	[HVX_EXIT_TASK_SWITCH] = exit_task_switch,
 };
 
 /* ----------------------------------------------------------------- dump */

@@ -467,7 +467,8 @@ struct hvx_stats {
 #define HVX_EXIT_FAIL_ENTRY	13	/* .fail */
 #define HVX_EXIT_INTERNAL	14	/* .fail */
 #define HVX_EXIT_MEMORY_FAULT	15	/* .memory_fault: in a slot, but the host memory cannot be had */
-#define HVX_EXIT_NR		16
+#define HVX_EXIT_TASK_SWITCH	16	/* .task_switch: userspace switches to another task */
+#define HVX_EXIT_NR		17
 
 /* IN/OUT without a string prefix. Reads: userspace fills data before the next HVX_RUN. */
 struct hvx_exit_pio {
@@ -488,7 +489,7 @@ struct hvx_exit_mmio {
 
 /*
  * One instruction at CS:RIP that userspace must execute (MMIO that is no plain
- * MOV, string I/O). regs and sregs are valid. Userspace writes back registers
+ * MOV, string I/O). All groups are valid. Userspace writes back registers
  * through the run page's dirty mask, RIP included.
  */
 struct hvx_exit_emulate {
@@ -539,7 +540,26 @@ struct hvx_exit_fail {
 };
 #define HVX_INTERNAL_UNHANDLED	1	/* the CPU made an exit the module does not know */
 #define HVX_INTERNAL_DELIVERY	2	/* MMIO touched while an event was being delivered */
-#define HVX_INTERNAL_TASK_SWITCH	3	/* a task switch by hardware, which VT-x does not do; info[0]: its qualification */
+
+/*
+ * A task switch through a TSS (SDM vol. 3, chapter "Task Management"), which the
+ * CPU leaves to userspace: VT-x; AMD-V does it without an exit. All groups are
+ * valid. What the CPU has checked: rights to the gate and to the new TSS's
+ * descriptor, its type, P and limit. Nothing has changed, neither in memory nor
+ * in registers. Where an event led to the switch it is events.injected, with its
+ * error code in injected_code. Userspace does the switch, takes the event back
+ * (0), and sets the dirty bits; a fault on the way goes into events.exception.
+ */
+struct hvx_exit_task_switch {
+	__u16 selector;		/* of the new task's TSS */
+	__u8  source;		/* HVX_TASK_* */
+	__u8  insn_len;		/* bytes of the instruction at RIP that did it; 0: an event did */
+	__u32 pad;
+};
+#define HVX_TASK_CALL		0	/* CALL, to the TSS or through a task gate */
+#define HVX_TASK_IRET		1	/* IRET with RFLAGS.NT: back to the task of the old TSS's link */
+#define HVX_TASK_JMP		2
+#define HVX_TASK_GATE		3	/* a task gate in the IDT; insn_len: INT n, INT3, INTO */
 
 struct hvx_exit_memory_fault {
 	__u64 gpa;
@@ -583,6 +603,7 @@ struct hvx_run {
 		struct hvx_exit_debug debug;
 		struct hvx_exit_fail fail;
 		struct hvx_exit_memory_fault memory_fault;
+		struct hvx_exit_task_switch task_switch;
 		__u8 exit_pad[256];
 	};
 	struct hvx_regs regs;

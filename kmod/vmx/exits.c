@@ -190,12 +190,22 @@ static enum hvx_next fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror)
 			     v->reason == EXIT_VMFAIL ? v->error : v->gpa, v->idt_info);
 }
 
-/* VT-x leaves these to software. No guest that runs on 64-bit CPUs lives by them. */
+/*
+ * VT-x leaves these to software (SDM vol. 3 "Treatment of Task Switches"). The length
+ * counts where an instruction did it: of events that is those whose type has its bit 2 set.
+ */
 static enum hvx_next on_task_switch(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	pr_err_ratelimited("hvx: a guest's task switch, to TSS selector 0x%x, is not supported on VT-x\n",
-			   (u16)to_vmx(vcpu)->qual);
-	return fail(vcpu, HVX_EXIT_INTERNAL, HVX_INTERNAL_TASK_SWITCH);
+	const struct vmx_vcpu *v = to_vmx(vcpu);
+	u8 source = v->qual >> 30 & 3;
+
+	vcpu->stats.exit_other++;
+	if (source == HVX_TASK_GATE && !(v->idt_info & BIT(10)))
+		len = 0;
+	vcpu->run->task_switch = (struct hvx_exit_task_switch) {
+		.selector = v->qual, .source = source, .insn_len = len,
+	};
+	return hvx_exit_to_user(vcpu, HVX_EXIT_TASK_SWITCH);
 }
 
 static const vmx_handler handlers[] = {

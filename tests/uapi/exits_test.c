@@ -684,38 +684,6 @@ out:
 	tg_free(&g);
 }
 
-/* To another 32-bit task, through a TSS. AMD-V does it, VT-x leaves it to software. */
-GUEST32(g_task, "ljmp $0x20, $0\nhlt\n");
-
-static void task_switch(void)
-{
-	const uint64_t tss = 0x5000, task = 0x6000;
-	struct hvx_sregs s;
-	struct tg g;
-
-	new_mode(&g, HVX_VM_EXIT_HLT, PROT32, g_task, GUEST_LEN(g_task));
-	memcpy(g.mem + TG_GDT, (uint64_t []){
-		0, 0x00cf9b000000ffff, 0x00cf93000000ffff,
-		0x00008b0000000067 | tss << 16, 0x0000890000000067 | task << 16 }, 0x28);
-	memcpy(g.mem + task + 0x20, (uint32_t []){ TG_CODE + GUEST_LEN(g_task) - 1, 2 }, 8);
-	memcpy(g.mem + task + 0x48, (uint32_t []){ 0x10, 0x08, 0x10, 0x10 }, 16);
-	CHECK(!tg_get(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
-	s.gdtr = (struct hvx_dtable) { .base = TG_GDT, .limit = 0x27 };
-	s.tr = (struct hvx_segment) { .base = tss, .limit = 0x67, .selector = 0x18,
-				      .attr = HVX_SEG_P | 0xb };
-	CHECK(!tg_set(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
-	if (!strcmp(g.info.backend, "vmx")) {
-		tg_run_to(&g, 0, HVX_EXIT_INTERNAL);
-		CHECK_EQ(g.v[0].run->fail.suberror, HVX_INTERNAL_TASK_SWITCH);
-		CHECK_EQ(g.v[0].run->fail.info[0], 2U << 30 | 0x20);	/* by JMP */
-	} else {
-		tg_run_to(&g, 0, HVX_EXIT_HALTED);
-		CHECK(!tg_get(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
-		CHECK_EQ(s.tr.selector, 0x20);
-	}
-	tg_free(&g);
-}
-
 /* MMIO by the CPU itself, while it delivers an event, cannot be emulated. */
 static void delivery_to_mmio(void)
 {
@@ -857,7 +825,7 @@ static const struct tg_test tests[] = {
 	TG_TEST(mmio_emulate), TG_TEST(mmio_across_code_pages),
 	TG_TEST(hypercalls), TG_TEST(hypercall_32bit), TG_TEST(msr_exit), TG_TEST(msr_filter),
 	TG_TEST(triple_fault), TG_TEST(memory_fault), TG_TEST(fetch_fault), TG_TEST(fail_entry),
-	TG_TEST(task_switch), TG_TEST(delivery_to_mmio), TG_TEST(kicks), TG_TEST(signals), TG_TEST(run_page),
+	TG_TEST(delivery_to_mmio), TG_TEST(kicks), TG_TEST(signals), TG_TEST(run_page),
 };
 
 int main(int argc, char **argv)

@@ -96,6 +96,7 @@ unsigned int guest_hex(const char *hex, uint8_t *bytes);
 
 TCase *emul_mode_cases(void);
 TCase *emul_paging_cases(void);
+TCase *emul_task_cases(void);
 TCase *emul_random_cases(void);
 
 #endif
