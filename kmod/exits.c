@@ -227,19 +227,18 @@ static bool mov_to_cr0(struct hvx_vcpu *vcpu, u64 val)
 {
 	u64 efer = vcpu->efer, cr4 = hvx_backend->get_cr(vcpu, 4);
 	u64 change = val ^ hvx_backend->get_cr(vcpu, 0);
-	struct hvx_segment cs, tr;
+	u16 cs = hvx_backend->get_attr(vcpu, HVX_SEG_CS);
 
-	hvx_backend->get_segment(vcpu, HVX_SEG_CS, &cs);
-	hvx_backend->get_segment(vcpu, HVX_SEG_TR, &tr);
 	if (val >> 32 || (val & X86_CR0_PG && !(val & X86_CR0_PE)) ||
 	    (val & X86_CR0_NW && !(val & X86_CR0_CD)))
 		return false;
 	if (change & val & X86_CR0_PG && efer & EFER_LME) {
-		if (!(cr4 & X86_CR4_PAE) || cs.attr & HVX_SEG_L || (tr.attr & 0xf) != 11)
+		if (!(cr4 & X86_CR4_PAE) || cs & HVX_SEG_L ||
+		    HVX_SEG_TYPE(hvx_backend->get_attr(vcpu, HVX_SEG_TR)) != 11)
 			return false;
 		hvx_backend->set_efer(vcpu, efer | EFER_LMA);
 	} else if (change & ~val & X86_CR0_PG) {
-		if ((efer & EFER_LMA && cs.attr & HVX_SEG_L) || cr4 & X86_CR4_PCIDE)
+		if ((efer & EFER_LMA && cs & HVX_SEG_L) || cr4 & X86_CR4_PCIDE)
 			return false;
 		hvx_backend->set_efer(vcpu, efer & ~(u64)EFER_LMA);
 	}
