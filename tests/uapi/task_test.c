@@ -11,8 +11,9 @@
 #define TSS_MAIN	0x5000
 #define TSS_OTHER	0x6000
 #define OTHER		(TG_CODE + 0x100)
-/* In the page of the code, which is mapped: an exit while TCG pushes the error code would come amid its switch. */
+/* In the page of the code, which is mapped: TCG cannot do a switch again that made an exit half-way. */
 #define OTHER_STACK	(TG_CODE + 0xf00)
+#define TSS_THIRD	(TG_CODE + 0x800)
 #define SEL_MAIN	0x18
 #define SEL_OTHER	0x20
 
@@ -263,7 +264,7 @@ GUEST32(g_ts_handler, "pop %edx\nhlt\n");
 /* The new task has no stack segment: #TS, which it takes itself, through a task gate of its own. */
 static void bad_task(void)
 {
-	const uint64_t third = 0x0000890000000067 | 0xc000 << 16;
+	const uint64_t third = 0x0000890000000067 | TSS_THIRD << 16;
 	struct hvx_sregs s;
 	struct tg g;
 
@@ -272,13 +273,13 @@ static void bad_task(void)
 	s.gdtr.limit += 8;
 	CHECK(!tg_set(&g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
 	memcpy(g.mem + TG_GDT + 0x28, &third, sizeof(third));
-	memcpy(g.mem + 0xc000, g.mem + TSS_OTHER, 0x68);
+	memcpy(g.mem + TSS_THIRD, g.mem + TSS_OTHER, 0x68);
 	memset(g.mem + TSS_OTHER + 0x50, 0, 4);
 	gate(&g, 10, 0x28, 0, 0x85);
 	run_to_halt(&g);
 	CHECK_EQ(exits, is_vmx(&g) ? 2 : 0);
 	CHECK_EQ(task(&g), 0x28);
-	CHECK_EQ(word(&g, 0xc000) & 0xffff, SEL_OTHER);
+	CHECK_EQ(word(&g, TSS_THIRD) & 0xffff, SEL_OTHER);
 	CHECK_EQ(tg_reg(&g, 0, 2) & ~1U, 0);
 	tg_free(&g);
 }
