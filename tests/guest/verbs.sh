@@ -78,6 +78,16 @@ check "metrics for Prometheus" grep -q '^hvx_vm_exits{guest="tick"} [0-9]' <("$h
 check "rates" grep -q 'exits .*/s' <("$hvx" stat --count 1 tick)
 check "as JSON, too" grep -Eq '^\{"name":"tick",.*"exits":[0-9.]+' <("$hvx" stat --json --count 1 tick)
 check "top as JSON" grep -Eq '^\[\{"name":"tick","state":"running","vcpus":2,"cpu-percent":' <("$hvx" top --json --count 1 --interval 0.2)
+lines=$("$hvx" trace --count 3 tick 2>&1)
+check "trace ($(head -n 1 <<< "$lines"))" [ "$(grep -Ec '^[0-9.]+ exit: vm [0-9]+ vcpu [01] rip 0x' <<< "$lines")" -eq 3 ]
+check "its summary" grep -q '^HW REASON' <("$hvx" trace --summary --time 1 tick)
+check "reboot by ACPI is refused" fails "$hvx" reboot --mode acpi tick
+check "and what to do is said" grep -q 'hvx reset tick' "$work/refused.err"
+for thread in /proc/"$vmm"/task/*; do
+	rights=$(sed -n 's/^\(CapEff\|CapPrm\|NoNewPrivs\|Seccomp\):[[:space:]]*/\1 /p' "$thread/status" | tr '\n' ' ')
+	check "no rights are left to $(< "$thread/comm") ($rights)" \
+		[ "$rights" = 'CapPrm 0000000000000000 CapEff 0000000000000000 NoNewPrivs 1 Seccomp 2 ' ]
+done
 for tid in $("$hvx" qmp tick query-cpus-fast | sed -n 's/.*"thread-id": *\([0-9]*\).*/\1/p'); do
 	check "thread $tid is a vCPU's" grep -q '^vcpu' "/proc/$vmm/task/$tid/comm"
 done

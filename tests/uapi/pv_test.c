@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* The paravirtual interface: clock, EOI, IPI. */
+#include <sched.h>
 #include <time.h>
 #include <x86intrin.h>
 #include "irq_guest.h"
@@ -162,11 +163,56 @@ static void pv_ipi(void)
 	tg_free(&g);
 }
 
+/* Time that the vCPU was ready and something else had its CPU. */
+GUEST(g_steal, "wr 0x4b564d03 0xa001\n2: say 1\njmp 2b\n");
+
+static bool stop;
+
+static void *spin(void *arg)
+{
+	(void)arg;
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		;
+	return NULL;
+}
+
+static void steal_time(void)
+{
+	volatile struct { uint64_t ns; uint32_t version, flags; } *steal;
+	struct timespec now, end;
+	cpu_set_t all, one;
+	pthread_t t;
+	struct tg g;
+
+	START(&g, g_steal, 1 << 5);
+	steal = (void *)(g.mem + 0xa000);
+	CHECK(!sched_getaffinity(0, sizeof(all), &all));
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	CHECK(!sched_setaffinity(0, sizeof(one), &one));
+	CHECK_EQ(tg_said(&g, 0), 1);
+	CHECK(!pthread_create(&t, NULL, spin, NULL));	/* on the same CPU */
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += 120;	/* against a hang only */
+	do {
+		CHECK_EQ(tg_said(&g, 0), 1);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (!steal->ns && !tg_failed && now.tv_sec < end.tv_sec);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(t, NULL);
+	CHECK(steal->ns > 0);
+	CHECK(steal->version && !(steal->version & 1));
+	CHECK_EQ(steal->flags, 0);
+	CHECK(!sched_setaffinity(0, sizeof(all), &all));
+	tg_free(&g);
+}
+
 static const struct tg_test tests[] = {
 	TG_TEST(kvmclock),
 	TG_TEST(pv_gated),
 	TG_TEST(pv_eoi),
 	TG_TEST(pv_ipi),
+	TG_TEST(steal_time),
 };
 
 int main(int argc, char **argv)
