@@ -101,7 +101,7 @@ struct xattr {
 	const char *name;
 	enum act act;
 	const char *only;	/* accepted values, "a|b"; NULL: any, or the handler checks */
-	const char *note;	/* HINT, REF: text. With only: what to do about other values */
+	const char *note;	/* HINT, REF: text. With only: what to do about other values, of which HINT warns */
 };
 
 struct xelem {

@@ -54,6 +54,8 @@ static const struct xelem iotune_kids[] = {
 #define BANDWIDTH ATTRS({ .name = "average" }, { .name = "burst" }, \
 	{ .name = "peak", .act = HINT, .note = N_TUNING }, { .name = "floor", .act = HINT, .note = N_TUNING })
 
+#define N_ERRORS	"left out: the guest is told of errors and goes on"
+
 static const struct xelem disk_kids[] = {
 	{ .name = "driver", .flags = F_ONCE, .kids = KIDS(
 			{ .name = "metadata_cache", .act = IGN }, { .name = "iothreads", .act = IGN },
@@ -65,13 +67,16 @@ static const struct xelem disk_kids[] = {
 		{ .name = "detect_zeroes", .only = "off|on|unmap" },
 		{ .name = "queues" },
 		{ .name = "copy_on_read", .only = "off", .note = "raw images have no backing file to read from; remove it" },
-		{ .name = "error_policy", .act = IGN }, { .name = "rerror_policy", .act = IGN },
+		{ .name = "error_policy", .act = HINT, .only = "report", .note = N_ERRORS },
+		{ .name = "rerror_policy", .act = HINT, .only = "report", .note = N_ERRORS },
 		{ .name = "io", .act = IGN }, { .name = "ioeventfd", .act = IGN }, { .name = "event_idx", .act = IGN },
 		{ .name = "iothread", .act = IGN }, { .name = "queue_size", .act = IGN },
 		{ .name = "discard_no_unref", .act = IGN }) },
 	{ .name = "source", .flags = F_ONCE, .kids = disk_source_kids, .attrs = ATTRS(
 		{ .name = "file" }, { .name = "dev" }, { .name = "pool" }, { .name = "volume" },
-		{ .name = "mode", .act = IGN }, { .name = "startupPolicy", .act = IGN },
+		{ .name = "mode", .act = IGN },
+		{ .name = "startupPolicy", .act = HINT, .only = "mandatory",
+		  .note = "left out: without its image the guest does not start" },
 		{ .name = "index", .act = IGN }, { .name = "dir", .act = IGN }, { .name = "protocol", .act = IGN },
 		{ .name = "name", .act = IGN }, { .name = "query", .act = IGN }, { .name = "type", .act = IGN },
 		{ .name = "tls", .act = IGN }, { .name = "managed", .act = IGN }, { .name = "namespace", .act = IGN },

@@ -82,6 +82,8 @@ static void walk_attr(struct px *px, xmlNode *n, const xmlAttr *a, const struct 
 	case IGN:
 		return;
 	case HINT:
+		if (r->only && value && one_of(value, r->only))
+			return;
 		if (px_first(px, r->note))
 			px_warn(px, n, name, "%s", r->note);
 		return;
