@@ -74,6 +74,12 @@ check "domblklist" grep -q "vda.*$work/disk.img" <("$hvx" domblklist tick)
 check "domblkstat counts reads" [ "$("$hvx" domblkstat tick vda | sed -n 's/vda rd_req //p')" -gt 0 ]
 check "domifaddr" grep -q '10\.0\.2\.15/24' <("$hvx" domifaddr tick)
 check "the module counted exits" [ "$(counter tick exits)" -gt 1000 ]
+mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
+before=$(counter tick exits)
+seen=$(awk '$1 == "exits" { print $2, NF - 2 }' /sys/kernel/debug/hvx/"$vmm"-*)
+after=$(counter tick exits)
+check "debugfs has them, of each vCPU, too ($before, $seen, $after)" \
+	[ "${seen% *}" -ge "$before" -a "${seen% *}" -le "$after" -a "${seen#* }" -eq 2 ]
 check "metrics for Prometheus" grep -q '^hvx_vm_exits{guest="tick"} [0-9]' <("$hvx" stat --prometheus)
 check "rates" grep -q 'exits .*/s' <("$hvx" stat --count 1 tick)
 check "as JSON, too" grep -Eq '^\{"name":"tick",.*"exits":[0-9.]+' <("$hvx" stat --json --count 1 tick)
@@ -84,8 +90,10 @@ check "its summary" grep -q '^HW REASON' <("$hvx" trace --summary --time 1 tick)
 check "reboot by ACPI is refused" fails "$hvx" reboot --mode acpi tick
 check "and what to do is said" grep -q 'hvx reset tick' "$work/refused.err"
 for thread in /proc/"$vmm"/task/*; do
-	rights=$(sed -n 's/^\(CapEff\|CapPrm\|NoNewPrivs\|Seccomp\):[[:space:]]*/\1 /p' "$thread/status" | tr '\n' ' ')
-	check "no rights are left to $(< "$thread/comm") ($rights)" \
+	name=$(cat "$thread/comm" 2> /dev/null)
+	rights=$(sed -n 's/^\(CapEff\|CapPrm\|NoNewPrivs\|Seccomp\):[[:space:]]*/\1 /p' "$thread/status" 2> /dev/null | tr '\n' ' ')
+	[ -n "$rights" ] || [ -d "$thread" ] || continue	# a worker of io_uring's that has ended
+	check "no rights are left to $name ($rights)" \
 		[ "$rights" = 'CapPrm 0000000000000000 CapEff 0000000000000000 NoNewPrivs 1 Seccomp 2 ' ]
 done
 for tid in $("$hvx" qmp tick query-cpus-fast | sed -n 's/.*"thread-id": *\([0-9]*\).*/\1/p'); do
