@@ -21,7 +21,11 @@ enum sandbox_kind {
  * hypervisor's ioctls. enabled false: everything here does nothing. 0 or -errno.
  */
 int sandbox_init(bool enabled, unsigned int ioc);
-/* The calling thread. 0 or -errno after a message. */
+/*
+ * The calling thread. 0 or -errno after a message. The main thread comes after all threads
+ * that it has started before: those that come later have what it has left them, and give
+ * up nothing but system calls.
+ */
 int sandbox_enter_thread(enum sandbox_kind kind);
 /* Has the main thread entered it? What is made from now on is made by one that can open nothing. */
 bool sandbox_entered(void);

@@ -30,7 +30,7 @@ for driver in qemu vhost; do
 	command+='; n=0; until ping -c 1 -W 1 10.77.0.1 > /dev/null || [ $n -eq 60 ]; do n=$((n + 1)); done'
 	command+='; wget -q -O /tmp/file http://10.77.0.1:8077/file; echo HVX-SUM $(md5sum < /tmp/file)'
 	command+='; echo HVX-QUEUES $(ls -d /sys/class/net/eth0/queues/tx-* | wc -l)'
-	command+='; nc 10.77.0.1 8078 < /tmp/file; exit 11'
+	command+='; nc 10.77.0.1 8078 < /tmp/file; until wget -q -O /dev/null http://10.77.0.1:8077/go; do sleep 1; done; exit 11'
 	domain $driver 192 2 "hvx.exit=debug hvx.run=\"$command\"" \
 		"<interface type='bridge'><source bridge='hvxbr0'/><model type='virtio'/><driver name='$driver' queues='2'/></interface>"
 	python3 -c 'import socket, shutil, sys
@@ -48,7 +48,9 @@ shutil.copyfileobj(s.accept()[0].makefile("rb"), open(sys.argv[1], "wb"))' "$wor
 	vhost=$(find /proc/"$(pgrep -x hvx-vmm)"/fd -lname /dev/vhost-net | wc -l)
 	check "$driver: the host's vhost-net, where that was asked for ($vhost)" \
 		[ $((vhost > 0)) -eq $((${#driver} == 5)) ]
+	touch "$work/go"
 	finish $driver 240
+	rm "$work/go"
 	check "$driver: its command ran to its end ($status)" [ $status -eq 23 ]
 	check "$driver: the file came in ($(tr -d '\r' < "$work/$driver.out" | grep HVX-SUM))" shown $driver "^HVX-SUM $sum"
 	check "$driver: with two queues" shown $driver '^HVX-QUEUES 2$'
