@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Memory slots: which host memory shows where in guest-physical space, and their dirty bitmaps. */
+#include "backend.h"
 #include "mmu.h"
 
 /* Words of a dirty bitmap that are handled at a time: one page of them, 128 MiB of guest memory. */
@@ -185,6 +186,12 @@ int hvx_mmu_get_dirty(struct hvx_vm *vm, struct hvx_dirty *arg)
 	else if (arg->first_page > slot->npages || arg->num_pages > slot->npages - arg->first_page)
 		ret = -EINVAL;
 
+	/* What CPUs have logged themselves is in the bitmap once their guests have exited. */
+	if (!ret && hvx_backend->pte->logs) {
+		spin_lock(&vm->mmu_lock);
+		hvx_kick_all_wait(vm, HVX_REQ_EVENT);
+		spin_unlock(&vm->mmu_lock);
+	}
 	arg->dirty_pages = 0;
 	end = arg->first_page + arg->num_pages;
 	for (first = arg->first_page; !ret && first < end; first = next) {

@@ -350,11 +350,9 @@ static void put_cpu_back(struct hvx_vcpu *vcpu)
 	hvx_guest_ran();
 	for (i = 0; unlikely(this_cpu_read(host.dr_loaded)) && i < 4; i++)
 		set_debugreg(this_cpu_read(host.dr[i]), i);
-	/* Exits leave DR7 with everything off (APM vol. 2 15.6, SDM vol. 3 "Loading Host State"), and the guest's DR6. */
-	if (unlikely(hw_breakpoint_active())) {
-		set_debugreg(DR6_RESERVED, 6);
+	/* Exits leave DR7 with everything off (APM vol. 2 15.6, SDM vol. 3 "Loading Host State"). */
+	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(__this_cpu_read(cpu_dr7), 7);
-	}
 	if (boot_cpu_has(X86_FEATURE_RDTSCP) && tsc_aux != vcpu->tsc_aux)
 		wrmsrq(MSR_TSC_AUX, tsc_aux);
 	/*
@@ -423,6 +421,15 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 {
 	int vector;
 
+	/* Before an INIT, which would forget it. */
+	if (hvx_take_request(vcpu, HVX_REQ_EOI)) {
+		vector = vcpu->lapic->eoi_exit;
+		vcpu->lapic->eoi_exit = -1;
+		if (vector >= 0) {
+			vcpu->run->eoi = (struct hvx_exit_eoi) { .vector = vector };
+			return hvx_exit_to_user(vcpu, HVX_EXIT_EOI);
+		}
+	}
 	if (READ_ONCE(vcpu->init_sipi))
 		hvx_serve_init_sipi(vcpu);
 	if (serve_fast(vcpu))
@@ -433,14 +440,6 @@ static int serve_slow(struct hvx_vcpu *vcpu)
 		hvx_pv_update_steal(vcpu);
 	if (hvx_take_request(vcpu, HVX_REQ_PV_EOI))
 		hvx_pv_eoi_settle(vcpu, 0);
-	if (hvx_take_request(vcpu, HVX_REQ_EOI)) {
-		vector = vcpu->lapic->eoi_exit;
-		vcpu->lapic->eoi_exit = -1;
-		if (vector >= 0) {
-			vcpu->run->eoi = (struct hvx_exit_eoi) { .vector = vector };
-			return hvx_exit_to_user(vcpu, HVX_EXIT_EOI);
-		}
-	}
 	if (hvx_take_request(vcpu, HVX_REQ_TRIPLE))
 		return hvx_exit_to_user(vcpu, HVX_EXIT_SHUTDOWN);
 	/* A debugger's step over an instruction that the CPU did not do itself. */

@@ -110,6 +110,7 @@ static int svm_alloc_cpus(void)
 		sc->flusher.ncr3 = __sme_set(hvx_percpu_pa(sc->table));
 		sc->flusher.efer = EFER_SVME;
 		sc->flusher.rflags = X86_EFLAGS_FIXED;
+		sc->flusher.dr6 = HVX_DR6_FIXED;
 	}
 	return 0;
 }
@@ -618,6 +619,9 @@ static void svm_enter(struct hvx_vcpu *vcpu)
 		vcpu->rflags &= ~(u64)X86_EFLAGS_TF;
 	vcpu->cr2 = v->cr2;
 	vcpu->dr6 = v->dr6;
+	/* In the CPU's, too, where the host's next #DB would find the guest's causes. */
+	if (unlikely(vcpu->dr6 != HVX_DR6_FIXED))
+		set_debugreg(HVX_DR6_FIXED, 6);
 	vcpu->efer = v->efer & ~(u64)EFER_SVME;		/* LMA changes with CR0.PG */
 	/* The CPU does not say which kind; both last one instruction. */
 	vcpu->ev.interrupt_shadow = v->int_state & HVX_SHADOW_STI;
