@@ -49,6 +49,22 @@ pkg_check = $(if $(strip $(call pkg_missing,$(1))),$(error not installed: $(stri
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(call pkg_check,$(PKGS_ALL))$$(shell $(PKG_CONFIG) --cflags $(PKGS_ALL)))$(PKG_CFLAGS)
 pkg_libs = $(call pkg_check,$(1))$(shell $(PKG_CONFIG) --libs $(1))
 
+# A shared library costs each start of a program, libxml2 with ICU behind it most: where there are
+# archives of all, and they can be linked, they are linked in. STATIC=0 takes the shared ones.
+STATIC	?= 1
+MAIN_PKGS := libxml-2.0 libcap liburing json-c libdeflate libzstd
+archives := xml2 cap uring json-c deflate zstd z lzma
+# ICU's functions, with the number of its release, that libxml2 refers to: vmm/noicu.c.
+icu_names = $(shell nm -u "$$($(CC) -print-file-name=libxml2.a)" 2>/dev/null | sed -n 's/^ *U \([uU][cC][nN][vV]_.*\)/\1/p' | sort -u)
+archive_libs = $(archives:%=-l:lib%.a) -lm -Wl,--exclude-libs,ALL -Wl,-u,no_icu $(icu_names:%=-Wl,--defsym=%=no_icu)
+try_archives = printf 'int no_icu(void) { return 0; }\nint main(void) { return 0; }\n' | $(CC) -x c - -fPIE -pie -o $(B)/.try \
+	$(addprefix -Wl$(comma)-u$(comma),xmlReadMemory cap_init io_uring_queue_init json_tokener_new libdeflate_crc32 ZSTD_compress) \
+	$(archive_libs) 2>/dev/null && echo y
+comma	:= ,
+# On first use: y or nothing.
+have_archives = $(eval have_archives := $(if $(filter 1,$(STATIC)),$(shell $(try_archives))))$(have_archives)
+main_libs = $(call pkg_check,$(MAIN_PKGS))$(if $(have_archives),$(archive_libs),$(call pkg_libs,$(MAIN_PKGS)))
+
 # --- what is built from what -----------------------------------------------
 
 # A helper program, devices/*/*_helper.c, is a process of its own.
@@ -81,9 +97,9 @@ all: vmm $(if $(KVER),module)
 vmm: $(programs)
 
 $(B)/hvx-vmm: $(call obj,$(vmm_src))
-$(B)/hvx-vmm: LIBS = $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd)
+$(B)/hvx-vmm: LIBS = $(main_libs)
 $(B)/hvx: $(call obj,$(cli_src)) $(B)/libhvx.a
-$(B)/hvx: LIBS = $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd) -Wl,--export-dynamic-symbol=cli_error
+$(B)/hvx: LIBS = $(main_libs) -Wl,--export-dynamic-symbol=cli_error
 $(B)/hvx-net-slirp: $(call obj,devices/net/slirp_helper.c) $(B)/libhvx.a
 $(B)/hvx-net-slirp: LIBS = $(call pkg_libs,slirp libcap)
 $(B)/hvx-image-qsd: $(call obj,devices/storage/image_helper.c) $(B)/libhvx.a
@@ -131,7 +147,7 @@ $(B)/obj/%.o: %.c $(B)/.flags
 	$(call say,CC,$<)$(CC) $(BASE_CPPFLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Objects are made anew when the flags have changed.
-flags_now := $(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS)
+flags_now := $(STATIC:%=STATIC=%) $(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS)
 $(B)/.flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(flags_now))' | cmp -s - $@ || \
@@ -204,11 +220,12 @@ tests: $(unit_bin) $(uapi_bin)
 .PHONY: check
 check: check-unit check-hosts
 
+unit_scripts := tests/kmod-lines tests/bench-figures
 .PHONY: check-unit
 check-unit: $(unit_bin)
 	tests/run --results $(B)/results/unit.tap \
 		$(sort $(if $(TESTS),$(filter $(TESTS:%=$(B)/tests/unit/%_test),$(unit_bin)),$(unit_bin))) \
-		$(if $(TESTS),$(filter tests/kmod-lines,$(TESTS:%=tests/%)),tests/kmod-lines)
+		$(if $(TESTS),$(filter $(unit_scripts),$(TESTS:%=tests/%)),$(unit_scripts))
 
 # The nested host boots its own choice of kernel. TESTS='NAME...' picks tests.
 # check-nested runs under QEMU (AMD-V), check-bochs under Bochs (VT-x; or
@@ -276,11 +293,12 @@ $(B)/fuzz/%_fuzz:
 	$(call say,LD,$@)clang $(BASE_CPPFLAGS) $(PKG_CFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
 		-o $@ $(filter %.c,$^) $(call pkg_libs,libxml-2.0 libcap liburing json-c libdeflate libzstd)
 
+# BENCH_ARGS: options and parts of tests/bench/run, such as "--check exits".
 .PHONY: bench
 bench: vmm
 	+kver=$$(scripts/l1 --print-release) && \
 	$(MAKE) --no-print-directory module KVER=$$kver && \
-	tests/bench/run --build $(B) --module $(B)/module-$$kver/hvx.ko
+	tests/bench/run --build $(B) --module $(B)/module-$$kver/hvx.ko $(BENCH_ARGS)
 
 # --- install ---------------------------------------------------------------
 
@@ -343,7 +361,8 @@ help:
 	@echo 'make check-power     suspend, kexec, reboot, crash of a host while a guest runs'
 	@echo 'make check-install   make install, DKMS and module signing, in a root of their own'
 	@echo 'make fuzz            fuzzers (libFuzzer, clang) into $(B)/fuzz/'
-	@echo 'make bench           instruction counts against KVM, into docs/performance.md'
+	@echo 'make bench           instruction counts against KVM, into docs/performance.md; fails where one is'
+	@echo '                     worse than there; BENCH_ARGS="--check exits" only compares, and a part only'
 	@echo 'make install         to PREFIX=$(PREFIX), the module through DKMS; also uninstall'
 	@echo 'make format          clang-format over userspace; make clean'
 	@echo 'ASAN=1 builds into build-asan/ with ASan and UBSan; V=1 shows commands'

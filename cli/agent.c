@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "agent.h"
+#include "vmm/qmp_frame.h"
 
 #define SENTINEL	'\xff'	/* before the answer of guest-sync-delimited */
 #define MAX_DEPTH	16	/* of an answer; those in use need four */
@@ -137,6 +138,7 @@ static void drop(struct agent *a, size_t n)
 /* The next line, parsed. NULL after fail(). */
 static struct json_object *next_object(struct agent *a, int64_t end)
 {
+	struct qmp_frame frame = { 0 };
 	struct json_tokener *tok;
 	struct json_object *o;
 	size_t seen = 0;
@@ -146,6 +148,11 @@ static struct json_object *next_object(struct agent *a, int64_t end)
 		seen = a->len;
 		if (receive(a, end))
 			return NULL;
+	}
+	/* A value of two bytes takes hundreds here: their number is bounded before there are any. */
+	if (qmp_frame(&frame, a->buf, (size_t)(nl - a->buf)) == FRAME_MANY) {
+		fail(a, AGENT_BAD, "the agent's answer has too many values");
+		return NULL;
 	}
 	tok = json_tokener_new_ex(MAX_DEPTH);
 	if (!tok) {

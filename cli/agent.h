@@ -22,7 +22,8 @@
 
 #define AGENT_CHUNK	(46U << 10)	/* bytes of one file read or write: its answer fits in the channel's buffer */
 #define AGENT_MAX_REPLY	(256U << 10)	/* bytes of one answer; more is a fault of the agent */
-#define AGENT_TIMEOUT_MS 10000		/* for one answer, unless told otherwise */
+#define AGENT_SYNC_MS	10000		/* for the first answer: who is silent so long is not there */
+#define AGENT_TIMEOUT_MS 60000		/* for any other, unless told otherwise: the host may be busy with many guests */
 
 enum agent_error {
 	AGENT_OK,

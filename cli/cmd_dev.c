@@ -401,29 +401,37 @@ static uint64_t size_of(const struct cli_cmd *cmd, const char *s)
 	return 0;
 }
 
-static int cmd_setmem(const struct cli_cmd *cmd, int argc, char **argv)
+/* The last argument, a size, to the VMM as `key` of a command; the one before it, where there is one, as `device`. */
+static int set_size(const struct cli_cmd *cmd, int argc, char **argv, int nr, const char *command, const char *key)
 {
 	struct json_object *args;
 	const char *v[1];
 	struct guest g;
 	struct control *c;
 	uint64_t bytes;
-	int status = cli_parse(cmd, argc, argv, v, 2, 2);
+	int status = cli_parse(cmd, argc, argv, v, nr, nr);
 
 	if (status >= 0)
 		return status;
-	bytes = size_of(cmd, argv[optind + 1]);
+	bytes = size_of(cmd, argv[argc - 1]);
 	if (!bytes)
 		return VMM_ERR_USAGE;
 	c = guest_control(argv[optind], &g);
 	if (!c)
 		return VMM_ERR_SETUP;
 	args = json_object_new_object();
-	json_object_object_add(args, "value", json_object_new_int64((int64_t)bytes));
-	status = control_do(c, "balloon", args, NULL) ? VMM_ERR_SETUP : VMM_OK;
+	if (nr == 3)
+		json_object_object_add(args, "device", json_object_new_string(argv[optind + 1]));
+	json_object_object_add(args, key, json_object_new_int64((int64_t)bytes));
+	status = control_do(c, command, args, NULL) ? VMM_ERR_SETUP : VMM_OK;
 	control_close(c);
 	guest_free(&g);
 	return status;
+}
+
+static int cmd_setmem(const struct cli_cmd *cmd, int argc, char **argv)
+{
+	return set_size(cmd, argc, argv, 2, "balloon", "value");
 }
 
 static const struct cli_cmd setmem_verb = {
@@ -439,28 +447,7 @@ CLI_VERB(setmem_verb);
 
 static int cmd_blockresize(const struct cli_cmd *cmd, int argc, char **argv)
 {
-	struct json_object *args;
-	const char *v[1];
-	struct guest g;
-	struct control *c;
-	uint64_t bytes;
-	int status = cli_parse(cmd, argc, argv, v, 3, 3);
-
-	if (status >= 0)
-		return status;
-	bytes = size_of(cmd, argv[optind + 2]);
-	if (!bytes)
-		return VMM_ERR_USAGE;
-	c = guest_control(argv[optind], &g);
-	if (!c)
-		return VMM_ERR_SETUP;
-	args = json_object_new_object();
-	json_object_object_add(args, "device", json_object_new_string(argv[optind + 1]));
-	json_object_object_add(args, "size", json_object_new_int64((int64_t)bytes));
-	status = control_do(c, "block_resize", args, NULL) ? VMM_ERR_SETUP : VMM_OK;
-	control_close(c);
-	guest_free(&g);
-	return status;
+	return set_size(cmd, argc, argv, 3, "block_resize", "size");
 }
 
 static const struct cli_cmd blockresize_verb = {
@@ -469,7 +456,8 @@ static const struct cli_cmd blockresize_verb = {
 	.help =
 "DISK is a target, vda. SIZE is in KiB, or has a unit: K, M, G, T. The guest sees the\n"
 "new size at once; its partitions and file systems are its own to change. What is\n"
-"beyond a smaller size is lost.\n",
+"beyond a smaller size is lost. Of images that are not raw, qcow2 ones can have another\n"
+"size; a disk with snapshots cannot.\n",
 	.opts = NO_OPTS,
 };
 CLI_VERB(blockresize_verb);

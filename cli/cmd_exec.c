@@ -60,7 +60,6 @@ static const char *after(const char *way, const char *name)
 static int run_without_agent(const char *way, const char *vm, struct exec_req *req)
 {
 	const char *device = after(way, "console"), *user = after(way, "ssh");
-	struct domain *dom = NULL;
 	int status = EXEC_FAILED;
 	struct guest g;
 
@@ -76,14 +75,8 @@ static int run_without_agent(const char *way, const char *vm, struct exec_req *r
 		req->signals = exec_signals();
 		status = exec_console(&g, *device ? device : NULL, req);
 	} else {
-		dom = guest_domain(&g, false);
-		if (dom && dom->vsock.present && !dom->vsock.auto_cid)
-			status = exec_ssh(&g, dom->vsock.cid, *user ? user : NULL, req);
-		else if (dom)
-			cli_error("exec: %s has no vsock with an address of its own; add to its <devices>: "
-				  "<vsock><cid address='N'/></vsock>", g.name);
+		status = exec_ssh(&g, *user ? user : NULL, req);
 	}
-	domain_free(dom);
 	guest_free(&g);
 	return status;
 }

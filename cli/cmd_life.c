@@ -192,7 +192,7 @@ static int ask_agent(const struct cli_cmd *cmd, const struct guest *g, const cha
 	int ret = -1;
 
 	if (!exec_find(cmd->name, g->name, &sock))
-		a = exec_agent(cmd->name, g->name, sock, AGENT_TIMEOUT_MS, -1);
+		a = exec_agent(cmd->name, g->name, sock, AGENT_SYNC_MS, -1);
 	if (a && agent_shutdown(a, mode))
 		cli_error("%s: %s", g->name, a->text);
 	else if (a)

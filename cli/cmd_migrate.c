@@ -26,7 +26,7 @@ static void on_signal(int sig)
 	interrupted++;
 }
 
-enum { O_CONVERGE, O_BANDWIDTH, O_COMPRESS, O_COPY, O_DNAME, O_DOWNTIME, O_LIVE, O_DISKS, O_OVERWRITE,
+enum { O_CONVERGE, O_BANDWIDTH, O_COMPRESS, O_COPY, O_COPY_INC, O_DNAME, O_DOWNTIME, O_LIVE, O_DISKS, O_OVERWRITE,
        O_PARALLEL, O_PERSISTENT, O_PKI, O_POSTCOPY, O_POST_AFTER, O_POST_BANDWIDTH, O_POST_RESUME, O_QUIET, O_RECOVER,
        O_REMOTE, O_TIMEOUT, O_TIMEOUT_POST, O_UNDEFINE, O_UNENCRYPTED, O_NR };
 
@@ -522,6 +522,15 @@ static int recover(const char *name)
 }
 
 /* False after a message. */
+static bool copy_options(const char *value[])
+{
+	if (!value[O_COPY_INC])
+		return true;
+	cli_error("migrate: --copy-storage-inc: a disk that is copied becomes one image there, and lies on nothing: copy it whole with --copy-storage-all; or have all of its files where both hosts see them, and copy nothing");
+	return false;
+}
+
+/* False after a message. */
 static bool post_options(struct move *m, const char *value[])
 {
 	static const int needs[] = { O_POST_AFTER, O_POST_BANDWIDTH, O_TIMEOUT_POST };
@@ -582,7 +591,7 @@ static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
 		cli_error("migrate: wanted: NAME URI, or --recover NAME; see: hvx help migrate");
 		return VMM_ERR_USAGE;
 	}
-	if (!post_options(&m, value))
+	if (!copy_options(value) || !post_options(&m, value))
 		return VMM_ERR_USAGE;
 	o.pki = value[O_PKI];
 	o.unencrypted = value[O_UNENCRYPTED];
@@ -683,6 +692,7 @@ static const struct cli_cmd migrate_verb = {
 		{ "bandwidth", 'b', "MIB", "at most so many MiB a second while the guest runs" },
 		{ "compressed", 'c', NULL, "compress memory by zstd" },
 		{ "copy-storage-all", 0, NULL, "copy the disks, too, but those that are read only or shareable" },
+		{ "copy-storage-inc", 0, NULL, "for virsh's sake: refused, with what to do instead" },
 		{ "dname", 'n', "NAME", "call the guest NAME there" },
 		{ "downtime", 'd', "MS", "the guest may stand still for so long (300)" },
 		{ "live", 'l', NULL, "for virsh's sake: it always is" },

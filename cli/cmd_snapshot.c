@@ -11,6 +11,15 @@
 
 /* ---------------------------------------------------------------------- create */
 
+/* Memory that is kept would come back with its file systems frozen, and nobody to thaw them. */
+static int no_memory_kept(const struct cli_cmd *cmd, const struct snap_request *r)
+{
+	if (!r->quiesce || r->disks_only)
+		return 0;
+	cli_error("%s: --quiesce goes with --disk-only: with the memory, all that was not written yet is kept anyway", cmd->name);
+	return -1;
+}
+
 static int cmd_create_as(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *v[8];
@@ -26,8 +35,10 @@ static int cmd_create_as(const struct cli_cmd *cmd, int argc, char **argv)
 	}
 	r = (struct snap_request){
 		.name = n > 1 ? argv[optind + 1] : v[0], .description = n > 2 ? argv[optind + 2] : v[1],
-		.disks_only = v[2], .halt = v[3], .quiet = v[4],
+		.disks_only = v[2], .halt = v[3], .quiet = v[4], .quiesce = v[5],
 	};
+	if (no_memory_kept(cmd, &r))
+		return VMM_ERR_USAGE;
 	if (snap_begin(&s, argv[optind], true))
 		return VMM_ERR_SETUP;
 	status = snap_take(&s, &r) ? VMM_ERR_SETUP : VMM_OK;
@@ -55,11 +66,12 @@ static const struct cli_cmd create_as_verb = {
 		{ "description", 'D', "TEXT", "what it is for" },
 		{ "disk-only", 'd', NULL, "no memory: the disks as after a power failure" },
 		{ "halt", 'H', NULL, "end the guest afterwards" },
-		{ "quiet", 'q', NULL, "no progress line" }),
+		{ "quiet", 'q', NULL, "no progress line" },
+		{ "quiesce", 'Q', NULL, "the guest's agent freezes its file systems meanwhile; with --disk-only" }),
 };
 CLI_VERB(create_as_verb);
 
-enum { C_DISK_ONLY, C_HALT, C_QUIET, C_NR };
+enum { C_DISK_ONLY, C_HALT, C_QUIET, C_QUIESCE, C_NR };
 
 /* What the file says, and the options. -1 after a message. */
 static int read_request(const struct snap_guest *s, const char *file, const char *v[C_NR], struct snap_xml *x)
@@ -102,8 +114,10 @@ static int cmd_create(const struct cli_cmd *cmd, int argc, char **argv)
 	status = argv[optind + 1] && read_request(&s, argv[optind + 1], v, &x) ? VMM_ERR_USAGE : VMM_OK;
 	r = (struct snap_request){
 		.name = x.name, .description = x.description, .disks_only = v[C_DISK_ONLY] || x.no_memory,
-		.halt = v[C_HALT], .quiet = v[C_QUIET],
+		.halt = v[C_HALT], .quiet = v[C_QUIET], .quiesce = v[C_QUIESCE],
 	};
+	if (!status && no_memory_kept(cmd, &r))
+		status = VMM_ERR_USAGE;
 	if (!status && snap_take(&s, &r))
 		status = VMM_ERR_SETUP;
 	snap_xml_free(&x);
@@ -123,7 +137,8 @@ static const struct cli_cmd create_verb = {
 	.opts = OPTS(
 		{ "disk-only", 'd', NULL, "no memory: the disks as after a power failure" },
 		{ "halt", 'H', NULL, "end the guest afterwards" },
-		{ "quiet", 'q', NULL, "no progress line" }),
+		{ "quiet", 'q', NULL, "no progress line" },
+		{ "quiesce", 'Q', NULL, "the guest's agent freezes its file systems meanwhile; with --disk-only" }),
 };
 CLI_VERB(create_verb);
 
@@ -569,8 +584,7 @@ static const struct cli_cmd blockcommit_verb = {
 "Snapshots that were deleted while the guest ran have left files that lie on each other\n"
 "(docs/snapshots.md). They become as few as there can be, of DISK (vda) or of all disks,\n"
 "while the guest goes on: what it writes meanwhile goes to a new file, so that one more\n"
-"than necessary stays until it is off. It stands still for some milliseconds. Of an image\n"
-"that is not raw, what lies on the image itself is merged into it when the guest is off.\n"
+"than necessary stays until it is off. It stands still for some milliseconds.\n"
 "\n"
 "Nothing is lost whenever it is killed, or the disk is full; it can be begun again.\n",
 	.opts = NO_OPTS,

@@ -42,10 +42,12 @@ struct guest;
  * input; a signal is a key: Ctrl-C, Ctrl-\ for SIGQUIT.
  */
 int exec_console(const struct guest *g, const char *device, const struct exec_req *req);
-/* The same, by ssh(1) to port 22 of the guest's vsock, as user (NULL: root). Returns only where that fails. */
-int exec_ssh(const struct guest *g, uint32_t cid, const char *user, const struct exec_req *req);
-/* A line for a POSIX shell that does what req says. *bad: it does not fit, or has control characters. */
-void exec_quote(const struct exec_req *req, char *text, size_t size, bool *bad);
+/* A line for a POSIX shell that does what req says. *bad: it does not fit, or cannot be typed and is to be. */
+void exec_quote(const struct exec_req *req, bool typed, char *text, size_t size, bool *bad);
+
+/* --- one with an SSH server on its vsock: exec_ssh.c --- */
+/* The same, by ssh(1) to port 22 there, as user (NULL: root). Returns only where that fails. */
+int exec_ssh(const struct guest *g, const char *user, const struct exec_req *req);
 
 /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2: blocked, and read from this descriptor; -1. */
 int exec_signals(void);

@@ -49,6 +49,7 @@ static int64_t now_ms(void)
 struct line {
 	char text[LINE_MAX_BYTES];
 	size_t len;
+	bool typed;
 	bool bad;		/* too long, or with characters that cannot be typed */
 };
 
@@ -70,16 +71,16 @@ static void add_quoted(struct line *l, const char *s)
 
 	add(l, "'");
 	for (; *s; s++) {
-		l->bad |= (unsigned char)*s < ' ' || *s == 0x7f;
+		l->bad |= l->typed && ((unsigned char)*s < ' ' || *s == 0x7f);
 		one[0] = *s;
 		add(l, *s == '\'' ? "'\\''" : one);
 	}
 	add(l, "'");
 }
 
-void exec_quote(const struct exec_req *req, char *text, size_t size, bool *bad)
+void exec_quote(const struct exec_req *req, bool typed, char *text, size_t size, bool *bad)
 {
-	struct line l = { .len = 0 };
+	struct line l = { .typed = typed };
 
 	l.text[0] = '\0';
 	if (req->dir) {
@@ -343,7 +344,7 @@ static int run(struct session *s, const char *guest)
 	int status = EXEC_FAILED, n;
 	bool bad;
 
-	exec_quote(s->req, command, sizeof(command), &bad);
+	exec_quote(s->req, true, command, sizeof(command), &bad);
 	if (bad) {
 		cli_error("exec: only %d bytes, without control characters, can be typed on a console", LINE_MAX_BYTES);
 		return EXEC_FAILED;
@@ -385,41 +386,4 @@ int exec_console(const struct guest *g, const char *device, const struct exec_re
 	if (s.fd >= 0)
 		close(s.fd);
 	return status;
-}
-
-/* --- ssh --- */
-
-int exec_ssh(const struct guest *g, uint32_t cid, const char *user, const struct exec_req *req)
-{
-	char proxy[64], alias[96], to[128], limit[16], command[LINE_MAX_BYTES], *argv[16];
-	unsigned int n = 0;
-	bool bad;
-
-	exec_quote(req, command, sizeof(command), &bad);
-	if (bad) {
-		cli_error("exec: the command is longer than %d bytes, or has control characters", LINE_MAX_BYTES);
-		return EXEC_FAILED;
-	}
-	snprintf(proxy, sizeof(proxy), "ProxyCommand=socat - VSOCK-CONNECT:%u:22", cid);
-	snprintf(alias, sizeof(alias), "HostKeyAlias=hvx-%s", g->uuid[0] ? g->uuid : g->name);
-	snprintf(to, sizeof(to), "%s@%s", user ? user : "root", g->name);
-	if (req->timeout_s) {
-		snprintf(limit, sizeof(limit), "%u", req->timeout_s);
-		argv[n++] = "timeout";
-		argv[n++] = limit;
-	}
-	argv[n++] = "ssh";
-	argv[n++] = "-T";
-	if (req->in < 0)
-		argv[n++] = "-n";
-	argv[n++] = "-o";
-	argv[n++] = proxy;
-	argv[n++] = "-o";
-	argv[n++] = alias;
-	argv[n++] = to;
-	argv[n++] = command;
-	argv[n] = NULL;
-	execvp(argv[0], argv);
-	cli_error("exec: %s: %s; install openssh-client and socat", argv[0], strerror(errno));
-	return EXEC_FAILED;
 }

@@ -27,6 +27,7 @@ void snap_end(struct snap_guest *s);
 struct snap_request {
 	const char *name, *description;	/* NULL: made up; none */
 	bool disks_only, halt, quiet;
+	bool quiesce;			/* of the disks only: of one that runs, its agent freezes its file systems meanwhile */
 };
 
 int snap_take(struct snap_guest *s, const struct snap_request *r);	/* prints what it is called */

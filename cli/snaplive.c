@@ -10,10 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 #include "devices/storage/image.h"
+#include "devices/storage/nbd_disk.h"
+#include "exec.h"
+#include "quiesce.h"
 #include "savefile.h"
 #include "snapguest.h"
 #include "store.h"
 #include "vmm/config.h"
+#include "vmm/fdpass.h"
 #include "xmledit.h"
 
 /* ---------------------------------------------------------------- the VMM's view */
@@ -287,6 +291,65 @@ static int relink(struct snap_guest *s, struct control *c, const struct live_dis
 	return ret;
 }
 
+/* ------------------------------------------------- into an image that is not raw */
+
+struct served {
+	struct snap_guest *s;
+	struct control *c;
+	const struct live_disk *list;
+	unsigned int n;
+	bool asked;		/* the VMM is to be told when it is over */
+};
+
+static const char *target_of(const struct served *v, const struct snap_disk *d)
+{
+	for (unsigned int i = 0; i < v->n; i++)
+		if (v->list[i].d == d)
+			return v->list[i].target;
+	return NULL;
+}
+
+/* Our right to write to it goes along: the VMM's is to read it, as it lies under layers. */
+static int ask_for(struct served *v, const char *target, int image, int to)
+{
+	struct json_object *args;
+
+	if (control_send_fd(v->c, image, "image") || control_send_fd(v->c, to, "socket")) {
+		cli_error("%s: %s", v->s->g.name, control_error(v->c));
+		return -1;
+	}
+	v->asked = true;
+	args = json_object_new_object();
+	json_object_object_add(args, "device", json_object_new_string(target));
+	json_object_object_add(args, "image", json_object_new_string("image"));
+	json_object_object_add(args, "socket", json_object_new_string("socket"));
+	return control_do(v->c, "x-hvx-snapshot-serve", args, NULL);
+}
+
+static struct nbd_disk *serve(const struct snap_disk *d, void *opaque)
+{
+	struct served *v = opaque;
+	const char *target = target_of(v, d);
+	int pair[2] = { -1, -1 }, image, sock = -1;
+	char byte;
+
+	if (!target) {
+		cli_error("%s: %s: the guest that runs has no such disk; it is merged when the guest is off", v->s->g.name, d->file);
+		return NULL;
+	}
+	image = open(d->file, O_RDWR | O_CLOEXEC);
+	if (image < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		cli_error("%s: %s", d->file, strerror(errno));
+	else if (!ask_for(v, target, image, pair[1]) && (fd_recv(pair[0], &byte, 1, &sock, MSG_DONTWAIT) != 1 || sock < 0))
+		cli_error("%s: %s: its VMM sent no connection", v->s->g.name, d->file);
+	for (int i = 0; i < 2; i++)
+		if (pair[i] >= 0)
+			close(pair[i]);
+	if (image >= 0)
+		close(image);
+	return sock < 0 ? NULL : nbd_disk_on(sock, d->file);
+}
+
 static size_t count_layers(const struct snap_tree *t)
 {
 	size_t n = 0;
@@ -301,8 +364,12 @@ int snap_merge_live(struct snap_guest *s, const char *target, bool top)
 	size_t before = count_layers(s->t);
 	struct control *c = control_open_or_say(s->g.name);
 	struct live_disk list[DOM_MAX_DISKS];
+	struct served v = { .s = s, .c = c, .list = list };
 	unsigned int n = 0, of = 0;
 	int ret = c ? live_disks(s, c, list, &n) : -1;
+
+	s->t->serve = serve;
+	s->t->serve_opaque = &v;
 
 	for (unsigned int i = 0; i < n; i++)
 		of += !target || !strcmp(target, list[i].target);
@@ -316,13 +383,15 @@ int snap_merge_live(struct snap_guest *s, const char *target, bool top)
 	if (ret && c && !snap_reload(s->t) && !live_disks(s, c, list, &n))
 		snap_recover(s->t, true);
 	s->t->live = !ret;
+	v.n = n;
 	if (!ret)
 		ret = snap_recover(s->t, true);
 	s->t->live = false;
+	s->t->serve = NULL;
 	if (!ret)
 		snap_step("merged");
 	/* blockcommit also tells it what a command that was killed did not. */
-	if (!ret && (top || count_layers(s->t) != before) && !live_disks(s, c, list, &n))
+	if (!ret && (top || v.asked || count_layers(s->t) != before) && !live_disks(s, c, list, &n))
 		for (unsigned int i = 0; i < n && !ret; i++)
 			if (snap_layer(list[i].d, list[i].d->active)->layer)
 				ret = relink(s, c, &list[i]);
@@ -345,6 +414,20 @@ static int stand_still(struct snap_guest *s, struct control *c, const struct sna
 	path = snap_path(s->t, snap->id, "state");
 	ret = path ? save_guest(c, s->g.name, path, &save) : -1;
 	free(path);
+	return ret;
+}
+
+static int quiet_disks(struct snap_guest *s, struct quiesce *q)
+{
+	char *sock = NULL;
+	int ret;
+
+	if (s->g.state != GUEST_RUNNING) {
+		cli_error("%s: it stands still, and its agent with it: resume it first, or leave --quiesce out", s->g.name);
+		return -1;
+	}
+	ret = exec_find("snapshot-create", s->g.name, &sock) ?: quiesce_begin(q, s->g.name, sock);
+	free(sock);
 	return ret;
 }
 
@@ -383,6 +466,7 @@ int snap_take_live(struct snap_guest *s, const struct domain *dom, const char *x
 {
 	struct control *c = control_open_or_say(s->g.name);
 	bool running = s->g.state == GUEST_RUNNING, has = false;
+	struct quiesce q = { .sock = -1 };
 	struct snapshot *snap;
 	char id[SNAP_ID];
 	int ret = -1;
@@ -407,7 +491,7 @@ int snap_take_live(struct snap_guest *s, const struct domain *dom, const char *x
 		goto out;
 	}
 	memcpy(id, snap->id, SNAP_ID);
-	ret = stand_still(s, c, snap, r) || frozen(s, c, snap) ? -1 : 0;
+	ret = (r->quiesce && quiet_disks(s, &q)) || snap_step("quiesced") || stand_still(s, c, snap, r) || frozen(s, c, snap) ? -1 : 0;
 	/* A VMM that has hung up leaves it to the next command to see what it did. */
 	if (ret && vmm_has(s, c, snap, &has))
 		goto out;
@@ -423,6 +507,7 @@ int snap_take_live(struct snap_guest *s, const struct domain *dom, const char *x
 	else if (!ret && r->halt)
 		ret = save_quit(c, s->g.name);
 out:
+	quiesce_end(&q, s->g.name);
 	control_close(c);
 	return ret;
 }

@@ -33,13 +33,16 @@ struct nbd_disk *snap_serve(const struct snap_disk *d, const struct snap_layer *
 	return served;
 }
 
-static int open_layer(struct file *f, const struct snap_disk *d, const struct snap_layer *l, bool write)
+/* t: whose it is; NULL: only to be looked at. */
+static int open_layer(struct file *f, const struct snap_tree *t, const struct snap_disk *d, const struct snap_layer *l)
 {
+	bool write = t;
 	char *path = layer_path(d, l), id[2 * OVERLAY_ID + 1];
 	const char *why = NULL;
 
 	if (!l->layer && l->format != DISK_RAW) {
-		*f = (struct file){ .fd = -1, .served = snap_serve(d, l, !write) };
+		*f = (struct file){ .fd = -1 };
+		f->served = write && t->live ? t->serve(d, t->serve_opaque) : snap_serve(d, l, !write);
 		free(path);
 		return f->served ? 0 : -1;
 	}
@@ -100,7 +103,7 @@ static uint64_t count(const struct overlay *o, const struct overlay *but)
 bool snap_written(struct snap_disk *d, const struct snap_layer *l)
 {
 	struct file f;
-	bool is = !open_layer(&f, d, l, false) && next_block(f.o, NULL, 0) < overlay_blocks(f.o->size);
+	bool is = !open_layer(&f, NULL, d, l) && next_block(f.o, NULL, 0) < overlay_blocks(f.o->size);
 
 	close_layer(&f);
 	return is;
@@ -178,7 +181,7 @@ int snap_merge(struct snap_tree *t, struct snap_disk *d, struct snap_layer *lowe
 	bool down = !lower->layer;
 	int ret = -1;
 
-	if (open_layer(&low, d, lower, true) || open_layer(&up, d, upper, true))
+	if (open_layer(&low, t, d, lower) || open_layer(&up, t, d, upper))
 		goto out;
 	/* The less there is to copy. What is copied up is the lower's that the upper has not. */
 	if (!down)

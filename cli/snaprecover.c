@@ -120,12 +120,12 @@ static unsigned int kids(struct snap_disk *d, const struct snap_layer *l, struct
 
 /*
  * Under a guest that runs, files are merged of which it writes to neither: what it sees of
- * them does not change, as each block is covered that a merge writes to. Its VMM has opened an
- * image that is not raw itself, and goes on knowing it as it was.
+ * them does not change, as each block is covered that a merge writes to. An image that is not raw
+ * is open in the daemon of its VMM, and written to by that.
  */
 static bool can_merge(struct snap_tree *t, struct snap_disk *d, const struct snap_layer *l, const struct snap_layer *kid)
 {
-	return kid && !needed(t, d, l) && (l->layer || l->format == DISK_RAW);
+	return kid && !needed(t, d, l) && (l->layer || l->format == DISK_RAW || !t->live || t->serve);
 }
 
 bool snap_wants_top(struct snap_tree *t, struct snap_disk *d)

@@ -57,6 +57,8 @@ struct snapshot {
 	size_t nr_refs;
 };
 
+struct nbd_disk;
+
 struct snap_tree {
 	char guest[65];
 	char *dir;		/* its folder */
@@ -70,6 +72,9 @@ struct snap_tree {
 	char define[SNAP_ID];	/* this snapshot's XML becomes the definition just now; "": none */
 	bool quiet;		/* no word about merges */
 	bool live;		/* the guest runs on the tree's active layers, and what lies under them is to be merged */
+	/* live: an image that is not raw, to be written to by the daemon of the guest's VMM; as snap_serve(). NULL: not possible */
+	struct nbd_disk *(*serve)(const struct snap_disk *d, void *opaque);
+	void *serve_opaque;
 };
 
 /*

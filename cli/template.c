@@ -14,6 +14,7 @@
 #include "control.h"
 #include "rundir.h"
 #include "template.h"
+#include "vmm/fdpass.h"
 #include "vmm/stream.h"
 #include "xmledit.h"
 
@@ -61,27 +62,16 @@ static int read_xml(struct template *t, const char *what)
  */
 static int receive_memory(int sock, int *ram)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
 	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr mh = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cm;
-	ssize_t n = recvmsg(sock, &mh, MSG_CMSG_CLOEXEC);
 	int fd;
+	ssize_t n = fd_recv(sock, &byte, 1, &fd, 0);
 
 	*ram = -1;
-	if (n != 1)
+	if (n != 1 || fd < 0) {
+		if (fd >= 0)
+			close(fd);
 		return n ? -1 : 0;
-	cm = CMSG_FIRSTHDR(&mh);
-	if (!cm || cm->cmsg_type != SCM_RIGHTS || cm->cmsg_len != CMSG_LEN(sizeof(int)))
-		return -1;
-	memcpy(&fd, CMSG_DATA(cm), sizeof(int));
+	}
 	*ram = template_reopen(fd);
 	close(fd);
 	return *ram < 0 ? -1 : 0;

@@ -116,16 +116,23 @@ struct net_backend;
 int virtio_blk_create_on(struct machine *m, const struct dom_disk *cfg, struct image *img);
 /*
  * Give the disk with this <target dev=> another size, and tell the guest. vCPUs
- * parked, machine lock. -ENODEV; -EPERM: read only, transient or a block device;
- * -EBUSY: it is being copied to another host; -EINVAL: no multiple of its block size; or what ftruncate() says.
+ * parked, machine lock. -ENODEV; -EPERM: read only, transient, of layers or a raw block device;
+ * -EBUSY: it is being copied to another host; -EINVAL: no multiple of its block size; or what
+ * ftruncate() says, or the storage daemon (with its words in why, else that is "").
  */
-int virtio_blk_resize(struct machine *m, const char *target, uint64_t size);
+int virtio_blk_resize(struct machine *m, const char *target, uint64_t size, char *why, size_t len);
 struct overlay;
 /*
  * Put a new layer over the disk with this <target dev=>, which becomes the disk's, as
  * does file. The guest stands still, machine lock. NULL, or why not; check: only ask.
  */
 const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check);
+/*
+ * What lies on this disk's image, which is not raw, is to be merged into it by another
+ * process, which has opened it for that: image. A connection to write to it by
+ * (nbd_disk_on()), the caller's, or -1 with why. virtio_blk_relink() ends it. The same holds.
+ */
+int virtio_blk_merge(struct machine *m, const char *target, int image, char *why, size_t len);
 /*
  * Of the layers under the uppermost one of this disk only those in keep stay; see
  * overlay_relink(). The guest stands still, machine lock. NULL, or why not.
@@ -149,7 +156,8 @@ int virtio_blk_set_rates(struct machine *m, const char *target, const struct dom
 int virtio_net_create(struct machine *m, const struct dom_nic *cfg);
 /*
  * On a back end that is open, with a vhost descriptor (/dev/vhost-net) for each of its
- * queues, or vhost_fd NULL. All are the device's from now on, whatever is returned.
+ * queues, or vhost_fd NULL: it makes its own of those. The back end is the device's from
+ * now on, whatever is returned.
  */
 int virtio_net_create_on(struct machine *m, const struct dom_nic *cfg, struct net_backend *be, const int *vhost_fd);
 /* The same of an interface, by its device id. -EOPNOTSUPP: the kernel carries its frames. */

@@ -99,28 +99,52 @@ static void map_bar(struct pci_func *f, unsigned int bar, uint64_t addr)
 		f->ops->bar_changed(f, bar);
 }
 
+/* Does the guest want it to be seen, and where? */
+static bool bar_wanted(const struct pci_func *f, unsigned int bar, uint64_t *addr)
+{
+	*addr = bar_address(f, bar);
+	/* Zero: no address yet. The top: the guest asks for the size. */
+	return get16(f, PCI_COMMAND) & (f->bar_io[bar] ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY) &&
+	       *addr && *addr + f->bar_size[bar] >= *addr;
+}
+
+/* Something has left its place: others that were put over it show there now. */
+static void map_covered(struct pci_bus *bus)
+{
+	unsigned int i, bar;
+	uint64_t addr;
+
+	for (i = 0; i < NR_DEVFN; i++) {
+		struct pci_func *f = bus->func[i];
+
+		for (bar = 0; f && bar < PCI_MAX_BARS; bar++)
+			if (f->bar_size[bar] && !f->bar_mapped[bar] && bar_wanted(f, bar, &addr))
+				map_bar(f, bar, addr);
+	}
+}
+
 /* Make the decoding follow the command register and the addresses. */
 static void update_bars(struct pci_func *f)
 {
-	uint16_t command = get16(f, PCI_COMMAND);
+	bool left = false;
+	uint64_t addr;
 	unsigned int i;
 
 	for (i = 0; i < PCI_MAX_BARS; i++) {
-		uint64_t addr;
 		bool on;
 
 		if (!f->bar_size[i])
 			continue;
-		addr = bar_address(f, i);
-		on = command & (f->bar_io[i] ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
-		/* Zero: no address yet. The top: the guest asks for the size. */
-		if (!addr || addr + f->bar_size[i] < addr)
-			on = false;
-		if (f->bar_mapped[i] && (!on || f->bar[i].base != addr))
+		on = bar_wanted(f, i, &addr);
+		if (f->bar_mapped[i] && (!on || f->bar[i].base != addr)) {
 			unmap_bar(f, i);
+			left = true;
+		}
 		if (on && !f->bar_mapped[i])
 			map_bar(f, i, addr);
 	}
+	if (left)
+		map_covered(f->m->pci);
 }
 
 int pci_add_bar(struct pci_func *f, unsigned int bar, uint64_t size, bool is_64, const char *name,

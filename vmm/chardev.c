@@ -44,6 +44,7 @@ struct chardev {
 	int pty_fd;			/* the pty's other side, kept open: without it the first would hang up */
 	char *link_path;		/* runtime directory's link to the pty, removed on close */
 	bool in_always;			/* input cannot be polled (a file): always ready */
+	bool polling;			/* rx_poll() will run: a guest can make room without end, faster than it does */
 	bool nonblocking;		/* in: can be read until it has no more */
 	bool escapes;			/* Ctrl-] commands apply */
 	bool escape_seen;
@@ -294,6 +295,13 @@ static void input_ended(struct chardev *chr)
 
 static void rx_poll(void *opaque);
 
+/* Look for input that cannot be polled, soon: not from within the device. */
+static void poll_soon(struct chardev *chr)
+{
+	if (!chr->polling && !loop_post(chr->m->loop, rx_poll, chr))
+		chr->polling = true;
+}
+
 static void pump(struct chardev *chr)
 {
 	uint8_t buf[RX_CHUNK];
@@ -319,7 +327,7 @@ static void pump(struct chardev *chr)
 			break;	/* a descriptor that may block: only what epoll promised */
 	}
 	if (i == RX_BURST && chr->in_always)
-		loop_post(chr->m->loop, rx_poll, chr);
+		poll_soon(chr);
 	watch_input(chr);
 }
 
@@ -364,6 +372,7 @@ static void rx_poll(void *opaque)
 {
 	struct chardev *chr = opaque;
 
+	chr->polling = false;
 	watch_input(chr);
 	if (chr->in_always)
 		pump(chr);
@@ -388,7 +397,7 @@ void chardev_rx_ready(struct chardev *chr)
 	if (chr->in < 0)
 		return;
 	if (chr->in_always)
-		loop_post(chr->m->loop, rx_poll, chr);	/* not from within the device */
+		poll_soon(chr);
 	else
 		watch_input(chr);
 }

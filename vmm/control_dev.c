@@ -126,20 +126,23 @@ struct resize {
 static void resize_now(struct machine *m, void *opaque)
 {
 	struct resize *r = opaque;
+	char why[1024];
 	int ret;
 
 	pthread_mutex_lock(&m->lock);
-	ret = virtio_blk_resize(m, r->target, r->size);
+	ret = virtio_blk_resize(m, r->target, r->size, why, sizeof(why));
 	if (!ret)
 		qmp_reply(r->req, NULL);
 	else if (ret == -ENODEV)
 		qmp_fail_class(r->req, "DeviceNotFound", "%s: no such disk", r->target);
 	else if (ret == -EPERM)
-		qmp_fail(r->req, "%s: read only, transient, or a block device: its size cannot be changed", r->target);
+		qmp_fail(r->req, "%s: read only, transient, a block device, or it has snapshots (delete them first): its size cannot be changed", r->target);
+	else if (ret == -EBUSY)
+		qmp_fail(r->req, "%s: it is being copied to another host; try again afterwards", r->target);
 	else if (ret == -EINVAL)
 		qmp_fail(r->req, "%s: the size is a multiple of the disk's block size, more than 0", r->target);
 	else
-		qmp_fail(r->req, "%s: %s", r->target, strerror(-ret));
+		qmp_fail(r->req, "%s: %s", r->target, *why ? why : strerror(-ret));
 	pthread_mutex_unlock(&m->lock);
 	free(r);
 }
@@ -161,7 +164,7 @@ static void run_resize(struct machine *m, struct qmp_req *req, struct json_objec
 
 static const struct qmp_command resize_command = {
 	.name = "block_resize", .run = run_resize,
-	.help = "Give a disk's image file another size, and tell the guest. What is beyond a smaller size is lost.",
+	.help = "Give a disk's image another size, and tell the guest. What is beyond a smaller size is lost. Of images that are not raw, qcow2 ones can have another size.",
 	.args = QMP_ARGS({ "device", QMP_STR, .help = "the disk's `<target dev=>`" },
 			 { "size", QMP_INT, .min = 512, .max = INT64_MAX, .help = "bytes" }),
 };

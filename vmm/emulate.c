@@ -404,7 +404,7 @@ int vcpu_task_switch(struct vcpu *v, struct hvx_run *run)
 	if (r == EMUL_UNHANDLED)
 		return -ENOSYS;
 	if (r == EMUL_SHUTDOWN)
-		return -EIO;
+		return VCPU_SHUTDOWN;
 	run->events.injected = 0;
 	run->events.interrupt_shadow = 0;
 	if (ex.source == HVX_TASK_IRET)

@@ -186,23 +186,20 @@ static const struct qmp_command blockdev_add_command = {
 };
 QMP_COMMAND(blockdev_add_command);
 
-/* "a:b": descriptors by their names. How many, -1: one is not there. */
+/* "a:b": descriptors by their names. How many, -1: one is not there, or there are too many. */
 static int take_fds(struct qmp_req *req, const char *names, int fd[NET_MAX_QUEUES])
 {
-	char *copy = strdup(names), *save = NULL, *name;
-	int n = 0;
+	char *copy = strdup(names), *save = NULL, *name = copy ? strtok_r(copy, ":", &save) : NULL;
+	unsigned int n;
 
-	for (name = copy ? strtok_r(copy, ":", &save) : NULL; name; name = strtok_r(NULL, ":", &save)) {
-		fd[n] = n < NET_MAX_QUEUES ? qmp_take_fd(req, name) : -1;
-		if (fd[n] < 0) {
-			n = -1;
+	for (n = 0; name && n < NET_MAX_QUEUES; n++) {
+		fd[n] = qmp_take_fd(req, name);
+		if (fd[n] < 0)
 			break;
-		}
-		if (++n == NET_MAX_QUEUES)
-			break;
+		name = strtok_r(NULL, ":", &save);
 	}
 	free(copy);
-	return n;
+	return name ? -1 : (int)n;
 }
 
 static void run_netdev_add(struct machine *m, struct qmp_req *req, struct json_object *args)
@@ -219,7 +216,7 @@ static void run_netdev_add(struct machine *m, struct qmp_req *req, struct json_o
 	nr_vhost = vhost && got > 0 ? take_fds(req, vhost, n->vhost) : 0;
 	n->nr_fds = got > 0 ? (unsigned int)got : 0;
 	if (got <= 0 || nr_vhost < 0) {
-		qmp_fail(req, "%s: no descriptor of that name came before: send it with getfd", n->name);
+		qmp_fail(req, "%s: no descriptor of one of the names came before (send it with getfd), or there are more than %d", n->name, NET_MAX_QUEUES);
 	} else if ((n->stream && (got > 1 || nr_vhost)) || (nr_vhost && nr_vhost != got)) {
 		qmp_fail(req, "%s: one vhost descriptor for each of a tap's queues; a stream has one queue and no vhost", n->name);
 	} else {
@@ -392,6 +389,7 @@ static int add_nic(struct machine *m, struct plugged *p, struct json_object *arg
 	struct dom_nic *nic = &p->nic;
 	int fd[NET_MAX_QUEUES], vhost[NET_MAX_QUEUES];
 	struct net_backend *be;
+	int ret = -ENOMEM;
 	unsigned int i;
 
 	nic->id = strdup(qmp_str(args, "id"));
@@ -410,14 +408,14 @@ static int add_nic(struct machine *m, struct plugged *p, struct json_object *arg
 		n->vhost[i] = -1;
 	}
 	be = n->stream ? net_user_adopt(fd[0]) : net_tap_adopt(fd, n->nr_fds);
-	if (!be) {
-		for (i = 0; i < n->nr_fds; i++) {
+	if (be)
+		ret = virtio_net_create_on(m, nic, be, nic->vhost ? vhost : NULL);
+	for (i = 0; i < n->nr_fds; i++) {
+		if (!be)
 			close_fd(fd[i]);
-			close_fd(vhost[i]);
-		}
-		return -ENOMEM;
+		close_fd(vhost[i]);	/* a device that was made has its own */
 	}
-	return virtio_net_create_on(m, nic, be, nic->vhost ? vhost : NULL);
+	return ret;
 }
 
 static int add_memory(struct machine *m, struct plugged *p, struct json_object *args)
@@ -604,7 +602,7 @@ static void run_device_del(struct machine *m, struct qmp_req *req, struct json_o
 
 static const struct qmp_command device_del_command = {
 	.name = "device_del", .run = run_device_del,
-	.help = "Ask the guest to let go of a disk, a network interface or a memory device that gives it nothing. The device is gone with event DEVICE_DELETED; a guest that does not answer keeps it.",
+	.help = "Ask the guest to let go of a disk, a network interface or a memory device that gives it nothing. The device is gone with event DEVICE_DELETED; a guest that does not answer keeps it, and so does one that answers while it is saved, moved or forked.",
 	.args = QMP_ARGS({ "id", QMP_STR, .help = "its id; of what the guest began with: a disk's `<target dev=>`, an interface's `name` in `x-hvx-query-nics`" }),
 };
 QMP_COMMAND(device_del_command);
@@ -638,6 +636,7 @@ static void finish_eject(struct machine *m, void *opaque)
 	p = find_plugged(m, dev);
 	kind = kind_of(dev);
 	snprintf(id, sizeof(id), "%s", short_id(dev));
+	m->leaving--;
 	/* A guest that lets go of memory which it has loses it. */
 	if (kind == XML_MEM)
 		dev->ops->reset(dev);
@@ -670,10 +669,18 @@ void hotplug_ejected(struct machine *m, unsigned int slot)
 		log_guest("the guest lets go of %s, which stays", f->dev->id);
 		return;
 	}
+	/* A thread may be copying the disk, or what is saved of the device. A guest can do this without being asked. */
+	if (m->save || m->template || m->devices_held) {
+		log_guest("the guest lets go of %s while it is saved, moved or forked, so that stays: take it out once more afterwards",
+			  f->dev->id);
+		return;
+	}
 	/* Out of sight at once; what is behind it is taken apart when no vCPU can be in it. */
 	pci_hide(f);
 	if (machine_call(m, finish_eject, f->dev))
 		log_error("%s: out of memory; its files stay open", f->dev->id);
+	else
+		m->leaving++;
 }
 
 int hotplug_can_save(struct machine *m, struct state_error *err)

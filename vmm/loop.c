@@ -13,7 +13,6 @@
 
 #include "loop.h"
 
-#define LOOP_STACK	(256U << 10)
 #define LOOP_BATCH	16
 
 struct loop_fd {
@@ -50,15 +49,6 @@ struct loop {
 	LIST_HEAD(, loop_timer) timers;		/* few: not sorted */
 	uint64_t armed;			/* deadline that the timerfd has, 0 none */
 	STAILQ_HEAD(, post) posts;
-
-	/* loop_start_thread() */
-	pthread_t thread;
-	char name[16];
-	int (*enter)(void *);
-	void *enter_arg;
-	int enter_ret;			/* under list_lock, with entered */
-	bool entered;
-	pthread_cond_t enter_cond;
 };
 
 uint64_t clock_now_ns(void)
@@ -78,7 +68,6 @@ struct loop *loop_new(pthread_mutex_t *lock)
 		return NULL;
 	loop->lock = lock;
 	pthread_mutex_init(&loop->list_lock, NULL);
-	pthread_cond_init(&loop->enter_cond, NULL);
 	STAILQ_INIT(&loop->posts);
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -135,7 +124,6 @@ void loop_free(struct loop *loop)
 		close(loop->timer_fd);
 	if (loop->wake_fd >= 0)
 		close(loop->wake_fd);
-	pthread_cond_destroy(&loop->enter_cond);
 	pthread_mutex_destroy(&loop->list_lock);
 	free(loop);
 }
@@ -258,56 +246,6 @@ void loop_stop(struct loop *loop)
 {
 	__atomic_store_n(&loop->stop, true, __ATOMIC_RELEASE);
 	wake(loop);
-}
-
-static void *thread_main(void *arg)
-{
-	struct loop *loop = arg;
-	int ret;
-
-	/* By the thread itself: for others it is a file in /proc. */
-	pthread_setname_np(pthread_self(), loop->name);
-	ret = loop->enter ? loop->enter(loop->enter_arg) : 0;
-
-	pthread_mutex_lock(&loop->list_lock);
-	loop->enter_ret = ret;
-	loop->entered = true;
-	pthread_cond_signal(&loop->enter_cond);
-	pthread_mutex_unlock(&loop->list_lock);
-	if (!ret)
-		loop_run(loop);
-	return NULL;
-}
-
-int loop_start_thread(struct loop *loop, const char *name, int (*enter)(void *), void *arg)
-{
-	pthread_attr_t attr;
-	int ret;
-
-	loop->enter = enter;
-	loop->enter_arg = arg;
-	loop->entered = false;
-	snprintf(loop->name, sizeof(loop->name), "%s", name);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, LOOP_STACK);
-	ret = pthread_create(&loop->thread, &attr, thread_main, loop);
-	pthread_attr_destroy(&attr);
-	if (ret)
-		return -ret;
-
-	pthread_mutex_lock(&loop->list_lock);
-	while (!loop->entered)
-		pthread_cond_wait(&loop->enter_cond, &loop->list_lock);
-	ret = loop->enter_ret;
-	pthread_mutex_unlock(&loop->list_lock);
-	if (ret)
-		pthread_join(loop->thread, NULL);
-	return ret;
-}
-
-void loop_join_thread(struct loop *loop)
-{
-	pthread_join(loop->thread, NULL);
 }
 
 struct loop_fd *loop_add_fd(struct loop *loop, int fd, uint32_t events,

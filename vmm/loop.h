@@ -20,13 +20,6 @@ void loop_free(struct loop *loop);
 /* Run until loop_stop(). */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);		/* any thread */
-/*
- * Start a thread that runs the loop; name at most 15 characters. enter(arg) runs
- * first on it (sandbox_enter_thread()); returns once that has, with its result:
- * where that is not 0, the thread has ended. loop_join_thread() after loop_stop().
- */
-int loop_start_thread(struct loop *loop, const char *name, int (*enter)(void *), void *arg);
-void loop_join_thread(struct loop *loop);
 
 /*
  * events: EPOLLIN etc. The fd stays the caller's. NULL with errno: ENOMEM, or

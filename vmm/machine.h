@@ -129,6 +129,7 @@ struct machine {
 	const char *gdb_where;		/* where it can; NULL: nowhere */
 	struct hotplug *hotplug;	/* vmm/hotplug.c; NULL: nothing was plugged yet */
 	bool devices_held;		/* none may come or go now: the machine is being moved */
+	unsigned int leaving;		/* devices that the guest has let go of, and that are not gone yet */
 	struct qmp_server *qmp;		/* vmm/qmp.h; NULL: no control socket */
 };
 
@@ -151,7 +152,7 @@ static inline void msi_send(struct machine *m, uint64_t address, uint32_t data)
 /* --- vcpu.c --- */
 int vcpus_create(struct machine *m);		/* -errno after a message */
 int vcpus_set_cpuid(struct machine *m);		/* m->cpu's, before any has run. -errno */
-int vcpus_start(struct machine *m);		/* threads; they wait until vcpus_resume() */
+int vcpus_start(struct machine *m);		/* threads, without rights; they wait until vcpus_resume() */
 void vcpus_pause(struct machine *m);		/* returns when none runs; machine lock not held */
 void vcpus_resume(struct machine *m);
 /*

@@ -145,122 +145,147 @@ static bool number(const char *s, int *out)
 	return true;
 }
 
+/* A descriptor that an option names; list full: none goes there any more. */
+static bool take_fd(const char *option, int *fd, bool full)
+{
+	if (!full && number(optarg, fd))
+		return true;
+	log_error("--%s %s: not a file descriptor%s", option, optarg, full ? ", or too many" : "");
+	return false;
+}
+
+static bool take_console(struct options *o)
+{
+	o->console = !strcmp(optarg, "stdio");
+	if (o->console || !strcmp(optarg, "none"))
+		return true;
+	log_error("--console %s: stdio or none", optarg);
+	return false;
+}
+
+static bool take_accel(struct options *o)
+{
+	o->accel = hv_named(optarg);
+	if (!o->accel)
+		log_error("--accel %s: hvx or kvm", optarg);
+	return o->accel;
+}
+
+static bool take_disk(struct options *o)
+{
+	if (disks_in_add(&o->disks, optarg))
+		return true;
+	log_error("--disk-fd %s: TARGET=FD is wanted, and at most %d of them", optarg, MIRROR_MAX);
+	return false;
+}
+
+/* Options that are a descriptor. False after a message. */
+static bool fd_option(int c, struct options *o)
+{
+	switch (c) {
+	case OPT_XML_FD:
+		return take_fd("xml-fd", &o->xml_fd, false);
+	case OPT_RESTORE_FD:
+		return take_fd("restore-fd", &o->restore_fd, false);
+	case OPT_RAM_FD:
+		return take_fd("ram-fd", &o->ram_fd, false);
+	case OPT_READY_FD:
+		return take_fd("ready-fd", &o->ready_fd, false);
+	case OPT_INCOMING_FD:
+		o->incoming = true;
+		if (!take_fd("incoming-fd", &o->incoming_fd[o->nr_incoming], o->nr_incoming == MIG_MAX_STREAMS))
+			return false;
+		o->nr_incoming++;
+		return true;
+	case OPT_NBD_FD:
+		if (!take_fd("nbd-fd", &o->disks.sock[o->disks.nr_socks], o->disks.nr_socks == MIRROR_MAX))
+			return false;
+		o->disks.nr_socks++;
+		return true;
+	default:
+		return false;	/* getopt has said what it is */
+	}
+}
+
+/* One option. VMM_OK; VMM_ERR_USAGE after a message; -1: done, exit 0. */
+static int take_option(int c, struct options *o)
+{
+	bool ok = true;
+
+	switch (c) {
+	case OPT_CONSOLE:
+		ok = take_console(o);
+		break;
+	case OPT_ACCEL:
+		ok = take_accel(o);
+		break;
+	case OPT_NAME:
+		o->name = optarg;
+		break;
+	case OPT_OWN_DIR:
+		o->own_dir = true;
+		/* fall through */
+	case OPT_RUNTIME_DIR:
+		o->runtime_dir = optarg;
+		break;
+	case OPT_NO_SANDBOX:
+		o->no_sandbox = true;
+		break;
+	case OPT_DEVICES:
+		list_devices();
+		return -1;
+	case OPT_COMMANDS:
+		qmp_print_markdown();
+		return -1;
+	case OPT_INCOMING:
+		o->incoming = true;
+		break;
+	case OPT_DISK_FD:
+		ok = take_disk(o);
+		break;
+	case OPT_FORK:
+		o->fork = true;
+		break;
+	case OPT_REVERTED:
+		o->reverted = true;
+		break;
+	case OPT_PAUSED:
+		o->paused = true;
+		break;
+	case OPT_THROWAWAY:
+		o->throwaway = true;
+		break;
+	case OPT_AGENT:
+		o->agent = true;
+		break;
+	case OPT_GDB:
+		o->gdb = optarg;
+		break;
+	case 'v':
+		o->verbosity++;
+		break;
+	case 'h':
+		fputs(usage_text, stdout);
+		return -1;
+	default:
+		ok = fd_option(c, o);
+		break;
+	}
+	return ok ? VMM_OK : VMM_ERR_USAGE;
+}
+
 /* VMM_OK: go on. -1: done, exit 0. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
-	int c;
+	int c, ret;
 
 	o->xml_fd = o->restore_fd = o->ram_fd = o->ready_fd = -1;
 	o->console = true;
 	o->accel = &hv_hvx;
 	while ((c = getopt_long(argc, argv, "vh", long_options, NULL)) != -1) {
-		switch (c) {
-		case OPT_CONSOLE:
-			if (strcmp(optarg, "stdio") && strcmp(optarg, "none")) {
-				log_error("--console %s: stdio or none", optarg);
-				return VMM_ERR_USAGE;
-			}
-			o->console = !strcmp(optarg, "stdio");
-			break;
-		case OPT_ACCEL:
-			o->accel = hv_named(optarg);
-			if (!o->accel) {
-				log_error("--accel %s: hvx or kvm", optarg);
-				return VMM_ERR_USAGE;
-			}
-			break;
-		case OPT_NAME:
-			o->name = optarg;
-			break;
-		case OPT_OWN_DIR:
-			o->own_dir = true;
-			/* fall through */
-		case OPT_RUNTIME_DIR:
-			o->runtime_dir = optarg;
-			break;
-		case OPT_XML_FD:
-			if (!number(optarg, &o->xml_fd)) {
-				log_error("--xml-fd %s: not a file descriptor", optarg);
-				return VMM_ERR_USAGE;
-			}
-			break;
-		case OPT_NO_SANDBOX:
-			o->no_sandbox = true;
-			break;
-		case OPT_DEVICES:
-			list_devices();
-			return -1;
-		case OPT_COMMANDS:
-			qmp_print_markdown();
-			return -1;
-		case OPT_RESTORE_FD:
-			if (!number(optarg, &o->restore_fd)) {
-				log_error("--restore-fd %s: not a file descriptor", optarg);
-				return VMM_ERR_USAGE;
-			}
-			break;
-		case OPT_INCOMING_FD:
-			if (o->nr_incoming == MIG_MAX_STREAMS ||
-			    !number(optarg, &o->incoming_fd[o->nr_incoming++])) {
-				log_error("--incoming-fd %s: not a file descriptor, or too many", optarg);
-				return VMM_ERR_USAGE;
-			}
-			/* fall through */
-		case OPT_INCOMING:
-			o->incoming = true;
-			break;
-		case OPT_DISK_FD:
-			if (!disks_in_add(&o->disks, optarg)) {
-				log_error("--disk-fd %s: TARGET=FD is wanted, and at most %d of them", optarg, MIRROR_MAX);
-				return VMM_ERR_USAGE;
-			}
-			break;
-		case OPT_NBD_FD:
-			if (o->disks.nr_socks == MIRROR_MAX ||
-			    !number(optarg, &o->disks.sock[o->disks.nr_socks++])) {
-				log_error("--nbd-fd %s: not a file descriptor, or too many", optarg);
-				return VMM_ERR_USAGE;
-			}
-			break;
-		case OPT_RAM_FD:
-			if (!number(optarg, &o->ram_fd)) {
-				log_error("--ram-fd %s: not a file descriptor", optarg);
-				return VMM_ERR_USAGE;
-			}
-			break;
-		case OPT_READY_FD:
-			if (!number(optarg, &o->ready_fd)) {
-				log_error("--ready-fd %s: not a file descriptor", optarg);
-				return VMM_ERR_USAGE;
-			}
-			break;
-		case OPT_FORK:
-			o->fork = true;
-			break;
-		case OPT_REVERTED:
-			o->reverted = true;
-			break;
-		case OPT_PAUSED:
-			o->paused = true;
-			break;
-		case OPT_THROWAWAY:
-			o->throwaway = true;
-			break;
-		case OPT_AGENT:
-			o->agent = true;
-			break;
-		case OPT_GDB:
-			o->gdb = optarg;
-			break;
-		case 'v':
-			o->verbosity++;
-			break;
-		case 'h':
-			fputs(usage_text, stdout);
-			return -1;
-		default:
-			return VMM_ERR_USAGE;
-		}
+		ret = take_option(c, o);
+		if (ret)
+			return ret;
 	}
 	if (optind + 1 == argc)
 		o->file = argv[optind];

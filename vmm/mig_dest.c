@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "mig.h"
+#include "sandbox.h"
 
 static int reply(struct stream_out *out, enum mig_reply code, const char *text)
 {
@@ -152,7 +153,8 @@ static int start_receivers(struct mig_dest *d, struct receiver *r, struct state_
 
 	for (i = 1; i < d->nr_streams; i++) {
 		r[i] = (struct receiver){ .d = d, .stream = i };
-		if (pthread_create(&r[i].thread, NULL, receive_stream, &r[i]))
+		if (sandbox_thread(&r[i].thread, &(struct sandbox_thread){
+				SANDBOX_MAIN, "receive-ram", .run = receive_stream, .arg = &r[i] }))
 			return state_error(err, "cannot start a thread for a stream");
 		r[i].started = true;
 	}

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "mig.h"
+#include "sandbox.h"
 
 #define BIT(page)	(1ULL << (page) % 64)
 #define MAX_TAIL	(256U << 20)	/* bytes of the state of devices and vCPUs */
@@ -237,7 +238,8 @@ static void *hear(void *arg)
 static int start(struct mig_dest *d, struct state_error *err)
 {
 	d->post.deaf = false;
-	if (pthread_create(&d->post.listener, NULL, hear, d))
+	if (sandbox_thread(&d->post.listener, &(struct sandbox_thread){
+			SANDBOX_MAIN, "listen", .run = hear, .arg = d }))
 		return state_error(err, "cannot start a thread");
 	d->post.listening = true;
 	return 0;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "mig.h"
+#include "sandbox.h"
 
 #define NS	1000000000ULL
 #define ASK_S	5	/* for the last words of a destination that takes nothing more */
@@ -260,7 +261,8 @@ static void converse(struct mig_source *s, struct mig_scratch *scratch)
 	pthread_mutex_unlock(&p->lock);
 	atomic_store(&s->round_base, atomic_load(&s->ram.pages) + atomic_load(&s->ram.zero));
 	atomic_store(&s->remaining, j.left * RAM_PAGE);
-	if (pthread_create(&listener, NULL, listen_back, s)) {
+	if (sandbox_thread(&listener, &(struct sandbox_thread){
+			SANDBOX_MAIN, "listen", .run = listen_back, .arg = s })) {
 		state_error(&err, "cannot start a thread");
 		broken(s, &err);
 		return;

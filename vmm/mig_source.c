@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "mig.h"
+#include "sandbox.h"
 
 #define NS		1000000000ULL
 #define ASK_S		5		/* for a word of a destination that has hung up */
@@ -187,7 +188,8 @@ static int send_map(struct mig_source *s, struct sender *w, struct state_error *
 	int ret = 0;
 
 	for (n = 1; n < s->nr_streams; n++)
-		if (pthread_create(&w[n].thread, NULL, send_stream, &w[n]))
+		if (sandbox_thread(&w[n].thread, &(struct sandbox_thread){
+				SANDBOX_MAIN, "send-ram", .run = send_stream, .arg = &w[n] }))
 			break;
 	send_stream(&w[0]);
 	for (i = 1; i < n; i++)

@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "migrate_disks.h"
+#include "sandbox.h"
 
 /* A file's or a block device's. */
 static uint64_t size_of(int fd)
@@ -79,7 +80,8 @@ int disks_in_start(struct disks_in *d)
 		struct disks_in_thread *t = &d->thread[i];
 
 		*t = (struct disks_in_thread){ .of = d, .sock = d->sock[i], .why = "" };
-		ret = -pthread_create(&t->thread, NULL, serve, t);
+		ret = sandbox_thread(&t->thread, &(struct sandbox_thread){
+			SANDBOX_MAIN, "serve-disk", .run = serve, .arg = t });
 		t->started = !ret;
 	}
 	return ret;

@@ -10,6 +10,7 @@
 #include "migrate.h"
 #include "qmp.h"
 #include "runstate.h"
+#include "sandbox.h"
 #include "save.h"
 
 static int dest_machine(void *o, struct stream_in *in, struct state_error *err)
@@ -271,7 +272,8 @@ static int begin(struct machine *m)
 	if (ret)
 		return ret;
 	c->running = c->begun = true;
-	ret = disks_in_start(&c->disks) ?: -pthread_create(&c->thread, NULL, receive, c);
+	ret = disks_in_start(&c->disks) ?: sandbox_thread(&c->thread, &(struct sandbox_thread){
+		SANDBOX_MAIN, "receive", .run = receive, .arg = c });
 	if (ret) {
 		c->running = false;
 		disks_in_stop(&c->disks);

@@ -8,6 +8,7 @@
 #include "dirty.h"
 #include "migrate_out.h"
 #include "qmp.h"
+#include "sandbox.h"
 #include "save.h"
 
 #define NS		1000000000ULL
@@ -368,7 +369,8 @@ static int start(struct migration *mg, struct state_error *err)
 	if (!mg->nap)
 		mg->nap = loop_add_timer(m->loop, nap, mg);
 	mg->running = true;
-	ret = mg->watch && mg->nap ? -pthread_create(&mg->thread, NULL, migrate, mg) : -ENOMEM;
+	ret = mg->watch && mg->nap ? sandbox_thread(&mg->thread, &(struct sandbox_thread){
+		SANDBOX_MAIN, "migrate", .run = migrate, .arg = mg }) : -ENOMEM;
 	if (ret) {
 		mg->running = false;
 		dirty_stop(m);

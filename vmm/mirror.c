@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "mirror.h"
+#include "sandbox.h"
 #include "zero.h"
 
 #define NS		1000000000ULL
@@ -313,7 +314,8 @@ int mirror_copy(struct mirror *m, struct state_error *err)
 	unsigned int i;
 
 	for (i = 0; i < m->nr; i++) {
-		if (pthread_create(&m->disk[i].thread, NULL, run, &m->disk[i]))
+		if (sandbox_thread(&m->disk[i].thread, &(struct sandbox_thread){
+				SANDBOX_MAIN, "mirror", .run = run, .arg = &m->disk[i] }))
 			return state_error(err, "cannot start a thread for a disk");
 		m->disk[i].started = true;
 	}

@@ -18,6 +18,7 @@
 
 #include "log.h"
 #include "postcopy.h"
+#include "sandbox.h"
 
 #ifndef USERFAULTFD_IOC_NEW		/* Linux 6.1 */
 #define USERFAULTFD_IOC_NEW	_IO(0xAA, 0x00)
@@ -237,7 +238,8 @@ int postcopy_begin(struct postcopy *p, struct mig_dest *d, struct state_error *e
 	ret = registration(p, true);
 	if (ret)
 		return state_error(err, "userfaultfd refuses guest memory: %s", strerror(-ret));
-	if (pthread_create(&p->thread, NULL, serve, p)) {
+	if (sandbox_thread(&p->thread, &(struct sandbox_thread){
+			SANDBOX_MAIN, "postcopy", .run = serve, .arg = p })) {
 		registration(p, false);
 		return state_error(err, "cannot start a thread");
 	}

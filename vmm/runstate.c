@@ -386,12 +386,9 @@ int machine_run(struct machine *m)
 	int status = VMM_ERR_SETUP;
 	unsigned int bits;
 
-	if (vcpus_start(m))
+	if (vcpus_start(m) || sandbox_enter_thread(SANDBOX_MAIN))
 		return VMM_ERR_SETUP;
-	/* They park once they have given up their rights: each must have, before it may rely on this thread's. */
-	vcpus_pause(m);
-	if (sandbox_enter_thread(SANDBOX_MAIN))
-		return VMM_ERR_SETUP;
+	vcpus_pause(m);		/* parked, they share in what is loaded */
 	if (m->incoming ? wait_incoming(m) : m->load ? load(m) : machine_reset(m))
 		return VMM_ERR_SETUP;
 	if (m->incoming) {

@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
@@ -18,8 +19,20 @@
 #include "log.h"
 #include "sandbox.h"
 
+#define THREAD_NAME	16
+
 static bool active;
-static _Atomic bool entered;	/* by the main thread: those that it starts inherit what it is */
+static __thread bool bare;	/* this thread has no rights left: nor will those that it starts */
+
+/* A thread that is about to be. */
+struct birth {
+	const struct sandbox_thread *what;
+	bool bare;			/* its maker was */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool done;
+	int ret;
+};
 
 #define PROGRAM(f) { sizeof(f) / sizeof((f)[0]), (struct sock_filter *)(f) }
 
@@ -90,8 +103,8 @@ int sandbox_enter_thread(enum sandbox_kind kind)
 
 	if (!active)
 		return 0;
-	if (entered)	/* a late thread: no rights to give up are left, but for its filter's */
-		return install(kind);
+	if (bare)	/* no rights to give up are left, but for its filter's */
+		return kind == SANDBOX_MAIN ? 0 : install(kind);
 	ret = drop_capabilities();
 	if (ret) {
 		log_error("cannot drop capabilities: %s", strerror(-ret));
@@ -104,12 +117,62 @@ int sandbox_enter_thread(enum sandbox_kind kind)
 		return ret;
 	}
 	ret = install(kind);
-	if (!ret && kind == SANDBOX_MAIN)
-		entered = true;
+	bare = !ret;
 	return ret;
 }
 
 bool sandbox_entered(void)
 {
-	return entered;
+	return bare;
+}
+
+static void *born(void *arg)
+{
+	struct birth *b = arg;
+	struct sandbox_thread what = *b->what;
+	char name[THREAD_NAME];
+	int ret;
+
+	bare = b->bare;
+	snprintf(name, sizeof(name), "%s", what.name);
+	/* By the thread itself: for others it is a file in /proc. */
+	pthread_setname_np(pthread_self(), name);
+	if (what.prepare && !bare)
+		what.prepare(what.arg);
+	ret = sandbox_enter_thread(what.kind);
+
+	pthread_mutex_lock(&b->lock);
+	b->ret = ret;
+	b->done = true;		/* b is gone once the lock is */
+	pthread_cond_signal(&b->changed);
+	pthread_mutex_unlock(&b->lock);
+	return ret ? NULL : what.run(what.arg);
+}
+
+int sandbox_thread(pthread_t *thread, const struct sandbox_thread *what)
+{
+	struct birth b = {
+		.what = what, .bare = bare,
+		.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER,
+	};
+	pthread_attr_t attr;
+	int ret;
+
+	if (active && !bare && what->kind == SANDBOX_MAIN)
+		return -EPERM;
+	pthread_attr_init(&attr);
+	if (what->stack)
+		pthread_attr_setstacksize(&attr, what->stack);
+	ret = -pthread_create(thread, &attr, born, &b);
+	pthread_attr_destroy(&attr);
+	if (ret)
+		return ret;
+
+	pthread_mutex_lock(&b.lock);
+	while (!b.done)
+		pthread_cond_wait(&b.changed, &b.lock);
+	pthread_mutex_unlock(&b.lock);
+	if (b.ret)
+		pthread_join(*thread, NULL);
+	return b.ret;
 }

@@ -161,6 +161,8 @@ int save_can(struct machine *m, struct state_error *err)
 					   dev->id, dev->ops->name);
 	if (!m->xml)
 		return state_error(err, "the guest's XML is not known");
+	if (m->leaving)
+		return state_error(err, "a device is just being taken out; try again");
 	if (incoming_partial(m))
 		return state_error(err, "memory of the guest is still at the host that it came from");
 	return 0;

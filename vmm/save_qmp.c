@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "devices/device.h"
+#include "fdpass.h"
 #include "qmp.h"
 #include "runstate.h"
 #include "save.h"
@@ -61,22 +62,7 @@ static void request_free(struct save_request *r)
 /* The memory itself, to whoever is at the other end. */
 static void send_memory(struct save_request *r, struct state_error *err)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)"m", 1 };
-	struct msghdr mh = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
-
-	cm->cmsg_level = SOL_SOCKET;
-	cm->cmsg_type = SCM_RIGHTS;
-	cm->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cm), &r->m->mem.fd, sizeof(int));
-	if (sendmsg(r->socket, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+	if (fd_send(r->socket, "m", 1, r->m->mem.fd, MSG_DONTWAIT) != 1)
 		state_error(err, "memory-socket: %s", strerror(errno));
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The control socket's part of a snapshot: new layers over the disks of a guest that stands still. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "devices/device.h"
 #include "devices/storage/overlay.h"
+#include "fdpass.h"
 #include "qmp.h"
 #include "runstate.h"
 
@@ -176,6 +178,77 @@ static const struct qmp_command snapshot_disks_command = {
 QMP_COMMAND(snapshot_disks_command);
 
 /* ---------------------------------------------------------------- layers that are merged */
+
+struct serve {
+	struct qmp_req *req;
+	char *device;
+	int image, socket;
+};
+
+static void serve_free(struct serve *s)
+{
+	free(s->device);
+	if (s->image >= 0)
+		close(s->image);
+	if (s->socket >= 0)
+		close(s->socket);
+	free(s);
+}
+
+static void serve_now(struct machine *m, void *opaque)
+{
+	struct serve *s = opaque;
+	bool ran = run_state(m) == RS_RUNNING && !m->save;
+	char why[1100] = "not now: the guest is being saved, or has ended";
+	int sock = -1;
+
+	if (ran)
+		machine_stop(m, RS_PAUSED);
+	pthread_mutex_lock(&m->lock);
+	if (still(run_state(m)) && !m->save)
+		sock = virtio_blk_merge(m, s->device, s->image, why, sizeof(why));
+	if (sock < 0)
+		qmp_fail(s->req, "%s: %s", s->device, why);
+	else if (fd_send(s->socket, "n", 1, sock, MSG_DONTWAIT) != 1)
+		qmp_fail(s->req, "socket: %s", strerror(errno));
+	else
+		qmp_reply(s->req, NULL);
+	pthread_mutex_unlock(&m->lock);
+	if (sock >= 0)
+		close(sock);
+	if (ran)
+		machine_cont(m);
+	serve_free(s);
+}
+
+static void run_serve(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	struct serve *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		qmp_fail(req, "out of memory");
+		return;
+	}
+	*s = (struct serve){ .req = req, .device = strdup(qmp_str(args, "device")) };
+	s->image = qmp_take_fd(req, qmp_str(args, "image"));
+	s->socket = qmp_take_fd(req, qmp_str(args, "socket"));
+	if (s->image < 0 || s->socket < 0) {
+		qmp_fail(req, "image, socket: no descriptor of this name was sent; see getfd");
+		serve_free(s);
+	} else if (!s->device || machine_call(m, serve_now, s)) {
+		qmp_fail(req, "out of memory");
+		serve_free(s);
+	}
+}
+
+static const struct qmp_command serve_command = {
+	.name = "x-hvx-snapshot-serve", .run = run_serve,
+	.help = "The lowest image of a disk of layers, which is not raw, is to be written to by whoever merges layers into it (docs/snapshots.md): a connection to its storage daemon (NBD, the export `disk`) comes by a socket. Until x-hvx-snapshot-relink. A guest that runs stands still for a moment.",
+	.args = QMP_ARGS({ "device", QMP_STR, .help = "the disk's `<target dev=>`" },
+			 { "image", QMP_STR, .help = "the image, open for reading and writing, by its getfd name: who has not this right cannot ask" },
+			 { "socket", QMP_STR, .help = "a Unix socket, by its getfd name: the connection is sent there, with one byte, before the answer" }),
+};
+QMP_COMMAND(serve_command);
 
 struct relink {
 	struct qmp_req *req;

@@ -156,7 +156,7 @@ static void exit_task_switch(struct vcpu *v, struct hvx_run *run)
 {
 	int ret = vcpu_task_switch(v, run);
 
-	if (ret == -EIO)
+	if (ret == VCPU_SHUTDOWN)
 		exit_shutdown(v, run);
 	else if (ret)
 		fatal(v, "a task switch cannot be done");
@@ -450,15 +450,19 @@ static void ask_for_barrier(void)
 		prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_DISABLE, 0, 0);
 }
 
-static void *vcpu_main(void *arg)
+static void vcpu_prepare(void *arg)
 {
 	struct vcpu *v = arg;
 
 	v->tid = (int)gettid();
 	ask_for_barrier();
 	tune_vcpu((unsigned int)(v - v->m->vcpu));
-	if (sandbox_enter_thread(SANDBOX_VCPU))
-		machine_event(v->m, EV_FATAL, 0);
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *v = arg;
+
 	park(v);
 	run(v);
 	return NULL;
@@ -466,27 +470,21 @@ static void *vcpu_main(void *arg)
 
 int vcpus_start(struct machine *m)
 {
-	pthread_attr_t attr;
 	unsigned int i;
 	char name[16];
 	int ret = 0;
 
 	m->paused = true;
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, VCPU_STACK);
 	for (i = 0; i < m->nr_vcpus && !ret; i++) {
 		struct vcpu *v = &m->vcpu[i];
 
-		ret = -pthread_create(&v->thread, &attr, vcpu_main, v);
-		if (ret) {
-			log_error("cannot start the thread of vCPU %u: %s", i, strerror(-ret));
-			break;
-		}
-		v->started = true;
 		snprintf(name, sizeof(name), "vcpu%u", i);
-		pthread_setname_np(v->thread, name);
+		ret = sandbox_thread(&v->thread, &(struct sandbox_thread){
+			SANDBOX_VCPU, name, VCPU_STACK, vcpu_prepare, vcpu_main, v });
+		if (ret)
+			log_error("cannot start the thread of vCPU %u: %s", i, strerror(-ret));
+		v->started = !ret;
 	}
-	pthread_attr_destroy(&attr);
 	return ret;
 }
 

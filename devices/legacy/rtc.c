@@ -114,19 +114,22 @@ static unsigned int decode_hour(const struct rtc *rtc, uint8_t v)
 static void fill_time(struct rtc *rtc)
 {
 	time_t t = guest_sec(rtc);
+	unsigned int year;
 	struct tm tm;
 
 	if (!running(rtc) || !gmtime_r(&t, &tm))
 		return;
+	/* Of years before 0 and after 9999 the last four digits. */
+	year = (unsigned int)(((int64_t)tm.tm_year + 1900) % 10000 + 10000) % 10000;
 	rtc->cmos[RTC_SECONDS] = encode(rtc, tm.tm_sec);
 	rtc->cmos[RTC_MINUTES] = encode(rtc, tm.tm_min);
 	rtc->cmos[RTC_HOURS] = encode_hour(rtc, tm.tm_hour);
 	rtc->cmos[RTC_WEEKDAY] = encode(rtc, tm.tm_wday + 1);
 	rtc->cmos[RTC_DAY] = encode(rtc, tm.tm_mday);
 	rtc->cmos[RTC_MONTH] = encode(rtc, tm.tm_mon + 1);
-	rtc->cmos[RTC_YEAR] = encode(rtc, tm.tm_year % 100);
+	rtc->cmos[RTC_YEAR] = encode(rtc, year % 100);
 	/* The century byte is BCD for every firmware that has one. */
-	rtc->cmos[CMOS_CENTURY] = (tm.tm_year / 100 + 19) / 10 << 4 | (tm.tm_year / 100 + 19) % 10;
+	rtc->cmos[CMOS_CENTURY] = year / 1000 << 4 | year / 100 % 10;
 }
 
 /* The guest set the registers: move the offset so that the clock goes on from there. */

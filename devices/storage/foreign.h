@@ -7,7 +7,8 @@
  * (SOCK_SEQPACKET) as descriptor 3, on which it gets orders of one byte; where the other
  * end is closed, whyever, the daemon ends and so does the helper. Each order has one
  * answer: FOREIGN_OK, with a connection to the daemon's NBD server (SCM_RIGHTS) where one is
- * asked for, or FOREIGN_ERROR and why, a text. Only FOREIGN_WAKE has none.
+ * asked for, or FOREIGN_ERROR and why, a text. Only FOREIGN_WAKE has none. FOREIGN_RESIZE has
+ * the number of bytes behind it, 8 in the order of this machine.
  */
 #ifndef HVX_STORAGE_FOREIGN_H
 #define HVX_STORAGE_FOREIGN_H
@@ -25,7 +26,9 @@ enum foreign_order {
 	FOREIGN_OPEN = 'o',	/* the image is ours, by QEMU's locks; answers with a connection */
 	FOREIGN_LOOK = 'l',	/* look at it, for reading only, while somebody else has it; the same */
 	FOREIGN_READ = 'r',	/* nobody may write to it, others may read it; the same */
+	FOREIGN_MERGE = 'm',	/* as FOREIGN_OPEN, and written to whatever the options say; with the image, open for that (SCM_RIGHTS) */
 	FOREIGN_CONNECT = 'n',	/* answers with one more connection */
+	FOREIGN_RESIZE = 's',	/* another size, nobody else having the image meanwhile; all connections end, answers with one */
 	FOREIGN_WAKE = 'w',	/* a daemon that somebody has stopped (SIGSTOP) goes on */
 	FOREIGN_CLOSE = 'c',	/* the image is written, closed, and nobody's */
 };

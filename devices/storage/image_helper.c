@@ -25,17 +25,21 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "devices/storage/foreign.h"
+#include "devices/storage/image_qmp.h"
+#include "vmm/fdpass.h"
 #include "filters.h"
 
 #define MAX_CHAIN	24
-#define MAX_ARGS	(3 * MAX_CHAIN + 16)
+#define MAX_ARGS	(3 * MAX_CHAIN + 20)
 #define END_MS		20000	/* what the daemon may take to write what it has; then it is killed */
-#define LISTEN_FD	3	/* the daemon's */
+#define LISTEN_FD	3	/* the daemon's, and so is */
+#define MONITOR_FD	4
 #define MAX_QUEUE	128
 
 struct file {
@@ -47,15 +51,20 @@ static struct {
 	struct file file[MAX_CHAIN];	/* the uppermost first */
 	unsigned int nr;
 	bool block, readonly, direct, no_flush, discard, zeroes;
+	bool write;		/* the daemon may write to it now */
 	char daemon[256];
 	pid_t pid;		/* 0: there is none */
 	int listen;		/* its socket, as long as it has not been started */
 	int where;		/* the way there, O_PATH */
 	int said;		/* its standard error */
 	int children;		/* signalfd */
+	unsigned int export;	/* number of what it serves now */
 	char text[FOREIGN_ANSWER - 1];	/* what it said last */
 	size_t len;
 } q = { .listen = -1, .where = -1, .said = -1 };
+
+static bool wait_monitor(void);
+static struct image_qmp monitor = { .sock = -1, .wait = wait_monitor };
 
 static void __attribute__((format(printf, 1, 2), noreturn)) die(const char *fmt, ...)
 {
@@ -103,7 +112,7 @@ static void argument(char **argv, unsigned int *n, const char *option, struct js
 static void add_file(char **argv, unsigned int *n, unsigned int i, enum foreign_order how)
 {
 	struct json_object *o = json_object_new_object(), *cache = json_object_new_object();
-	bool look = how == FOREIGN_LOOK, readonly = q.readonly || i || how != FOREIGN_OPEN;
+	bool look = how == FOREIGN_LOOK, readonly = !q.write || i, unmap = !i && (q.discard || how == FOREIGN_MERGE);
 	char file[16], node[16], below[16];
 
 	snprintf(file, sizeof(file), "file%u", i);
@@ -115,7 +124,7 @@ static void add_file(char **argv, unsigned int *n, unsigned int i, enum foreign_
 	add(o, "aio", "threads");
 	add_bool(o, "read-only", readonly);
 	add_bool(o, "auto-read-only", false);
-	add(o, "discard", q.discard && !i ? "unmap" : "ignore");
+	add(o, "discard", unmap ? "unmap" : "ignore");
 	add_bool(cache, "direct", q.direct && !look);
 	add_bool(cache, "no-flush", q.no_flush);
 	json_object_object_add(o, "cache", cache);
@@ -128,7 +137,7 @@ static void add_file(char **argv, unsigned int *n, unsigned int i, enum foreign_
 	add(o, "node-name", node);
 	add(o, "file", file);
 	add_bool(o, "read-only", readonly);
-	add(o, "discard", q.discard && !i ? "unmap" : "ignore");
+	add(o, "discard", unmap ? "unmap" : "ignore");
 	if (q.zeroes && !readonly)
 		add(o, "detect-zeroes", q.discard ? "unmap" : "on");
 	if (look)
@@ -136,6 +145,21 @@ static void add_file(char **argv, unsigned int *n, unsigned int i, enum foreign_
 	if (q.file[i].format == DISK_QCOW2 || q.file[i].format == DISK_QED || q.file[i].format == DISK_VMDK)
 		add(o, "backing", i + 1 < q.nr ? below : NULL);
 	argument(argv, n, "--blockdev", o);
+}
+
+/* What the daemon serves: a new one each time, as the last may not have gone quite. */
+static struct json_object *new_export(bool write)
+{
+	struct json_object *o = json_object_new_object();
+	char id[16];
+
+	snprintf(id, sizeof(id), "export%u", ++q.export);
+	add(o, "type", "nbd");
+	add(o, "id", id);
+	add(o, "node-name", "node0");
+	add(o, "name", FOREIGN_EXPORT);
+	add_bool(o, "writable", write);
+	return o;
 }
 
 static void arguments(char **argv, enum foreign_order how)
@@ -150,13 +174,11 @@ static void arguments(char **argv, enum foreign_order how)
 	add(addr, "str", "3");
 	json_object_object_add(o, "addr", addr);
 	argument(argv, &n, "--nbd-server", o);
-	o = json_object_new_object();
-	add(o, "type", "nbd");
-	add(o, "id", "export");
-	add(o, "node-name", "node0");
-	add(o, "name", FOREIGN_EXPORT);
-	add_bool(o, "writable", !q.readonly && how == FOREIGN_OPEN);
-	argument(argv, &n, "--export", o);
+	argument(argv, &n, "--export", new_export(q.write));
+	argv[n++] = strdup("--chardev");
+	argv[n++] = strdup("socket,id=monitor,fd=4");
+	argv[n++] = strdup("--monitor");
+	argv[n++] = strdup("chardev=monitor");
 	argv[n] = NULL;
 }
 
@@ -239,7 +261,7 @@ static void drop_capabilities(void)
 	cap_free(want);
 }
 
-static void __attribute__((noreturn)) become_daemon(char **argv, pid_t parent, int said, bool write)
+static void __attribute__((noreturn)) become_daemon(char **argv, pid_t parent, int said, int orders, bool write)
 {
 	static char *const env[] = { "PATH=/usr/bin:/bin", "LC_ALL=C", NULL };
 	struct rlimit none = { 0, 0 };
@@ -249,9 +271,10 @@ static void __attribute__((noreturn)) become_daemon(char **argv, pid_t parent, i
 	sigemptyset(&set);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(said, 2) < 0 || dup2(q.listen, LISTEN_FD) < 0)
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(said, 2) < 0 || dup2(q.listen, LISTEN_FD) < 0 ||
+	    dup2(orders, MONITOR_FD) < 0)
 		die("%s", strerror(errno));
-	syscall(SYS_close_range, LISTEN_FD + 1, ~0U, 0);
+	syscall(SYS_close_range, MONITOR_FD + 1, ~0U, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
 		_exit(1);
@@ -292,7 +315,11 @@ static void forget(void)
 		close(q.where);
 	if (q.said >= 0)
 		close(q.said);
-	q.where = q.said = -1;
+	if (monitor.sock >= 0)
+		close(monitor.sock);
+	q.where = q.said = monitor.sock = -1;
+	monitor.greeted = false;
+	monitor.len = 0;
 	q.pid = 0;
 }
 
@@ -428,9 +455,9 @@ static void last_line(void)
 
 static int start_daemon(enum foreign_order how)
 {
-	bool write = !q.readonly && how == FOREIGN_OPEN;
+	bool write = how == FOREIGN_MERGE || (!q.readonly && how == FOREIGN_OPEN);
 	char *argv[MAX_ARGS] = { NULL };
-	int pipefd[2] = { -1, -1 }, conn = -1;
+	int pipefd[2] = { -1, -1 }, orders[2] = { -1, -1 }, conn = -1;
 	pid_t self = getpid();
 	unsigned int i;
 
@@ -440,20 +467,29 @@ static int start_daemon(enum foreign_order how)
 	}
 	q.len = 0;
 	q.text[0] = '\0';
+	q.write = write;
 	if (!check_files(write) || !make_socket())
 		return -1;
 	conn = reach();
-	if (conn < 0 || pipe2(pipefd, O_CLOEXEC | O_NONBLOCK)) {
+	if (conn < 0 || pipe2(pipefd, O_CLOEXEC | O_NONBLOCK) ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, orders)) {
+		q.said = pipefd[0];
+		if (conn >= 0)
+			close(conn);
+		if (pipefd[1] >= 0)
+			close(pipefd[1]);
 		forget();
 		close(q.listen);
 		return -1;
 	}
 	arguments(argv, how);
 	q.said = pipefd[0];
+	monitor.sock = orders[0];
 	q.pid = fork();
 	if (!q.pid)
-		become_daemon(argv, self, pipefd[1], write);
+		become_daemon(argv, self, pipefd[1], orders[1], write);
 	close(pipefd[1]);
+	close(orders[1]);
 	/* Only it has the socket now: when it goes, so do all connections. */
 	close(q.listen);
 	for (i = 0; argv[i]; i++)
@@ -468,50 +504,118 @@ static int start_daemon(enum foreign_order how)
 	return -1;
 }
 
+/* ---------------------------------------------------------------- another size */
+
+/* It says something; or false: it, or who gives orders, is gone. Whatever stops it is undone. */
+static bool wait_monitor(void)
+{
+	struct pollfd p[] = {
+		{ .fd = monitor.sock, .events = POLLIN }, { .fd = FOREIGN_FD, .events = POLLIN },
+		{ .fd = q.said, .events = POLLIN },
+	};
+	char order;
+
+	for (;;) {
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
+			return false;
+		if (p[0].revents)
+			return true;
+		listen_to(true);
+		p[2].events = p[2].revents & POLLHUP ? 0 : POLLIN;
+		if (!p[1].revents)
+			continue;
+		if (recv(FOREIGN_FD, &order, 1, MSG_PEEK) != 1)
+			return false;
+		if (order != FOREIGN_WAKE) {
+			p[1].fd = -1;	/* its turn comes */
+			continue;
+		}
+		if (recv(FOREIGN_FD, &order, 1, 0) == 1)
+			kill(q.pid, SIGCONT);
+	}
+}
+
+static bool resize_node(uint64_t size, char *why, size_t len)
+{
+	struct json_object *o = json_object_new_object();
+
+	add(o, "node-name", "node0");
+	json_object_object_add(o, "size", json_object_new_int64((int64_t)size));
+	return image_qmp_call(&monitor, "block_resize", o, NULL, why, len);
+}
+
+/*
+ * What is served has the size that it had when it began, and nothing that is served gets
+ * another one: so it ends, and begins anew. The image stays open, and ours, meanwhile.
+ */
+static int resize(uint64_t size)
+{
+	struct json_object *o = json_object_new_object();
+	char why[sizeof(q.text)] = "", id[16];
+	bool ok;
+
+	snprintf(id, sizeof(id), "export%u", q.export);
+	add(o, "id", id);
+	add(o, "mode", "hard");
+	if (!image_qmp_call(&monitor, "block-export-del", o, "BLOCK_EXPORT_DELETED", why, sizeof(why))) {
+		fail("%s", why);
+		return -1;
+	}
+	ok = resize_node(size, why, sizeof(why));
+	if (!image_qmp_call(&monitor, "block-export-add", new_export(true), NULL, q.text, sizeof(q.text)))
+		return -1;
+	if (ok)
+		return reach();
+	fail("%s", why);
+	return -1;
+}
+
 /* ---------------------------------------------------------------- orders */
 
 static void answer(bool ok, int fd)
 {
 	char text[FOREIGN_ANSWER] = { ok ? FOREIGN_OK : FOREIGN_ERROR };
-	char room[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { text, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	size_t len = 1;
 
 	if (!ok) {
 		snprintf(text + 1, sizeof(text) - 1, "%s", q.text);
-		iov.iov_len += strlen(text + 1);
+		len += strlen(text + 1);
 	}
-	if (fd >= 0) {
-		struct cmsghdr *c = (struct cmsghdr *)room;
-
-		msg.msg_control = room;
-		msg.msg_controllen = sizeof(room);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(fd));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	sendmsg(FOREIGN_FD, &msg, MSG_NOSIGNAL);
+	fd_send(FOREIGN_FD, text, len, fd, 0);
 	if (fd >= 0)
 		close(fd);
+}
+
+/* Whoever may write to the image has sent it: it need not be who gives the orders. */
+static bool may_write(int image)
+{
+	struct stat have, want;
+	int flags = image < 0 ? -1 : fcntl(image, F_GETFL);
+
+	if (flags >= 0 && (flags & O_ACCMODE) == O_RDWR && !fstat(image, &have) && !stat(q.file[0].path, &want) &&
+	    have.st_dev == want.st_dev && have.st_ino == want.st_ino)
+		return true;
+	return fail("'%s' was not sent open for writing", q.file[0].path);
 }
 
 /* False: whoever gives orders is gone. */
 static bool take_order(void)
 {
-	char order = 0;
-	ssize_t n = recv(FOREIGN_FD, &order, 1, 0);
-	int fd = -1;
+	char order[1 + sizeof(uint64_t)];
+	int fd = -1, with;
+	ssize_t n = fd_recv(FOREIGN_FD, order, sizeof(order), &with, 0);
+	uint64_t size;
+	bool may = n == 1 && order[0] == FOREIGN_MERGE && may_write(with);
 
-	if (n < 0 && errno == EINTR)
-		return true;
-	if (n != 1)
+	if (with >= 0)
+		close(with);
+	if (n < 1 || n != (order[0] == FOREIGN_RESIZE ? (ssize_t)sizeof(order) : 1))
 		return false;
-	switch (order) {
+	switch (order[0]) {
 	case FOREIGN_OPEN:
 	case FOREIGN_LOOK:
 	case FOREIGN_READ:
-		fd = start_daemon((enum foreign_order)order);
+		fd = start_daemon((enum foreign_order)order[0]);
 		answer(fd >= 0, fd);
 		return true;
 	case FOREIGN_CONNECT:
@@ -519,6 +623,18 @@ static bool take_order(void)
 			fd = reach();
 		else
 			fail("the storage daemon is not there");
+		answer(fd >= 0, fd);
+		return true;
+	case FOREIGN_MERGE:
+		fd = may ? start_daemon(FOREIGN_MERGE) : -1;
+		answer(fd >= 0, fd);
+		return true;
+	case FOREIGN_RESIZE:
+		memcpy(&size, order + 1, sizeof(size));
+		if (!q.pid || !q.write)
+			fail("the storage daemon is not there, or may only read");
+		else
+			fd = resize(size);
 		answer(fd >= 0, fd);
 		return true;
 	case FOREIGN_CLOSE:

@@ -13,6 +13,7 @@
 #include "devices/storage/nbd.h"
 #include "devices/storage/nbd_disk.h"
 #include "devices/storage/nbd_wire.h"
+#include "vmm/fdpass.h"
 #include "vmm/helper.h"
 #include "vmm/log.h"
 
@@ -31,23 +32,12 @@ void nbd_disk_lost(struct nbd_disk *d, const char *why)
 /* The answer, with its descriptor or -1. 0, or -errno with text. */
 static int get_answer(struct nbd_disk *d, int *fd, char text[FOREIGN_ANSWER])
 {
-	char room[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { text, FOREIGN_ANSWER - 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room) };
-	struct cmsghdr *c;
-	ssize_t n;
+	ssize_t n = fd_recv(d->control, text, FOREIGN_ANSWER - 1, fd, 0);
 
-	*fd = -1;
-	do {
-		n = recvmsg(d->control, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
 	if (n <= 0) {
 		strcpy(text, "its helper " FOREIGN_HELPER " is gone");
 		return -EPIPE;
 	}
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(fd, CMSG_DATA(c), sizeof(int));
 	if (text[0] == FOREIGN_OK)
 		return 0;
 	memmove(text, text + 1, (size_t)n - 1);
@@ -55,16 +45,22 @@ static int get_answer(struct nbd_disk *d, int *fd, char text[FOREIGN_ANSWER])
 	return strstr(text, "in use by") ? -EAGAIN : -EIO;
 }
 
-static int order(struct nbd_disk *d, enum foreign_order what, int *fd, char text[FOREIGN_ANSWER])
+/* with: a descriptor that goes along; -1: none. */
+static int send_order(struct nbd_disk *d, const void *what, size_t len, int with, int *fd, char text[FOREIGN_ANSWER])
 {
-	char c = (char)what;
-
 	*fd = -1;
-	if (send(d->control, &c, 1, MSG_NOSIGNAL) != 1) {
+	if (fd_send(d->control, what, len, with, 0) != (ssize_t)len) {
 		strcpy(text, "its helper " FOREIGN_HELPER " is gone");
 		return -EPIPE;
 	}
 	return get_answer(d, fd, text);
+}
+
+static int order(struct nbd_disk *d, enum foreign_order what, int *fd, char text[FOREIGN_ANSWER])
+{
+	char c = (char)what;
+
+	return send_order(d, &c, 1, -1, fd, text);
 }
 
 static void no_hang(int sock, time_t seconds)
@@ -109,6 +105,22 @@ static int connect_more(struct nbd_disk *d, enum foreign_order what, int *sock, 
 	if (ret && *sock >= 0)
 		close(*sock);
 	return ret ?: greet(d, *sock, text);
+}
+
+int nbd_disk_hand_out(struct nbd_disk *d)
+{
+	char text[FOREIGN_ANSWER];
+	int sock, ret;
+
+	pthread_mutex_lock(&d->lock);
+	ret = order(d, FOREIGN_CONNECT, &sock, text);
+	pthread_mutex_unlock(&d->lock);
+	if (!ret)
+		return sock;
+	log_error("disk %s: '%s': %s", d->target, d->name, text);
+	if (sock >= 0)
+		close(sock);
+	return -1;
 }
 
 int nbd_disk_connect(struct nbd_disk *d)
@@ -276,6 +288,33 @@ struct nbd_disk *nbd_disk_adopt(const struct dom_disk *cfg, int control)
 	return NULL;
 }
 
+static void disk_free(struct nbd_disk *d)
+{
+	free(d->name);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+struct nbd_disk *nbd_disk_on(int sock, const char *file)
+{
+	struct dom_disk cfg = { .target = (char *)(uintptr_t)file, .file = (char *)(uintptr_t)file };
+	struct nbd_disk *d = new_disk(&cfg);
+	char text[FOREIGN_ANSWER];
+
+	if (!d) {
+		close(sock);
+		return NULL;
+	}
+	d->target = d->name;
+	if (!greet(d, sock, text)) {
+		d->sock = sock;
+		return d;
+	}
+	log_error("'%s': %s", d->name, text);
+	disk_free(d);
+	return NULL;
+}
+
 int nbd_disk_control(const struct nbd_disk *d)
 {
 	return d->control;
@@ -291,13 +330,6 @@ static void hang_up(struct nbd_disk *d)
 	if (d->sock >= 0)
 		close(d->sock);
 	d->sock = -1;
-}
-
-static void disk_free(struct nbd_disk *d)
-{
-	free(d->name);
-	pthread_mutex_destroy(&d->lock);
-	free(d);
 }
 
 void nbd_disk_leave(struct nbd_disk *d)
@@ -328,33 +360,42 @@ void nbd_disk_close(struct nbd_disk *d)
 	disk_free(d);
 }
 
+static void hang_up_all(struct nbd_disk *d)
+{
+	for (struct nbd_queue *q = d->queues; q; q = *nbd_queue_link(q))
+		nbd_queue_detach(q);
+	hang_up(d);
+}
+
 static int let_go(struct nbd_disk *d)
 {
 	char text[FOREIGN_ANSWER] = "";
 	int fd, ret = nbd_disk_flush(d);
 
-	for (struct nbd_queue *q = d->queues; q; q = *nbd_queue_link(q))
-		nbd_queue_detach(q);
-	hang_up(d);
+	hang_up_all(d);
 	return order(d, FOREIGN_CLOSE, &fd, text) ?: ret;
 }
 
-static int take(struct nbd_disk *d, enum foreign_order how)
+/* Past the handshake, or ret and text say why not. */
+static int take_up(struct nbd_disk *d, int ret, const char *text)
 {
-	char text[FOREIGN_ANSWER] = "";
-	struct nbd_queue *q;
-	int ret;
-
-	ret = connect_more(d, how, &d->sock, text);
 	if (ret) {
 		d->sock = -1;
 		log_error("disk %s: '%s': %s", d->target, d->name, text);
 		return ret;
 	}
 	d->said = false;
-	for (q = d->queues; q && !ret; q = *nbd_queue_link(q))
+	for (struct nbd_queue *q = d->queues; q && !ret; q = *nbd_queue_link(q))
 		ret = nbd_queue_attach(q);
 	return ret;
+}
+
+static int take(struct nbd_disk *d, enum foreign_order how)
+{
+	char text[FOREIGN_ANSWER] = "";
+	int ret = connect_more(d, how, &d->sock, text);
+
+	return take_up(d, ret, text);
 }
 
 int nbd_disk_own(struct nbd_disk *d, bool own)
@@ -366,6 +407,72 @@ int nbd_disk_share(struct nbd_disk *d, bool share)
 {
 	/* A closed one has nothing to lose. */
 	return (d->sock < 0 ? 0 : let_go(d)) ?: take(d, share ? FOREIGN_READ : FOREIGN_OPEN);
+}
+
+int nbd_disk_merge(struct nbd_disk *d, int image, char *why, size_t len)
+{
+	const char what = FOREIGN_MERGE;
+	char text[FOREIGN_ANSWER] = "";
+	int ret;
+
+	if (!(d->flags & NBD_FLAG_READ_ONLY))
+		return 0;
+	ret = let_go(d);
+	snprintf(why, len, "the storage daemon is gone");
+	if (ret)
+		return ret;
+	ret = send_order(d, &what, 1, image, &d->sock, text);
+	if (!ret)
+		ret = greet(d, d->sock, text);
+	else if (d->sock >= 0)
+		close(d->sock);
+	snprintf(why, len, "%s", text);
+	/* It is read by the guest as before. */
+	if (ret)
+		return take(d, FOREIGN_OPEN) ?: ret;
+	d->merging = true;
+	return take_up(d, 0, text);
+}
+
+int nbd_disk_merged(struct nbd_disk *d)
+{
+	if (!d->merging)
+		return 0;
+	d->merging = false;
+	return let_go(d) ?: take(d, FOREIGN_OPEN);
+}
+
+int nbd_disk_resize(struct nbd_disk *d, uint64_t size, char *why, size_t len)
+{
+	uint64_t old = d->size;
+	char text[FOREIGN_ANSWER] = "", what[1 + sizeof(size)] = { FOREIGN_RESIZE };
+	int sock = -1, ret = nbd_disk_flush(d);
+
+	snprintf(why, len, "what was written before cannot be put on stable storage");
+	if (ret)
+		return ret;
+	hang_up_all(d);
+	memcpy(what + 1, &size, sizeof(size));
+	ret = send_order(d, what, sizeof(what), -1, &sock, text);
+	if (ret) {
+		if (sock >= 0)
+			close(sock);
+		snprintf(why, len, "%s", text);
+		take(d, FOREIGN_CONNECT);
+		return ret;
+	}
+	d->sock = sock;
+	d->size = 0;
+	ret = greet(d, sock, text);
+	if (!ret && d->size != size) {
+		snprintf(text, sizeof(text), "the storage daemon says that it has another size now than it was told");
+		hang_up(d);
+		ret = -EPROTO;
+	}
+	if (ret)
+		d->size = old;
+	snprintf(why, len, "%s", text);
+	return take_up(d, ret, text);
 }
 
 /* -------------------------------------------------- for those who wait */
@@ -400,47 +507,41 @@ static int ask(struct nbd_disk *d, enum nbd_cmd type, uint64_t offset, const voi
 	return -EIO;
 }
 
-int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset)
+/* In parts of what one request may have: out, or in. */
+static int in_parts(struct nbd_disk *d, enum nbd_cmd type, const uint8_t *out, uint8_t *in, uint64_t len, uint64_t offset)
 {
-	uint8_t *to = buf;
 	int ret = 0;
 
-	pthread_mutex_lock(&d->lock);
-	while (len && !ret) {
-		uint32_t part = len < NBD_MAX_DATA ? (uint32_t)len : NBD_MAX_DATA;
+	for (uint64_t done = 0; done < len && !ret;) {
+		uint32_t part = len - done < NBD_MAX_DATA ? (uint32_t)(len - done) : NBD_MAX_DATA;
 
-		/* As of a file: zeroes behind its end. */
-		if (offset >= d->size) {
-			memset(to, 0, len);
-			break;
-		}
-		if (part > d->size - offset)
-			part = (uint32_t)(d->size - offset);
-		ret = d->sock < 0 ? -EIO : ask(d, NBD_CMD_READ, offset, NULL, to, part);
-		to += part;
-		offset += part;
-		len -= part;
+		ret = d->sock < 0 ? -EIO : ask(d, type, offset + done, out ? out + done : NULL, in ? in + done : NULL, part);
+		done += part;
 	}
+	return ret;
+}
+
+int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset)
+{
+	uint64_t has;
+	int ret;
+
+	pthread_mutex_lock(&d->lock);
+	/* As of a file: zeroes behind its end. */
+	has = offset >= d->size ? 0 : len < d->size - offset ? len : d->size - offset;
+	memset((uint8_t *)buf + has, 0, len - has);
+	ret = in_parts(d, NBD_CMD_READ, NULL, buf, has, offset);
 	pthread_mutex_unlock(&d->lock);
 	return ret;
 }
 
 int nbd_disk_write(struct nbd_disk *d, const void *buf, uint64_t len, uint64_t offset)
 {
-	const uint8_t *from = buf;
-	int ret = 0;
+	int ret = -ENOSPC;
 
 	pthread_mutex_lock(&d->lock);
-	if (offset > d->size || len > d->size - offset)
-		ret = -ENOSPC;
-	while (len && !ret) {
-		uint32_t part = len < NBD_MAX_DATA ? (uint32_t)len : NBD_MAX_DATA;
-
-		ret = d->sock < 0 ? -EIO : ask(d, NBD_CMD_WRITE, offset, from, NULL, part);
-		from += part;
-		offset += part;
-		len -= part;
-	}
+	if (offset <= d->size && len <= d->size - offset)
+		ret = in_parts(d, NBD_CMD_WRITE, buf, NULL, len, offset);
 	pthread_mutex_unlock(&d->lock);
 	return ret;
 }

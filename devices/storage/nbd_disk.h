@@ -49,6 +49,24 @@ int nbd_disk_own(struct nbd_disk *d, bool own);
  * before. No queue has anything under way. 0 or -errno after a message.
  */
 int nbd_disk_share(struct nbd_disk *d, bool share);
+/*
+ * An image that is only read, as it lies under layers, is to be written to by whoever merges
+ * them into it, and has opened it for that: image, a descriptor. The guest goes on reading it.
+ * Of one that is written to anyway nothing changes. 0, or -errno with why; then it is as it was, or
+ * lost after a message.
+ */
+int nbd_disk_merge(struct nbd_disk *d, int image, char *why, size_t len);
+/* That is over. 0 or -errno after a message. */
+int nbd_disk_merged(struct nbd_disk *d);
+/* A connection for another process, which greets itself: nbd_disk_on(). -1 after a message. */
+int nbd_disk_hand_out(struct nbd_disk *d);
+/* A disk on such a connection, which becomes its own, for those who wait. NULL after a message. */
+struct nbd_disk *nbd_disk_on(int sock, const char *file);
+/*
+ * Another size, which must be one that the daemon can have exactly. The same is true of its
+ * queues. 0, or -errno with why, a text: then the disk is as it was, or lost after a message.
+ */
+int nbd_disk_resize(struct nbd_disk *d, uint64_t size, char *why, size_t len);
 
 /* 0 or -errno. Any thread; one at a time gets its turn. */
 int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset);
@@ -80,6 +98,7 @@ struct nbd_disk {
 	uint64_t size, handle;
 	unsigned int flags;		/* NBD_FLAG_* */
 	bool fua;			/* each write is on stable storage when it is done */
+	bool merging;			/* nbd_disk_merge() made it one to be written to */
 	_Atomic bool said;		/* that it is lost */
 	struct nbd_queue *queues;	/* all, linked by nbd_queue_link() */
 	struct nbd_disk *next;		/* of this process's */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What is changed on a disk while its guest has it. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,14 +9,16 @@
 #include "devices/virtio/blk_int.h"
 
 /* With the queues standing still: their threads read the size. */
-static int resize(struct virtio_blk *blk, uint64_t size)
+static int resize(struct virtio_blk *blk, uint64_t size, char *why, size_t len)
 {
 	bool paused = blk->v.paused;
 	int ret = 0;
 
 	if (!blk->v.paused)
 		virtio_pause(&blk->v.dev);
-	if (ftruncate(blk->img.fd_buffered, (off_t)size) < 0)
+	if (blk->img.served)
+		ret = nbd_disk_resize(blk->img.served, size, why, len);
+	else if (ftruncate(blk->img.fd_buffered, (off_t)size) < 0)
 		ret = -errno;
 	if (!ret) {
 		blk->img.size = blk->img.raw_size = size;
@@ -43,19 +46,20 @@ static struct virtio_blk *find_blk(struct machine *m, const char *target)
 	return NULL;
 }
 
-int virtio_blk_resize(struct machine *m, const char *target, uint64_t size)
+int virtio_blk_resize(struct machine *m, const char *target, uint64_t size, char *why, size_t len)
 {
 	struct virtio_blk *blk = find_blk(m, target);
 
+	*why = '\0';
 	if (!blk)
 		return -ENODEV;
-	if (blk->img.readonly || blk->img.overlay || blk->img.served || blk->cfg->block)
+	if (blk->img.readonly || blk->img.overlay || (blk->cfg->block && !blk->img.served))
 		return -EPERM;
 	if (blk->log)
 		return -EBUSY;
 	if (!size || size % blk->img.logical_block || size > INT64_MAX)
 		return -EINVAL;
-	return resize(blk, size);
+	return resize(blk, size, why, len);
 }
 
 const char *virtio_blk_layer(struct machine *m, const char *target, struct overlay *o, char *file, bool check)
@@ -83,6 +87,21 @@ const char *virtio_blk_layer(struct machine *m, const char *target, struct overl
 	return NULL;
 }
 
+int virtio_blk_merge(struct machine *m, const char *target, int image, char *why, size_t len)
+{
+	struct virtio_blk *blk = find_blk(m, target);
+	int sock;
+
+	snprintf(why, len, "%s", !blk ? "no such disk" : blk->log ? "it is on its way to another host" :
+		 !blk->img.served || !image_layered(&blk->img) ? "it has no layers over an image that is not raw" : "");
+	if (*why || nbd_disk_merge(blk->img.served, image, why, len))
+		return -1;
+	sock = nbd_disk_hand_out(blk->img.served);
+	if (sock < 0)
+		snprintf(why, len, "its storage daemon takes no further connection; see the guest's log");
+	return sock;
+}
+
 const char *virtio_blk_relink(struct machine *m, const char *target, const uint8_t (*keep)[OVERLAY_ID], unsigned int nr)
 {
 	struct virtio_blk *blk = find_blk(m, target);
@@ -94,6 +113,8 @@ const char *virtio_blk_relink(struct machine *m, const char *target, const uint8
 	if (!image_layered(&blk->img))
 		return "it has no layers";
 	/* The queues' threads have drained and stand still. */
+	if (blk->img.served && nbd_disk_merged(blk->img.served))
+		return "its storage daemon is lost; see the guest's log";
 	return overlay_relink(blk->img.overlay, keep, nr) ? "its layers cannot be read" : NULL;
 }
 

@@ -7,8 +7,11 @@
 #include "vmm/sandbox.h"
 #include "vmm/tune.h"
 
+#define IOTHREAD_STACK	(256U << 10)
+
 struct iothread {
 	struct loop *loop;
+	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t done;
 };
@@ -20,12 +23,16 @@ struct call {
 	bool done;
 };
 
-static int enter(void *arg)
+static void prepare(void *arg)
 {
 	(void)arg;
-	if (!sandbox_entered())
-		tune_io_thread();
-	return sandbox_enter_thread(SANDBOX_IO);
+	tune_io_thread();
+}
+
+static void *run(void *arg)
+{
+	loop_run(arg);
+	return NULL;
 }
 
 struct iothread *iothread_new(const char *name)
@@ -39,7 +46,8 @@ struct iothread *iothread_new(const char *name)
 	pthread_cond_init(&io->done, NULL);
 	io->loop = loop_new(NULL);
 	if (io->loop)
-		ret = loop_start_thread(io->loop, name, enter, NULL);
+		ret = sandbox_thread(&io->thread, &(struct sandbox_thread){
+			SANDBOX_IO, name, IOTHREAD_STACK, prepare, run, io->loop });
 	if (!ret)
 		return io;
 	loop_free(io->loop);
@@ -54,7 +62,7 @@ void iothread_free(struct iothread *io)
 	if (!io)
 		return;
 	loop_stop(io->loop);
-	loop_join_thread(io->loop);
+	pthread_join(io->thread, NULL);
 	loop_free(io->loop);
 	pthread_cond_destroy(&io->done);
 	pthread_mutex_destroy(&io->lock);

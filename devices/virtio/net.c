@@ -9,6 +9,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/vhost.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
@@ -118,6 +119,9 @@ static bool deliver(struct net_pair *p)
 	size_t done = 0;
 	struct vq_chain c;
 
+	/* With all of the ring taken, waiting for more would wait for ever. */
+	if (max > q->vq.size)
+		max = q->vq.size;
 	while (done < p->len && n < max) {
 		if (!virtio_pop(q, &c)) {
 			unpop(q, n);
@@ -730,7 +734,7 @@ static int open_vhost(struct virtio_net *net, const struct dom_nic *cfg, const i
 	for (i = 0; i < net->nr_pairs; i++)
 		net->vhost[i].fd = -1;
 	for (i = 0; i < net->nr_pairs && !ret; i++)
-		ret = vhost_fd ? vhost_adopt(&net->vhost[i], vhost_fd[i], &net->v, 2 * i, 2) :
+		ret = vhost_fd ? vhost_adopt(&net->vhost[i], fcntl(vhost_fd[i], F_DUPFD_CLOEXEC, 3), &net->v, 2 * i, 2) :
 		      vhost_open(&net->vhost[i], "/dev/vhost-net", &net->v, 2 * i, 2);
 	if (!ret) {
 		for (i = 0; i < 2 * net->nr_pairs; i++)

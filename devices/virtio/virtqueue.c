@@ -169,6 +169,9 @@ int vq_pop(struct virtqueue *vq, struct vq_chain *c)
 		return 0;
 	if (waiting > vq->size)
 		return broken(vq, "an available index that jumps");
+	/* A chain has a descriptor at least: more of them than the table holds are in use twice. */
+	if ((uint16_t)(vq->last_avail - vq->used_idx) >= vq->size)
+		return broken(vq, "more chains available than the ring has descriptors");
 	*c = (struct vq_chain){ .out = vq->iov };
 	c->head = w.next = le16toh(FETCH(vq->avail->ring[vq->last_avail & (vq->size - 1)]));
 	while (!w.end) {

@@ -35,6 +35,7 @@
  *  - each field is fetched once, into a local, before it is checked and used;
  *  - every address goes through guest_ptr()/guest_iov(), with its length;
  *  - a chain is at most VQ_MAX_CHAIN descriptors and 4 GiB - 1 each way;
+ *  - no more chains are popped and not pushed yet than the ring has entries;
  *  - on nonsense the queue is broken: vq_pop() fails from then on, and the device
  *    shows DEVICE_NEEDS_RESET. Nothing is asserted, nothing loops unbounded.
  *

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include "devices/virtio/vhost.h"
+#include "vmm/qmp.h"
 
 #define DEVICE		"/dev/vhost-vsock"
 #define QUEUE_SIZE	128
@@ -160,6 +161,32 @@ static int choose_cid(struct virtio_vsock *vs, uint64_t *cid)
 		log_info("vsock: cid %llu", (unsigned long long)*cid);
 	return ret;
 }
+
+static void run_query_vsock(struct machine *m, struct qmp_req *req, struct json_object *args)
+{
+	struct virtio_vsock_config *c = NULL;
+	struct json_object *o;
+	struct device *d;
+
+	(void)args;
+	for (d = m->devices; d && !c; d = d->next)
+		if (d->ops == &vsock_ops)
+			c = (void *)((struct virtio_vsock *)d)->v.config;
+	if (!c) {
+		qmp_fail_class(req, "DeviceNotActive", "the guest has no <vsock>");
+		return;
+	}
+	o = json_object_new_object();
+	json_object_object_add(o, "cid", json_object_new_int64((int64_t)le64toh(c->guest_cid)));
+	qmp_reply(req, o);
+}
+
+static const struct qmp_command query_vsock_command = {
+	.name = "x-hvx-query-vsock", .run = run_query_vsock,
+	.help = "The address of the guest's vsock; with `<cid auto='yes'/>`, the one that was free.",
+	.returns = "`cid`",
+};
+QMP_COMMAND(query_vsock_command);
 
 int virtio_vsock_create(struct machine *m)
 {

@@ -1,5 +1,5 @@
-/* units: vmm/emul.c vmm/emul_decode.c vmm/emul_walk.c vmm/emul_mem.c vmm/emul_alu.c vmm/emul_bits.c vmm/emul_mov.c vmm/emul_stack.c vmm/emul_string.c vmm/emul_sse.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/emul.c vmm/emul_decode.c vmm/emul_walk.c vmm/emul_mem.c vmm/emul_alu.c vmm/emul_bits.c vmm/emul_mov.c vmm/emul_stack.c vmm/emul_string.c vmm/emul_sse.c */
 /*
  * libFuzzer target: the whole machine state and the instruction bytes come from
  * the input. Build with clang -fsanitize=fuzzer,address,undefined.

@@ -1,5 +1,5 @@
-/* units: vmm/mig_*.c vmm/stream.c vmm/state.c devices/device.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/mig_*.c vmm/stream.c vmm/state.c devices/device.c vmm/sandbox.c vmm/log.c */
 /*
  * libFuzzer: live migration. The first byte says what the others are: a source's bytes,
  * a source's sections behind right checksums, a chunk of memory, a destination's answers.

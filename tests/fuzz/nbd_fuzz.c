@@ -1,5 +1,5 @@
-/* units: devices/storage/nbd_*.c vmm/helper.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/storage/nbd_*.c vmm/helper.c */
 /*
  * libFuzzer: NBD. The first byte says what the others are: a client's bytes, its requests
  * behind a right handshake, a server's bytes, its replies behind a right handshake.

@@ -1,5 +1,5 @@
-/* units: devices/legacy/pic.c devices/legacy/ioapic.c devices/legacy/pit.c devices/legacy/rtc.c devices/legacy/i8042.c devices/legacy/acpi_pm.c devices/legacy/fw_cfg.c devices/legacy/pvpanic.c devices/legacy/serial.c devices/pci.c devices/device.c vmm/state.c vmm/stream.c vmm/stream_ram.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/pic.c devices/legacy/ioapic.c devices/legacy/pit.c devices/legacy/rtc.c devices/legacy/i8042.c devices/legacy/acpi_pm.c devices/legacy/fw_cfg.c devices/legacy/pvpanic.c devices/legacy/serial.c devices/pci.c devices/device.c vmm/state.c vmm/stream.c vmm/stream_ram.c vmm/bus.c vmm/memory.c vmm/log.c */
 /*
  * libFuzzer: saved state. The first byte says what the others are: a file, a device's
  * section behind its checksums, or a chunk of memory. Seeds: tests/snapshot.

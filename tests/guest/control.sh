@@ -24,6 +24,8 @@ domain tick 256 2 "hvx.run=\"$counter\"" "<memballoon model='virtio'/>"
 start tick
 wait_for tick 240 '^HVX-TICK 3'
 check "it runs" status_is tick running
+"$hvx" exec --over ssh tick -- true 2> "$work/exec.err"
+check "a guest without a vsock is told apart ($?)" grep -q 'tick has no vsock' "$work/exec.err"
 check "it has a name" [ "$(field tick query-name name)" = tick ]
 check "two vCPUs" [ "$(qmp tick query-cpus-fast | grep -c '"thread-id"')" -eq 2 ]
 threads=$(qmp tick query-cpus-fast | sed -n 's/.*"thread-id": *\([0-9]*\).*/\1/p')

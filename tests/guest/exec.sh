@@ -22,8 +22,9 @@ same() { # a, b: files or folders
 }
 
 # A disk that it does not write to: it can be forked and go on.
-domain debian 512 2 'hvx.root=/dev/vda hvx.overlay' \
-	"$(xml_disk "$(realpath /dev/l1/debian)" '<readonly/>')$agent$xml_user_net"
+on_reboot=destroy domain debian 512 2 'hvx.root=/dev/vda hvx.overlay' \
+	"$(xml_disk "$(realpath /dev/l1/debian)" '<readonly/>')$agent$xml_user_net<vsock model='virtio'><cid auto='yes'/></vsock>"
+modprobe vhost_vsock || fail "the nested host has no vhost_vsock"
 "$hvx" exec debian -- true 2> "$work/exec.err"
 check "no guest is told apart (status $?)" grep -q 'no guest called debian is running' "$work/exec.err"
 start debian
@@ -132,8 +133,72 @@ wait $pid
 check "SIGINT is Ctrl-C there" [ $? -eq 130 ]
 "$hvx" exec --over console debian -- nothing-of-this-name > /dev/null
 check "127 for a command that is not there, too" [ $? -eq 127 ]
-"$hvx" exec --over ssh debian -- true 2> "$work/exec.err"
-check "no vsock is told apart" grep -q 'has no vsock' "$work/exec.err"
+
+# Through its vsock, which is the host's vhost_vsock.
+cid_of() { "$hvx" qmp "$1" x-hvx-query-vsock | tr -dc '0-9'; }
+over_ssh() { # guest, input, command...: $out, $err, $status; until somebody listens there
+	local guest=$1 input=$2 end=$((SECONDS + 240))
+
+	shift 2
+	while :; do
+		out=$("$hvx" exec --over ssh -e "A=it's  b" -w /usr/lib "$guest" -- "$@" < "$input" 2> "$work/exec.err")
+		status=$? err=$(cat "$work/exec.err")
+		[ $status -eq 255 ] && [ $SECONDS -lt $end ] || break
+		sleep 1
+	done
+}
+cid=$(cid_of debian)
+check "its address is one that was free ($cid)" [ "$cid" -ge 3 ]
+run systemd-run socat -t 200 VSOCK-LISTEN:5001,fork EXEC:cat
+check "it listens ($err)" [ $status -eq 0 ]
+run mkdir -p /etc/dropbear
+run systemd-run socat -t 200 VSOCK-LISTEN:22,fork EXEC:'dropbear -i -R -B'
+check "so does its SSH server ($err)" [ $status -eq 0 ]
+# A connection that does not come about within the 2 s that the kernel waits is tried again.
+cat > "$work/vsock.py" <<'END'
+import os, socket, sys, threading, time
+data = os.urandom(1 << 20)
+def pump(s):			# what comes back of what went out
+	threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR)), daemon=True).start()
+	return b"".join(iter(lambda: s.recv(65536), b""))
+def connect():
+	while True:
+		s = socket.socket(socket.AF_VSOCK)
+		try:
+			s.connect((int(sys.argv[2]), 5001))
+			return s
+		except (ConnectionResetError, TimeoutError):	# nobody listens yet
+			time.sleep(0.2)
+if sys.argv[1] == "connect":
+	accept = lambda: (connect(), None)
+else:
+	l = socket.socket(socket.AF_VSOCK)
+	l.bind((socket.VMADDR_CID_ANY, 5002))
+	l.listen()
+	print("ready", flush=True)
+	accept = l.accept
+back = b""
+while not back:
+	s, who = accept()
+	back = pump(s)
+print("from", who[0] if who else "", "same" if back == data else f"{len(back)} bytes of {len(data)}")
+END
+out=$(timeout 240 python3 "$work/vsock.py" connect "$cid" 2>&1 | tail -n 1)
+check "from the host to the guest, and back ($out)" [ "$out" = 'from  same' ]
+timeout 240 python3 "$work/vsock.py" listen > "$work/vsock.out" 2>&1 &
+pid=$!
+until grep -q ready "$work/vsock.out"; do
+	kill -0 $pid 2> /dev/null || fail "nobody listens on the host: $(tail -n 1 "$work/vsock.out")"
+	sleep 0.1
+done
+run sh -c 'n=0; until socat -t 200 VSOCK-CONNECT:2:5002 EXEC:cat || [ $n -eq 20 ]; do n=$((n + 1)); sleep 1; done'
+wait $pid
+out=$(tail -n 1 "$work/vsock.out")
+check "from the guest to the host, and back ($out, $status: $err)" [ "$out" = "from $cid same" ]
+over_ssh debian "$work/tree/deep/er/x" sh -c $'echo "$A $PWD"\ncat; echo errors >&2; exit 42'
+check "a command by ssh ($status: $out, $err)" [ "$status $out $err" = $'42 it\'s  b /usr/lib\nscript errors' ]
+"$hvx" exec --over ssh --timeout 2 -n debian -- sleep 1000
+check "time is up there, too" [ $? -eq 124 ]
 
 # Forks of it: for a command, and with a name and addresses of their own.
 begin=$(date +%s%N)
@@ -152,11 +217,14 @@ check "it knows it" [ "$(sed -n 1,2p "$work/fork.id")" = $'debian-1\ndebian-1' ]
 mac=$("$hvx" domiflist debian-1 | grep -o '52:54:00:[0-9a-f:]*')
 check "and its address ($mac)" [ "$(sed -n 3p "$work/fork.id")" = "$mac" ]
 check "which its template does not have, nor its name" [ "$(grep -cE "$mac|debian-1" <<< "$theirs")" -eq 0 ]
+over_ssh debian-1 /dev/null hostname
+check "its vsock has an address of its own ($(cid_of debian-1), $cid), and listens there ($status: $out, $err)" \
+	[ "$(cid_of debian-1)" != "$cid" -a "$out" = debian-1 ]
 check "nor what another fork wrote" grep -q 'cannot access' <<< "$theirs"
 "$hvx" destroy debian-1 > /dev/null || fail "destroy"
 check "no fork is left" [ "$(pgrep -c -x hvx-vmm)" -eq 1 ]
 
-"$hvx" exec debian -n -- systemctl poweroff > /dev/null 2>&1
+check "its agent is asked to reboot" "$hvx" reboot --mode agent debian
 finish debian 300
-check "it powered off ($status)" [ "$status" -eq 0 ]
+check "it did, which ends it here ($status)" [ "$status" -eq 0 ]
 check "the kernel has no complaints" no_complaints debian

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # A guest that checks itself on a qcow2 image over another one, through all that is done
-# with a guest's state: snapshots while it runs and when it is off, save and restore, a
+# with a guest's state: another size, snapshots while it runs and when it is off, save and restore, a
 # move to another host that sees the same image, forks, daemons that stand still. In the end the
 # image is sound.
 # limit: 1200
@@ -44,10 +44,10 @@ daemons() { pgrep -c qemu-storage-d; }
 round() { tr -d '\r' < "$work/disk.out" | sed -n 's/^HVX-ROUND \([0-9]*\)$/\1/p' | tail -n 1; }
 lines() { tr -d '\r' < "$work/disk.out" | grep -c '^HVX-ROUND '; }
 goes_on() { # HOST WHAT: two more rounds, no complaint
-	local want=$(($(lines) + 2)) end=$((SECONDS + 300))
+	local want=$(($(lines) + 2)) end=$((SECONDS + 600))
 
 	until [ "$(lines)" -ge "$want" ]; do
-		[ $SECONDS -lt $end ] || fail "$2: it does not go on: $(lines) of $want rounds, $(on "$1" domstate disk 2>&1), $(daemons) daemons"
+		[ $SECONDS -lt $end ] || fail "$2: it does not go on: $(lines) of $want rounds, $(on "$1" domstate disk 2>&1), $(daemons) daemons, it said: $(tail -c 300 "$work/disk.out" | tr -d "\r" | tr "\n" "|")"
 		sleep 0.3
 	done
 	! shown disk '^HVX-BAD' || fail "$2: the guest complains: $(tr -d '\r' < "$work/disk.out" | grep -m 1 '^HVX-BAD')"
@@ -64,6 +64,10 @@ does() { # WHAT HOST VERB...: or what it said
 does define a define "$work/disk.xml"
 does start a start disk
 goes_on a "it runs on a qcow2 image"
+does "it gets another size" a blockresize disk vda 96M
+size=$(qemu-img info -U "$work/disk.qcow2" | sed -n 's/^virtual size: .*(\([0-9]*\) bytes)$/\1/p')
+check "it has $size bytes" [ "$size" = 100663296 ]
+goes_on a "it goes on with that"
 
 # Snapshots: the image becomes what a layer lies on; back to it; off, it is merged in.
 does "a snapshot while it runs" a snapshot-create-as disk one
@@ -97,6 +101,23 @@ at=$(dd if="$work/plain.raw" bs=512 skip=60000 count=1 status=none | tr -d '\0' 
 check "and has what was written last ($at, $(round))" [ "$(($(round) - at))" -le 1 ]
 does "start it" a start disk
 goes_on a "after the merge"
+
+# What lies on the image is merged into it while the guest runs, but for what it writes to.
+does "a snapshot for a while" a snapshot-create-as disk while --disk-only
+goes_on a "it goes on, on a layer again"
+before=$(round)
+does "it is not needed" a snapshot-delete disk while
+does "blockcommit" a blockcommit disk
+goes_on a "it goes on over what was merged"
+check "two files are left ($(cd "$work" && echo disk.qcow2*))" [ "$(cd "$work" && set -- disk.qcow2* && echo $#)" -eq 2 ]
+qemu-img convert -U -O raw "$work/disk.qcow2" "$work/plain.raw" || fail "qemu-img convert, live"
+at=$(dd if="$work/plain.raw" bs=512 skip=60000 count=1 status=none | tr -d '\0' | head -n 1)
+check "the image has what was written on the layer (round $at, at least $((before - 1)))" [ "$at" -ge $((before - 1)) ]
+check "one daemon has it ($(daemons))" [ "$(daemons)" -eq 1 ]
+does "destroy it" a destroy disk
+does "start it again" a start disk
+goes_on a "all of it is in the image"
+check "which is one file ($(cd "$work" && echo disk.qcow2*))" [ "$(cd "$work" && echo disk.qcow2*)" = disk.qcow2 ]
 does save a save disk "$work/saved"
 does restore a restore --detach "$work/saved"
 goes_on a "restored"

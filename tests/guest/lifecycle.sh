@@ -25,11 +25,11 @@ wait_for spin 240 '^HVX-SPIN'
 check "a guest holds the module" [ "$(references)" -gt 0 ]
 rmmod hvx 2> /dev/null
 check "the module cannot be unloaded under it" [ -d /sys/module/hvx ]
-pkill -9 -P "${guest_pid[spin]}"
-kill -9 "${guest_pid[spin]}" 2> /dev/null
-wait "${guest_pid[spin]}" 2> /dev/null
-unset "guest_pid[spin]"
+kill -9 "$(pgrep -x hvx-vmm)"
+finish spin 60
+check "a VMM that is killed has its status ($status)" [ "$status" -eq 70 ]
 check "after kill -9 nothing holds the module" wait_unused
+rm "$work/spin.in"
 
 # Killed ever later: before the first vCPU runs, in the loader, in the guest.
 for pause in 0 0.02 0.05 0.1 0.2 0.5 1 2 4; do
@@ -42,8 +42,15 @@ for pause in 0 0.02 0.05 0.1 0.2 0.5 1 2 4; do
 	check "killed after $pause s, nothing holds the module" wait_unused
 done
 
+# Without its device there is no guest.
+mv /dev/hvx /dev/hvx-away
+timeout 60 "$hvx" run "$work/spin.xml" < /dev/null > /dev/null 2> "$work/none.err"
+status=$?
+mv /dev/hvx-away /dev/hvx
+check "no /dev/hvx has its status ($status)" [ "$status" -eq 66 ]
+check "and a message that names it ($(head -n 1 "$work/none.err"))" grep -q '/dev/hvx' "$work/none.err"
+
 # A polite signal ends it too, and says so.
-rm "$work/spin.in"
 start spin
 wait_for spin 240 '^HVX-SPIN'
 kill -TERM "${guest_pid[spin]}"

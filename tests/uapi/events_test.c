@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Delivery of events: when they may come, in which order, and that none is lost or doubled on the way. */
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/syscall.h>
+
 #include "irq_guest.h"
 
 /* What delivery touches lies in a slot of its own, so that it can be taken away. */
@@ -307,6 +311,108 @@ static void events_by_state(void)
 	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
 	CHECK_EQ(e.nmi_masked, 0);
 	free_events(&g);
+}
+
+/* -------------------------------------------------------------- events taken back */
+
+#define PAE_DIR		0x20000
+#define PAE_HANDLERS	0x3000
+
+GUEST32(g_pae, "1: say 1\njmp 1b\n");
+
+static int uffd;
+
+/* 32-bit paging with PAE, whose root is a page that is not there: who looks at it waits for bring_root(). */
+static bool new_pae(struct tg *g, uint8_t vector)
+{
+	const uint8_t handler[] = { 0xb0, vector, 0xe6, TG_SAY, 0xeb, 0xfe };
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING, .range.len = TG_PAGE };
+	struct hvx_sregs s;
+
+	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (uffd < 0) {
+		tg_skipped = "no userfaultfd here";
+		return false;
+	}
+	tg_new(g, 0, g_pae, GUEST_LEN(g_pae));
+	tg_protected(g, 0);
+	far = mmap(NULL, TG_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(far != MAP_FAILED);
+	CHECK(!tg_slot(g, 1, 0, FAR, TG_PAGE, far));
+	reg.range.start = (uintptr_t)far;
+	CHECK(!ioctl(uffd, UFFDIO_API, &api));
+	CHECK(!ioctl(uffd, UFFDIO_REGISTER, &reg));
+	memcpy(g->mem + PAE_HANDLERS, handler, sizeof(handler));
+	memcpy(g->mem + TG_IDT + 8 * vector, (uint16_t []){ PAE_HANDLERS, 8, 0x8e00, 0 }, 8);
+	memcpy(g->mem + TG_GDT, (uint64_t []){ 0, 0x00cf9b000000ffff, 0x00cf93000000ffff }, 24);
+	memcpy(g->mem + PAE_DIR, (uint64_t []){ 0x83, 0x200083 }, 16);
+	CHECK(!tg_get(g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	s.gdtr = (struct hvx_dtable){ .base = TG_GDT, .limit = 0x17 };
+	s.idtr = (struct hvx_dtable){ .base = TG_IDT, .limit = 0x7ff };
+	s.cr0 = 0x80000031;
+	s.cr3 = FAR;
+	s.cr4 = 0x20;
+	CHECK(!tg_set(g, 0, HVX_STATE_SREGS, &s, sizeof(s)));
+	tg_set_reg(g, 0, 17, 0x202);
+	return true;
+}
+
+/* A kick, and then the root for the one that waits. */
+static void *bring_root(void *arg)
+{
+	static uint64_t root[TG_PAGE / 8] = { PAE_DIR | 1 };
+	struct uffdio_copy copy = { .dst = (uintptr_t)far, .src = (uintptr_t)root, .len = TG_PAGE };
+	struct pollfd p = { .fd = uffd, .events = POLLIN };
+	struct tg *g = arg;
+
+	CHECK_EQ(poll(&p, 1, 300000), 1);	/* a guard against hangs */
+	CHECK(!ioctl(g->v[0].fd, HVX_KICK, 0));
+	CHECK(!ioctl(uffd, UFFDIO_COPY, &copy));
+	return NULL;
+}
+
+/*
+ * The entry that is to deliver an event finds the guest's root missing: on VT-x there is none, as
+ * the module has to read the root first, on AMD-V it ends in a fault on it. Meanwhile comes a kick, and
+ * userspace takes the event back, or does not.
+ */
+static void take_back(uint32_t event, bool back)
+{
+	struct hvx_events e = { .injected = event, .nmi_masked = event == (HVX_EVENT_VALID | HVX_EVENT_NMI) };
+	uint8_t vector = event & HVX_EVENT_VECTOR;
+	pthread_t t;
+	struct tg g;
+
+	if (!new_pae(&g, vector))
+		return;
+	CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	CHECK(!pthread_create(&t, NULL, bring_root, &g));
+	CHECK_EQ(tg_run_on(&g, 0), HVX_EXIT_KICKED);
+	pthread_join(t, NULL);
+	CHECK(!tg_get(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	CHECK_EQ(e.injected, event);
+	if (back) {
+		e.injected = e.nmi_masked = 0;
+		CHECK(!tg_set(&g, 0, HVX_STATE_EVENTS, &e, sizeof(e)));
+	}
+	CHECK_EQ(tg_said(&g, 0), back ? 1 : vector);
+	tg_free(&g);
+	munmap(far, TG_PAGE);
+	close(uffd);
+}
+
+static void taken_back(void)
+{
+	static const uint32_t kinds[] = {
+		EXC(6), HVX_EVENT_VALID | HVX_EVENT_IRQ | 0x40, HVX_EVENT_VALID | HVX_EVENT_NMI,
+	};
+	unsigned int i;
+
+	for (i = 0; i < 3 && !tg_skipped; i++) {
+		take_back(kinds[i], false);
+		take_back(kinds[i], true);
+	}
 }
 
 /* What no CPU delivers is refused, and changes nothing. */
@@ -716,7 +822,7 @@ static void kick_in_state(void)
 
 static const struct tg_test tests[] = {
 	TG_TEST(shadows), TG_TEST(shadow_by_state), TG_TEST(reinjection), TG_TEST(reinjection_after_fault),
-	TG_TEST(events_by_state), TG_TEST(events_refused), TG_TEST(priority), TG_TEST(nmis),
+	TG_TEST(events_by_state), TG_TEST(taken_back), TG_TEST(events_refused), TG_TEST(priority), TG_TEST(nmis),
 	TG_TEST(nmi_masked_by_state), TG_TEST(interrupt_in_nmi),
 	TG_TEST(extint), TG_TEST(extint_in_state), TG_TEST(double_faults), TG_TEST(halts), TG_TEST(kick_in_state),
 };

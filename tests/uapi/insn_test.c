@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Instructions that the module answers itself, and the debugger's exits. */
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <x86intrin.h>
 
 #include "guest.h"
@@ -760,6 +765,56 @@ static void int3_of_guest(void)
 	tg_free(&g);
 }
 
+/* ------------------------------------------------------------ the host's debugger */
+
+static volatile int watched;
+static volatile sig_atomic_t traps;
+
+static void on_trap(int sig)
+{
+	(void)sig;
+	traps++;
+}
+
+/* What a guest has in DR6 is not what the host's next breakpoint finds there: a step, which nobody has asked for. */
+static void host_breakpoint(void)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr), .bp_type = HW_BREAKPOINT_W,
+		.bp_addr = (uintptr_t)&watched, .bp_len = sizeof(watched), .exclude_kernel = 1, .exclude_hv = 1,
+	};
+	struct hvx_debugregs d = { .dr6 = 0xffff4fff, .dr7 = 0x400 };
+	uint64_t hits = 0;
+	cpu_set_t all, one;
+	struct tg g;
+	int fd;
+
+	CHECK(!sched_getaffinity(0, sizeof(all), &all));
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	CHECK(!sched_setaffinity(0, sizeof(one), &one));
+	signal(SIGTRAP, on_trap);
+	new_long(&g);
+	memcpy(g.mem + TG_CODE, g_step_exits, GUEST_LEN(g_step_exits));
+	CHECK(!tg_set(&g, 0, HVX_STATE_DEBUGREGS, &d, sizeof(d)));
+	tg_run_to(&g, 0, HVX_EXIT_PIO);
+	CHECK(!tg_get(&g, 0, HVX_STATE_DEBUGREGS, &d, sizeof(d)));
+	CHECK_EQ(d.dr6, 0xffff4fff);
+	fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	if (fd < 0) {
+		tg_skipped = "no hardware breakpoints for programs here";
+	} else {
+		watched = 1;
+		CHECK_EQ(read(fd, &hits, sizeof(hits)), sizeof(hits));
+		CHECK_EQ(hits, 1);
+		CHECK_EQ(traps, 0);
+		close(fd);
+	}
+	signal(SIGTRAP, SIG_DFL);
+	CHECK(!sched_setaffinity(0, sizeof(all), &all));
+	tg_free(&g);
+}
+
 static const struct tg_test tests[] = {
 	TG_TEST(cpuid_table), TG_TEST(cpuid_prefixed), TG_TEST(cpuid_dynamic), TG_TEST(tsc_offset),
 	TG_TEST(not_there), TG_TEST(privileged), TG_TEST(caches_and_counters), TG_TEST(pause_loop),
@@ -767,7 +822,7 @@ static const struct tg_test tests[] = {
 	TG_TEST(xsaves), TG_TEST(xsaves_hidden),
 	TG_TEST(dr_access), TG_TEST(general_detect), TG_TEST(guest_breakpoints), TG_TEST(guest_single_step),
 	TG_TEST(single_step), TG_TEST(hw_breakpoints), TG_TEST(bad_debug), TG_TEST(int3),
-	TG_TEST(int3_of_guest),
+	TG_TEST(int3_of_guest), TG_TEST(host_breakpoint),
 };
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* units: tests/uapi/tg.c vmm/cpu_host.c vmm/cpu_feature.c */
 /* Calls against each other, deaths at bad moments, CPUs that go, and the module's own end. */
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -439,9 +440,56 @@ static void rmmod_in_use(void)
 	}
 }
 
+/* ------------------------------------------------------------------ the dirty log */
+
+/* Writes to a page, says at 0xa000 that it has, and waits for an answer at 0xa008 in the guest: nothing exits. */
+GUEST(g_writes,
+      "1: incl (%rdi)\nincl %eax\nmov %eax, 0xa000\n"
+      "2: cli\ncmp %eax, 0xa008\njne 2b\njmp 1b\n");
+
+static uint32_t word(struct tg *g, unsigned int at)
+{
+	return __atomic_load_n((uint32_t *)(g->mem + at), __ATOMIC_SEQ_CST);
+}
+
+/* The log shows a write by a vCPU that has not left the guest since. */
+static void log_of_running(void)
+{
+	struct hvx_dirty d = { .slot = 1, .flags = HVX_DIRTY_CLEAR, .num_pages = 1 };
+	unsigned int round, missed = 0;
+	uint64_t bits;
+	pthread_t t;
+	uint8_t *p;
+	struct tg g;
+
+	tg_new(&g, HVX_VM_EXIT_HLT, g_writes, GUEST_LEN(g_writes));
+	tg_long(&g, 0);
+	p = mmap(NULL, TG_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED);
+	CHECK(!tg_slot(&g, 1, HVX_SLOT_LOG_DIRTY, 0x40000000, TG_PAGE, p));
+	tg_set_reg(&g, 0, 0, 0);
+	tg_set_reg(&g, 0, 7, 0x40000000);
+	d.bitmap = (uintptr_t)&bits;
+	stop = false;
+	CHECK(!pthread_create(&t, NULL, keep_running, &g.v[0]));
+	for (round = 1; round <= 200; round++) {
+		while (word(&g, 0xa000) != round)
+			sched_yield();
+		CHECK(!ioctl(g.vm, HVX_GET_DIRTY, &d));
+		missed += !(bits & 1);
+		__atomic_store_n((uint32_t *)(g.mem + 0xa008), round, __ATOMIC_SEQ_CST);
+	}
+	CHECK_EQ(missed, 0);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	kick_all(&g);
+	pthread_join(t, NULL);
+	tg_free(&g);
+	munmap(p, TG_PAGE);
+}
+
 static const struct tg_test tests[] = {
 	TG_TEST(close_while_running), TG_TEST(create_races), TG_TEST(run_against_all), TG_TEST(kills),
-	TG_TEST(killed_waiters), TG_TEST(cpu_hotplug), TG_TEST(rmmod_in_use),
+	TG_TEST(killed_waiters), TG_TEST(cpu_hotplug), TG_TEST(log_of_running), TG_TEST(rmmod_in_use),
 };
 
 int main(int argc, char **argv)

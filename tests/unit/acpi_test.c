@@ -1,5 +1,5 @@
-/* units: vmm/boot/acpi*.c vmm/boot/aml.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/boot/acpi*.c vmm/boot/aml.c vmm/memory.c vmm/log.c */
 /* ACPI tables: found as an operating system finds them, sums right, AML accepted by iasl. */
 #include <check.h>
 #include <stdio.h>

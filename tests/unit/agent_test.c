@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: cli/agent.c cli/agent_ops.c cli/base64.c */
+/* units: cli/agent.c cli/agent_ops.c cli/base64.c vmm/qmp_frame.c */
 /*
  * The client of the guest agent against agents that do as they are told: right
  * answers in pieces, stale ones, and all that a hostile guest could send.
@@ -324,6 +324,26 @@ START_TEST(endless)
 }
 END_TEST
 
+/* Small to receive, and large once it is parsed. */
+START_TEST(many_values)
+{
+	static char big[AGENT_MAX_REPLY / 2];
+	struct agent *a = open_agent();
+	size_t at = (size_t)sprintf(big, "{\"return\": [{}");
+
+	while (at + 8 < sizeof(big))
+		at += (size_t)sprintf(big + at, ",{}");
+	sprintf(big + at, "]}\n");
+	fake.answer = big;
+	ck_assert_int_eq(agent_ping(a), -1);
+	ck_assert_int_eq(a->error, AGENT_BAD);
+	ck_assert_msg(strstr(a->text, "too many values"), "%s", a->text);
+	fake.answer = "{\"return\": {}}\n";
+	ck_assert_int_eq(agent_ping(a), 0);
+	agent_close(a);
+}
+END_TEST
+
 START_TEST(silent)
 {
 	struct agent *a = open_agent();
@@ -390,6 +410,7 @@ int main(void)
 	tcase_add_test(tc, hostile);
 	tcase_add_test(tc, hostile_values);
 	tcase_add_test(tc, endless);
+	tcase_add_test(tc, many_values);
 	tcase_add_test(tc, silent);
 	tcase_add_test(tc, turns);
 	suite_add_tcase(s, tc);

@@ -1,5 +1,5 @@
-/* units: cli/arrive.c devices/storage/image.c devices/storage/overlay*.c vmm/livexml.c vmm/cpu.c vmm/cpu_*.c vmm/hvxapi.c vmm/hv_*.c vmm/state.c devices/device.c vmm/domxml*.c vmm/config.c vmm/unnamed.c vmm/log.c vmm/sandbox.c devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/disklog.c devices/storage/aio.c vmm/loop.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: cli/arrive.c devices/storage/image.c devices/storage/overlay*.c vmm/livexml.c vmm/cpu.c vmm/cpu_*.c vmm/hvxapi.c vmm/hv_*.c vmm/state.c devices/device.c vmm/domxml*.c vmm/config.c vmm/unnamed.c vmm/log.c vmm/sandbox.c devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/disklog.c devices/storage/aio.c vmm/loop.c */
 /* Images for disks that come with a guest: there when it runs, and nothing is left where it does not. */
 #include <check.h>
 #include <dirent.h>

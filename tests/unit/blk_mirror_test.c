@@ -1,5 +1,5 @@
-/* units: vmm/mirror.c vmm/state.c devices/storage/nbd_*.c vmm/helper.c devices/throttle.c devices/virtio/blk*.c devices/storage/disklog.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c devices/storage/foreign.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/mirror.c vmm/state.c devices/storage/nbd_*.c vmm/helper.c devices/throttle.c devices/virtio/blk*.c devices/storage/disklog.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c vmm/unnamed.c devices/storage/foreign.c */
 /* A virtio disk that its driver writes to while it is copied elsewhere: the copy is the disk. */
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
@@ -128,6 +128,7 @@ START_TEST(moves)
 	struct mirror_disk *d;
 	pthread_t t, server_thread;
 	const char *why;
+	char text[64];
 	unsigned int i;
 	int fd = open(path, O_RDONLY);
 
@@ -158,7 +159,7 @@ START_TEST(moves)
 	ck_assert_ptr_nonnull(img);
 	d = mirror_add(&m, "vda", img, img->size, pair[0]);
 	ck_assert_ptr_eq(virtio_blk_log(&fm, "vda", d->log, &why), img);
-	ck_assert_int_lt(virtio_blk_resize(&fm, "vda", 2 * SECTORS * 512), 0);
+	ck_assert_int_lt(virtio_blk_resize(&fm, "vda", 2 * SECTORS * 512, text, sizeof(text)), 0);
 	pthread_mutex_unlock(&fm.lock);
 	atomic_store(&copied, false);
 	pthread_create(&server_thread, NULL, serve, NULL);

@@ -1,5 +1,5 @@
-/* units: vmm/boot/boot.c vmm/boot/elf.c vmm/boot/bzimage.c vmm/boot/multiboot.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/boot/boot.c vmm/boot/elf.c vmm/boot/bzimage.c vmm/boot/multiboot.c vmm/memory.c vmm/log.c */
 /*
  * Kernel loaders: what they leave in guest memory and registers, and that no
  * kernel file, cut off anywhere or with any bytes changed, does harm.

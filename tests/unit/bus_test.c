@@ -1,5 +1,5 @@
-/* units: vmm/bus.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/bus.c */
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>

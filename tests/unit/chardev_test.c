@@ -1,5 +1,5 @@
-/* units: vmm/chardev.c vmm/console_share.c vmm/loop.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/chardev.c vmm/console_share.c vmm/loop.c vmm/log.c */
 /* Character back ends: nothing is lost that could be kept, nothing blocks, peers come and go. */
 #include <check.h>
 #include <errno.h>

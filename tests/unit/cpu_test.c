@@ -1,5 +1,5 @@
-/* units: vmm/cpu.c vmm/cpu_*.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/cpu.c vmm/cpu_*.c vmm/log.c */
 /* The guest's CPUID: topologies as an operating system decodes them, features as the XML asks. */
 #include <check.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-/* units: vmm/cpu.c vmm/cpu_*.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/cpu.c vmm/cpu_*.c vmm/log.c */
 /*
  * Named CPUs on recorded hosts: what a model gives, what is refused and how that is said,
  * and which guests may go from one host to another.

@@ -1,5 +1,5 @@
-/* units: vmm/memory.c vmm/dirty.c devices/virtio/virtqueue.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/memory.c vmm/dirty.c devices/virtio/virtqueue.c vmm/log.c */
 /* The dirty log of RAM: each way that this process writes to it, the module's bits and vhost's, and how they merge. */
 #include <check.h>
 #include <errno.h>

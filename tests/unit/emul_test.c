@@ -1,5 +1,5 @@
-/* units: vmm/emul.c vmm/emul_decode.c vmm/emul_walk.c vmm/emul_mem.c vmm/emul_alu.c vmm/emul_bits.c vmm/emul_mov.c vmm/emul_stack.c vmm/emul_task.c vmm/emul_string.c vmm/emul_sse.c tests/unit/emul_native.c tests/unit/emul_cases.c tests/unit/emul_modes.c tests/unit/emul_paging.c tests/unit/emul_tasks.c tests/unit/emul_guest.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/emul.c vmm/emul_decode.c vmm/emul_walk.c vmm/emul_mem.c vmm/emul_alu.c vmm/emul_bits.c vmm/emul_mov.c vmm/emul_stack.c vmm/emul_task.c vmm/emul_string.c vmm/emul_sse.c tests/unit/emul_native.c tests/unit/emul_cases.c tests/unit/emul_modes.c tests/unit/emul_paging.c tests/unit/emul_tasks.c tests/unit/emul_guest.c */
 #include <check.h>
 #include <stdlib.h>
 #include "emul_guest.h"

@@ -1,5 +1,5 @@
-/* units: devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c vmm/loop.c vmm/log.c vmm/unnamed.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c vmm/loop.c vmm/log.c vmm/unnamed.c */
 /*
  * Images of other formats than raw: headers that lead elsewhere, QEMU's storage daemon with
  * images of each format, and servers that lie, stall their words or hang up anywhere.
@@ -34,6 +34,8 @@ bool sandbox_entered(void)
 {
 	return false;
 }
+
+static unsigned int find_daemon(void);
 
 static char dir[] = "/var/tmp/hvx-foreign-XXXXXX";
 static char path[PATH_MAX];
@@ -459,7 +461,115 @@ START_TEST(shared)
 }
 END_TEST
 
-static unsigned int find_daemon(void);
+static void *loop_thread(void *opaque)
+{
+	loop_run(opaque);
+	return NULL;
+}
+
+static void stop_loop(void *opaque)
+{
+	loop_stop(opaque);
+}
+
+/* While the thread of its queue stands by, as a guest's does. */
+static int resize_disk(uint64_t size, char why[FOREIGN_ANSWER])
+{
+	pthread_t thread;
+	int ret;
+
+	pthread_create(&thread, NULL, loop_thread, t.loop);
+	ret = nbd_disk_resize(t.img.served, size, why, FOREIGN_ANSWER);
+	ck_assert_int_eq(loop_post(t.loop, stop_loop, t.loop), 0);
+	pthread_join(thread, NULL);
+	return ret;
+}
+
+static bool reads(uint64_t at, uint8_t first)
+{
+	prepare(0, AIO_READ, 0, 512);
+	t.op[0].offset = at;
+	memset(t.data, 0xee, 512);
+	run(1);
+	return !t.err[0] && t.data[0] == first && t.data[511] == first;
+}
+
+/* Another size under a queue that goes on; the image is nobody's else at any moment. */
+START_TEST(resized)
+{
+	char why[FOREIGN_ANSWER];
+	unsigned int i;
+
+	if (!can_run())
+		return;
+	ck_assert_int_eq(shell("qemu-img create -f raw low 8M && qemu-img create -f qcow2 -b low -F raw disk"), 0);
+	t.cfg.format = DISK_QCOW2;
+	t.cfg.chain = &(struct dom_backing){ .format = DISK_RAW };
+	ck_assert_int_gt(asprintf(&t.cfg.chain->file, "%s/low", dir), 0);
+	t.cfg.nr_chain = 1;
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	ck_assert_int_eq(shell("(until [ -e stop ]; do qemu-io -f qcow2 -c 'write -P 9 0 512' disk && touch stolen; done; rm stop) &"), 0);
+	queue_up();
+	use_disk();
+	for (i = 1; i <= 4; i++) {
+		ck_assert_msg(!resize_disk(SIZE + i * 4096, why), "%s", why);
+		ck_assert_uint_eq(nbd_disk_size(t.img.served), SIZE + i * 4096);
+		ck_assert(reads(SIZE + i * 4096 - 512, 0));
+		ck_assert(!reads(SIZE + i * 4096, 0));
+		ck_assert_int_eq(nbd_disk_write(t.img.served, "x", 1, SIZE + i * 4096 - 512), 0);
+	}
+	ck_assert_msg(!resize_disk(SIZE - 65536, why), "%s", why);
+	ck_assert(!reads(SIZE - 65536, 0));
+	ck_assert_msg(!resize_disk(SIZE, why), "%s", why);
+	ck_assert(reads(SIZE - 512, 0));
+	/* What was cut off is gone, and all else there. */
+	memset(t.model + SIZE - 65536, 0, 65536);
+	ck_assert_int_eq(nbd_disk_read(t.img.served, t.data, SIZE, 0), 0);
+	ck_assert_int_eq(memcmp(t.data, t.model, SIZE), 0);
+	use_disk();
+	/* What cannot be leaves all as it was. */
+	ck_assert_int_eq(resize_disk(1ULL << 62, why), -EIO);
+	ck_assert_msg(*why, "no reason");
+	use_disk();
+	ck_assert_int_ne(shell("[ -e stolen ]"), 0);
+	ck_assert_int_eq(shell("touch stop"), 0);
+	ck_assert_int_eq(shell("while [ -e stop ]; do sleep 0.1; done"), 0);
+	queue_down();
+	image_close(&t.img);
+	save_model();
+	ck_assert_int_eq(shell("qemu-img compare -f raw -F qcow2 model disk && qemu-img check disk"), 0);
+	free(t.cfg.chain->file);
+}
+END_TEST
+
+/* Of a format that has one size for ever, of one that is only read, and by a daemon that is gone. */
+START_TEST(not_resized)
+{
+	char why[FOREIGN_ANSWER];
+
+	if (!can_run())
+		return;
+	ck_assert_int_eq(shell("qemu-img create -f vdi disk 8M"), 0);
+	t.cfg.format = DISK_VDI;
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	queue_up();
+	ck_assert_int_eq(resize_disk(2 * SIZE, why), -EIO);
+	has(why, "resize");
+	use_disk();
+	queue_down();
+	ck_assert_int_eq(nbd_disk_share(t.img.served, true), 0);
+	ck_assert_int_eq(nbd_disk_resize(t.img.served, 2 * SIZE, why, sizeof(why)), -EIO);
+	has(why, "only read");
+	ck_assert_int_eq(nbd_disk_read(t.img.served, t.data, SIZE, 0), 0);
+	ck_assert_int_eq(memcmp(t.data, t.model, SIZE), 0);
+	image_close(&t.img);
+	ck_assert_int_eq(image_open(&t.img, &t.cfg, "test.xml"), 0);
+	ck_assert_int_eq(kill((pid_t)find_daemon(), SIGKILL), 0);
+	ck_assert_int_ne(nbd_disk_resize(t.img.served, 2 * SIZE, why, sizeof(why)), 0);
+	ck_assert_int_ne(nbd_disk_read(t.img.served, t.data, 512, 0), 0);
+	image_close(&t.img);
+}
+END_TEST
 
 /* As by attach-disk: opened by one process, used by another. */
 START_TEST(plugged_in)
@@ -804,6 +914,8 @@ int main(void)
 	tcase_add_test(tc, handed_over);
 	tcase_add_test(tc, plugged_in);
 	tcase_add_test(tc, shared);
+	tcase_add_test(tc, resized);
+	tcase_add_test(tc, not_resized);
 	tcase_add_test(tc, stopped);
 	tcase_add_test(tc, killed);
 	tcase_add_test(tc, hangs_up);

@@ -1,5 +1,5 @@
-/* units: devices/legacy/acpi_hotplug.c devices/legacy/acpi_pm.c devices/pci.c devices/device.c vmm/state.c vmm/livexml.c vmm/domxml*.c vmm/cpu_model.c vmm/cpu_feature.c vmm/config.c vmm/bus.c vmm/memory.c vmm/log.c devices/storage/foreign.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/acpi_hotplug.c devices/legacy/acpi_pm.c devices/pci.c devices/device.c vmm/state.c vmm/livexml.c vmm/domxml*.c vmm/cpu_model.c vmm/cpu_feature.c vmm/config.c vmm/bus.c vmm/memory.c vmm/log.c devices/storage/foreign.c */
 /* Plugging: the registers, as the guest's AML drives them; places of PCI functions; devices in and out of XML text. */
 #define FAKE_CLOCK
 #include "fake_machine.h"

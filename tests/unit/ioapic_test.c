@@ -1,5 +1,5 @@
-/* units: devices/legacy/ioapic.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/ioapic.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 /* I/O APIC: registers, edge and level delivery, remote IRR, EOI, masks. */
 #define FAKE_CLOCK
 #include "fake_machine.h"

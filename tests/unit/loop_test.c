@@ -1,5 +1,5 @@
-/* units: vmm/loop.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/loop.c */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -191,7 +191,7 @@ START_TEST(timer_deletes_itself)
 }
 END_TEST
 
-/* --- posts, threads --- */
+/* --- posts --- */
 
 START_TEST(posts)
 {
@@ -210,34 +210,6 @@ START_TEST(posts)
 }
 END_TEST
 
-static pthread_t seen;
-
-static int enter(void *arg)
-{
-	seen = pthread_self();
-	return *(int *)arg;
-}
-
-static void where_cb(void *opaque)
-{
-	*(pthread_t *)opaque = pthread_self();
-	loop_stop(loop);
-}
-
-START_TEST(threads)
-{
-	int ok = 0, bad = -EPERM;
-	pthread_t ran = 0;
-
-	ck_assert_int_eq(loop_start_thread(loop, "bad", enter, &bad), -EPERM);
-	ck_assert_int_eq(loop_start_thread(loop, "good", enter, &ok), 0);
-	ck_assert(!pthread_equal(seen, pthread_self()));
-	ck_assert_int_eq(loop_post(loop, where_cb, &ran), 0);
-	loop_join_thread(loop);
-	ck_assert(pthread_equal(ran, seen));
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("loop");
@@ -253,7 +225,6 @@ int main(void)
 	tcase_add_test(t, greedy_timer);
 	tcase_add_test(t, timer_deletes_itself);
 	tcase_add_test(t, posts);
-	tcase_add_test(t, threads);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -1,5 +1,5 @@
-/* units: vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/memory.c vmm/log.c */
 #include <check.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -45,6 +45,26 @@ static int want(struct stream_in *in, uint32_t type, const char *text, struct st
 	return ret;
 }
 
+/* At first it is all of memory. */
+static void every_page(uint64_t *map, uint64_t nr)
+{
+	for (uint64_t i = 0; i < nr; i++)
+		map[i / 64] |= 1ULL << i % 64;
+}
+
+/* What the source says of its machine. */
+static int src_xml(void *o, struct stream_out *out, struct state_error *err)
+{
+	(void)o;
+	return section(out, SEC_XML, "<domain/>", err);
+}
+
+static int src_machine(void *o, struct stream_out *out, struct state_error *err)
+{
+	(void)o;
+	return section(out, SEC_MACHINE, "a machine", err);
+}
+
 /* Each of the source's connections ends at the destination. */
 static void connect_directly(void)
 {

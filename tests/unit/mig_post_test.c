@@ -1,5 +1,5 @@
-/* units: vmm/mig_*.c vmm/stream.c vmm/state.c devices/device.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/mig_*.c vmm/stream.c vmm/state.c devices/device.c vmm/sandbox.c vmm/log.c */
 /*
  * Post-copy, both ends in one process: a guest that runs at the destination finds in each page
  * what was in it at the source, whichever way the connection breaks and however often; it runs
@@ -23,24 +23,11 @@ static bool *present, forgotten;
 
 /* ---------------------------------------------------------------- the source */
 
-static int src_xml(void *o, struct stream_out *out, struct state_error *err)
-{
-	(void)o;
-	return section(out, SEC_XML, "<domain/>", err);
-}
-
-static int src_machine(void *o, struct stream_out *out, struct state_error *err)
-{
-	(void)o;
-	return section(out, SEC_MACHINE, "a machine", err);
-}
-
 static int src_first(void *o, uint64_t *map, struct state_error *err)
 {
 	(void)o;
 	(void)err;
-	for (uint64_t i = 0; i < NR_PAGES; i++)
-		map[i / 64] |= 1ULL << i % 64;
+	every_page(map, NR_PAGES);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
-/* units: vmm/mig_*.c vmm/stream.c vmm/state.c devices/device.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/mig_*.c vmm/stream.c vmm/state.c devices/device.c vmm/sandbox.c vmm/log.c */
 /*
  * Live migration, both ends in one process: memory that is written to meanwhile arrives
  * as it is; and wherever the connection is cut, whoever lies, the guest runs once at most.
@@ -19,6 +19,7 @@ struct side {
 	_Atomic unsigned int throttle, throttles, passes, phases[MIG_UNCONFIRMED + 1];
 	unsigned int write_us;	/* between two writes; 0: none */
 	bool hot;		/* all of memory is written to before each look */
+	unsigned int until_round, until_throttle;	/* then it is stopped whatever is left; 0: no */
 	bool refuse_copy, refuse_end;	/* disks */
 	_Atomic unsigned int copied, ended, looks, behind;	/* looks at which the disks are behind */
 	pthread_t writer;
@@ -67,18 +68,6 @@ static void side_free(struct side *g)
 
 /* ---------------------------------------------------------------- the source */
 
-static int src_xml(void *o, struct stream_out *out, struct state_error *err)
-{
-	(void)o;
-	return section(out, SEC_XML, "<domain/>", err);
-}
-
-static int src_machine(void *o, struct stream_out *out, struct state_error *err)
-{
-	(void)o;
-	return section(out, SEC_MACHINE, "a machine", err);
-}
-
 static int src_sync(void *o, uint64_t *map, struct state_error *err)
 {
 	struct side *g = o;
@@ -97,11 +86,9 @@ static int src_sync(void *o, uint64_t *map, struct state_error *err)
 static int src_first(void *o, uint64_t *map, struct state_error *err)
 {
 	struct side *g = o;
-	uint64_t i;
 
 	(void)err;
-	for (i = 0; i < PAGES(g->size); i++)
-		map[i / 64] |= 1ULL << i % 64;
+	every_page(map, PAGES(g->size));
 	return 0;
 }
 
@@ -111,6 +98,8 @@ static int src_throttle(void *o, unsigned int percent)
 
 	atomic_store(&g->throttle, percent);
 	atomic_fetch_add(&g->throttles, 1);
+	if (g->until_throttle && percent >= g->until_throttle)
+		atomic_store(&s.force_ns, 1);
 	return 0;
 }
 
@@ -125,8 +114,9 @@ static void src_pass(void *o, unsigned int round)
 {
 	struct side *g = o;
 
-	(void)round;
 	atomic_fetch_add(&g->passes, 1);
+	if (g->until_round && round >= g->until_round)
+		atomic_store(&s.force_ns, 1);
 }
 
 static int src_stop(void *o, bool *ran, struct state_error *err)
@@ -412,7 +402,7 @@ START_TEST(test_zero)
 	memset(dst.ram + RAM_PAGE, 0xee, RAM_PAGE);	/* would show a needless write */
 	src.hot = true;
 	s.downtime_ns = 0;
-	s.force_ns = 20000000;
+	src.until_round = 3;
 	connect_directly();
 	start_both();
 	join_source();
@@ -431,7 +421,7 @@ START_TEST(test_converge)
 	src.hot = true;
 	s.converge = true;
 	s.downtime_ns = 0;
-	s.force_ns = 300000000;
+	src.until_throttle = 90;
 	connect_directly();
 	start_both();
 	join_source();

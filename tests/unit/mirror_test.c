@@ -1,5 +1,5 @@
-/* units: vmm/mirror.c devices/storage/nbd_*.c vmm/helper.c devices/storage/disklog.c devices/storage/overlay*.c vmm/unnamed.c vmm/state.c vmm/log.c devices/device.c devices/storage/foreign.c devices/storage/aio.c vmm/loop.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/mirror.c devices/storage/nbd_*.c vmm/helper.c devices/storage/disklog.c devices/storage/overlay*.c vmm/unnamed.c vmm/state.c vmm/sandbox.c vmm/log.c devices/device.c devices/storage/foreign.c devices/storage/aio.c vmm/loop.c */
 /*
  * Disks that are copied while they are written to: what arrives is what is there in the
  * end, by our own server and by others'; a connection that is cut anywhere, and a peer
@@ -21,13 +21,7 @@
 #include <unistd.h>
 #include "devices/storage/nbd_wire.h"
 #include "vmm/fileio.h"
-#include "vmm/sandbox.h"
 #include "vmm/mirror.h"
-
-bool sandbox_entered(void)
-{
-	return false;
-}
 
 #define GUARD	(256U << 10)	/* bytes behind the export in its file, which nobody may touch */
 

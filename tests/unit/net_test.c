@@ -1,5 +1,5 @@
-/* units: devices/throttle.c devices/virtio/net.c devices/virtio/net_ctrl.c devices/net/rx_filter.c devices/virtio/vhost.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/throttle.c devices/virtio/net.c devices/virtio/net_ctrl.c devices/net/rx_filter.c devices/virtio/vhost.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 /* virtio-net before a back end that the test holds the other end of. */
 #include <linux/virtio_net.h>
 #include <sys/socket.h>
@@ -276,6 +276,20 @@ START_TEST(receive_too_large)
 	from_net(0, our_mac, 3000, 1);
 	from_net(0, our_mac, 100, 2);
 	ck_assert_uint_eq(drv_wait(0, NULL), 112);
+}
+END_TEST
+
+/* All of the ring is too small for a frame: it is dropped, as nothing more can come. */
+START_TEST(receive_ring_too_small)
+{
+	unsigned int i;
+
+	drv_start(MRG, 3);
+	for (i = 0; i < DRV_SIZE; i++)
+		give_rx(0, RXBUF + i * 100, 100);
+	from_net(0, our_mac, 3500, 0x33);
+	from_net(0, our_mac, 60, 0x44);
+	ck_assert_uint_eq(drv_wait(0, NULL), 72);
 }
 END_TEST
 
@@ -603,6 +617,7 @@ int main(void)
 	tcase_add_loop_test(u, receive, 0, 2);
 	tcase_add_test(u, receive_merged);
 	tcase_add_test(u, receive_too_large);
+	tcase_add_test(u, receive_ring_too_small);
 	tcase_add_test(u, receive_tiny_buffers);
 	tcase_add_test(u, transmit_frames);
 	tcase_add_test(u, transmit_pieces);

@@ -1,5 +1,5 @@
-/* units: devices/pci.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/pci.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 /* PCI: both ways to configuration space, BAR sizing and moves, MSI-X, and anything a guest may write. */
 #define FAKE_CLOCK
 #include "fake_machine.h"
@@ -150,6 +150,32 @@ START_TEST(mapping)
 	wr(0x10, 4, 0xc0004000);
 	wr(4, 2, 0);
 	ck_assert(!func.bar_mapped[0]);
+}
+END_TEST
+
+/* Two functions change places while both decode: neither gets lost on the way. */
+START_TEST(covered)
+{
+	struct pci_func other;
+	uint64_t a = 0xc0004000, b = 0xc0008000;
+
+	ck_assert_int_eq(pci_add(&fm, &other, &ids, -1, NULL, NULL), 0);
+	ck_assert_int_eq(pci_add_bar(&other, 0, 0x4000, false, "c", &ops, NULL, 0), 0);
+	wr(0x10, 4, a);
+	wr(4, 2, 2);
+	bus_write(&fm.mmio, ecam(other.devfn, 0x10), 4, b);
+	bus_write(&fm.mmio, ecam(other.devfn, 4), 2, 2);
+	bus_write(&fm.mmio, ecam(other.devfn, 0x10), 4, a);
+	ck_assert(func.bar_mapped[0] && !other.bar_mapped[0]);
+	wr(0x10, 4, b);
+	ck_assert(func.bar_mapped[0] && func.bar[0].base == b);
+	ck_assert(other.bar_mapped[0] && other.bar[0].base == a);
+	/* The same where the other stops decoding. */
+	wr(0x10, 4, a);
+	ck_assert(!func.bar_mapped[0]);
+	bus_write(&fm.mmio, ecam(other.devfn, 4), 2, 0);
+	ck_assert(func.bar_mapped[0] && !other.bar_mapped[0]);
+	pci_remove(&other);
 }
 END_TEST
 
@@ -345,6 +371,7 @@ int main(void)
 	tcase_add_test(t, reset_register);
 	tcase_add_test(t, sizing);
 	tcase_add_test(t, mapping);
+	tcase_add_test(t, covered);
 	tcase_add_test(t, assign);
 	tcase_add_test(t, msix);
 	tcase_add_test(t, msix_odd_access);

@@ -1,5 +1,5 @@
-/* units: devices/legacy/pic.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/pic.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 /* The 8259 pair: initialisation, priorities, EOI, rotation, masks, cascade, spurious. */
 #define FAKE_CLOCK
 #include "fake_machine.h"

@@ -1,5 +1,5 @@
-/* units: devices/legacy/pit.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/pit.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 /* 8254: counting in each mode, latches, gates, and IRQ 0, on a clock that the test moves. */
 #define FAKE_CLOCK
 #include "fake_machine.h"

@@ -1,5 +1,5 @@
-/* units: devices/legacy/acpi_pm.c devices/legacy/i8042.c devices/legacy/fw_cfg.c devices/legacy/debug_exit.c devices/legacy/pvpanic.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/acpi_pm.c devices/legacy/i8042.c devices/legacy/fw_cfg.c devices/legacy/debug_exit.c devices/legacy/pvpanic.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 /* The small board parts: ACPI fixed hardware, i8042, fw_cfg, debug-exit, pvpanic. */
 #define FAKE_CLOCK
 #include <endian.h>

@@ -1,5 +1,5 @@
-/* units: vmm/postcopy.c vmm/memory.c vmm/mig_*.c vmm/stream.c vmm/state.c devices/device.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/postcopy.c vmm/memory.c vmm/mig_*.c vmm/stream.c vmm/state.c devices/device.c vmm/sandbox.c vmm/log.c */
 /* Absent memory, with the kernel's userfaultfd: who touches it waits, in the kernel as well, and gets what was sent. */
 #include <check.h>
 #include <errno.h>

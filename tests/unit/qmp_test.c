@@ -1,5 +1,5 @@
-/* units: vmm/qmp.c vmm/qmp_frame.c vmm/qmp_schema.c vmm/loop.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/qmp.c vmm/qmp_frame.c vmm/qmp_schema.c vmm/loop.c vmm/log.c */
 /* The control socket: its wire form, and clients that are slow, malformed, huge, many, or gone. */
 #include <check.h>
 #include <errno.h>

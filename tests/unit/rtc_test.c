@@ -1,5 +1,5 @@
-/* units: devices/legacy/rtc.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/rtc.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 /* Real-time clock: the date in all formats, setting it, alarm, periodic and update interrupts. */
 #define FAKE_CLOCK
 #include "fake_machine.h"
@@ -97,6 +97,24 @@ START_TEST(offsets)
 	fdom.clock.timezone = (char *)"XYZ-5:30";
 	make();
 	assert_near(5 * 3600 + 30 * 60);
+}
+END_TEST
+
+/* As far from now as XML and saved state can put the clock: digits all the same. */
+START_TEST(far_away)
+{
+	static const int64_t seconds[] = { -100000000000LL, 100000000000LL, -60000000000000LL, 60000000000000LL };
+	unsigned int i;
+
+	fake_free();
+	memset(&fdom, 0, sizeof(fdom));
+	fdom.clock.offset = CLOCK_VARIABLE;
+	fdom.clock.adjustment = seconds[_i];
+	make();
+	for (i = 0; i < 10; i += 2)
+		bcd(rd(i));
+	ck_assert_uint_le(bcd(rd(9)), 99);
+	ck_assert_uint_le(bcd(rd(0x32)), 99);
 }
 END_TEST
 
@@ -266,6 +284,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, shows_host_time);
 	tcase_add_test(t, offsets);
+	tcase_add_loop_test(t, far_away, 0, 4);
 	tcase_add_test(t, setting);
 	tcase_add_test(t, formats);
 	tcase_add_test(t, nonsense_date);

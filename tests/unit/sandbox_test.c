@@ -1,17 +1,22 @@
-/* units: vmm/sandbox.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/sandbox.c vmm/log.c */
 /*
  * What a thread can and cannot do once it has given up its rights. Each case is
  * a process of its own, without the sanitizers' own system calls in the way: it
  * makes one call and ends by _exit().
  */
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -197,6 +202,25 @@ static const struct {
 
 #define NR_CASES ((int)(sizeof(cases) / sizeof(cases[0])))
 
+static void *call_it(void *arg)
+{
+	void (*call)(void);
+
+	memcpy(&call, arg, sizeof(call));
+	call();
+	_exit(0);
+}
+
+static void in_thread(enum sandbox_kind kind, void (*call)(void))
+{
+	pthread_t t;
+
+	if (sandbox_thread(&t, &(struct sandbox_thread){ kind, "test", .run = call_it, .arg = &call }))
+		_exit(8);
+	pthread_join(t, NULL);
+	_exit(7);
+}
+
 /* Status of a process that enters the sandbox as `kind` and makes the call. */
 static int run(enum sandbox_kind kind, void (*call)(void))
 {
@@ -208,7 +232,11 @@ static int run(enum sandbox_kind kind, void (*call)(void))
 		struct sigaction dfl = { .sa_handler = SIG_DFL };
 
 		sigaction(SIGSYS, &dfl, NULL);
-		if (sandbox_init(true, HVX_IOC) || sandbox_enter_thread(kind))
+		if (sandbox_init(true, HVX_IOC))
+			_exit(8);
+		if (kind != SANDBOX_MAIN)
+			in_thread(kind, call);
+		if (sandbox_enter_thread(kind))
 			_exit(8);
 		call();
 		_exit(0);
@@ -234,36 +262,160 @@ START_TEST(calls)
 }
 END_TEST
 
-/* The whole process goes, not the thread alone. */
-static void *open_a_file(void *arg)
+/* --- threads --- */
+
+static int opened, hold[2];
+
+static void prepare_opens(void *arg)
 {
 	(void)arg;
-	if (!sandbox_enter_thread(SANDBOX_VCPU))
-		do_open();
+	opened = open("/etc/passwd", O_RDONLY);
+}
+
+static void *wait_for_end(void *arg)
+{
+	char c;
+
+	(void)arg;
+	while (read(hold[0], &c, 1) < 0)
+		;
 	return NULL;
 }
 
-static void from_a_thread(void)
-{
-	pthread_t t;
+#define RIGHTS "CapPrm:\t0000000000000000 CapEff:\t0000000000000000 NoNewPrivs:\t1 Seccomp:\t2 "
 
-	pthread_create(&t, NULL, open_a_file, NULL);
-	pthread_join(t, NULL);
+/* What a thread's status says of its rights. */
+static void rights(pid_t pid, const char *tid, char *buf, size_t len)
+{
+	char path[320], line[256];
+	FILE *f;
+
+	buf[0] = 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, tid);
+	f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, "CapPrm:", 7) || !strncmp(line, "CapEff:", 7) ||
+		    !strncmp(line, "NoNewPrivs:", 11) || !strncmp(line, "Seccomp:", 8)) {
+			line[strcspn(line, "\n")] = ' ';
+			strncat(buf, line, len - strlen(buf) - 1);
+		}
+	fclose(f);
 }
 
-START_TEST(kills_the_process)
+/* All have given up their rights when the main one has: none can have come late. */
+START_TEST(all_threads)
 {
-	int status;
-	pid_t pid = fork();
+	char buf[1024], c;
+	unsigned int n = 0;
+	int said[2];
+	struct dirent *e;
+	pthread_t t;
+	pid_t pid;
+	DIR *d;
 
+	ck_assert_int_eq(pipe(hold) | pipe(said), 0);
+	pid = fork();
 	if (!pid) {
 		if (sandbox_init(true, HVX_IOC))
 			_exit(8);
-		from_a_thread();
+		for (n = 0; n < 16; n++)
+			if (sandbox_thread(&t, &(struct sandbox_thread){ n & 1 ? SANDBOX_IO : SANDBOX_VCPU,
+					"a thread with a long name", 256 << 10, prepare_opens, wait_for_end, NULL }) ||
+			    opened < 0)
+				_exit(9);
+		if (sandbox_enter_thread(SANDBOX_MAIN))
+			_exit(8);
+		if (write(said[1], "x", 1) == 1)
+			wait_for_end(NULL);
 		_exit(0);
 	}
+	close(said[1]);
+	ck_assert_int_eq(read(said[0], &c, 1), 1);
+	n = 0;
+	snprintf(buf, sizeof(buf), "/proc/%d/task", (int)pid);
+	d = opendir(buf);
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.') {
+			rights(pid, e->d_name, buf, sizeof(buf));
+			ck_assert_str_eq(buf, RIGHTS);
+			n++;
+		}
+	closedir(d);
+	ck_assert_uint_eq(n, 17);
+	close(said[0]);
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	close(hold[0]);
+	close(hold[1]);
+}
+END_TEST
+
+/* It returns when the thread has nothing left, while its maker has all. */
+START_TEST(waits)
+{
+	char buf[1024];
+	int status;
+	pthread_t t;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe(hold), 0);
+	pid = fork();
+	if (!pid) {
+		struct dirent *e;
+		DIR *d;
+
+		if (sandbox_init(true, HVX_IOC) ||
+		    sandbox_thread(&t, &(struct sandbox_thread){ SANDBOX_VCPU, "one", 0, prepare_opens, wait_for_end, NULL }))
+			_exit(8);
+		d = opendir("/proc/self/task");
+		while (d && (e = readdir(d))) {
+			if (e->d_name[0] == '.' || atoi(e->d_name) == getpid())
+				continue;
+			rights(getpid(), e->d_name, buf, sizeof(buf));
+			_exit(strcmp(buf, RIGHTS) || prctl(PR_GET_SECCOMP) || opened < 0);
+		}
+		_exit(9);
+	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+	ck_assert_int_eq(status, 0);
+	close(hold[0]);
+	close(hold[1]);
+}
+END_TEST
+
+static void *must_not_run(void *arg)
+{
+	(void)arg;
+	_exit(9);
+}
+
+/* A thread that keeps rights does not run: where the kernel refuses the filter, or the main one has its own. */
+START_TEST(refused)
+{
+	struct sock_filter no_filters[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { sizeof(no_filters) / sizeof(no_filters[0]), no_filters };
+	struct sandbox_thread what = { SANDBOX_MAIN, "one", .run = must_not_run };
+	int status;
+	pthread_t t;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (sandbox_init(true, HVX_IOC) || sandbox_thread(&t, &what) != -EPERM)
+			_exit(8);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog))
+			_exit(7);
+		what.kind = SANDBOX_VCPU;
+		_exit(sandbox_thread(&t, &what) == -EACCES ? 0 : 6);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -293,7 +445,9 @@ int main(void)
 	if (pipe(pipe_fd))
 		return EXIT_FAILURE;
 	tcase_add_loop_test(t, calls, 0, NR_CASES);
-	tcase_add_test(t, kills_the_process);
+	tcase_add_test(t, all_threads);
+	tcase_add_test(t, waits);
+	tcase_add_test(t, refused);
 	tcase_add_test(t, disabled);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);

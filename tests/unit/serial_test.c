@@ -1,5 +1,5 @@
-/* units: devices/legacy/serial.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/serial.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
 /* 16550A: transmit, receive, FIFO, interrupts, loopback, shared lines. */
 #define FAKE_CLOCK
 #include "fake_machine.h"

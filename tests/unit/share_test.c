@@ -1,5 +1,5 @@
-/* units: vmm/console_share.c vmm/loop.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/console_share.c vmm/loop.c vmm/log.c */
 /* A console for many: what was missed, who may write, clients that are slow or gone. */
 #include <check.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
-/* units: vmm/boot/smbios.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/boot/smbios.c vmm/log.c */
 /* SMBIOS tables, walked as an operating system walks them. */
 #include <check.h>
 #include <fcntl.h>

@@ -389,7 +389,8 @@ static unsigned int files(void)
 
 /* ----------------------------------------------------- killed, and a full disk */
 
-static void scene(void)
+/* Snapshots a, b and c on each other, and something written since. */
+static void three_in_a_row(void)
 {
 	guest_writes(0, 300, 1);
 	ck_assert_int_eq(take("a"), 0);
@@ -398,6 +399,11 @@ static void scene(void)
 	guest_writes(250, 350, 3);
 	ck_assert_int_eq(take("c"), 0);
 	guest_writes(50, 20, 4);
+}
+
+static void scene(void)
+{
+	three_in_a_row();
 	ck_assert_int_eq(revert("b"), 0);
 	guest_writes(10, 3, 5);
 }
@@ -424,6 +430,9 @@ static void look(struct view *v)
 	snap_close(t);
 }
 
+/* By the daemon of the guest that runs; NULL: it does not let others write to its image. */
+static struct nbd_disk *(*live_serve)(const struct snap_disk *d, void *opaque);
+
 /* What lies under the layer that a running guest writes to. */
 static int merge_live(const char *name)
 {
@@ -432,6 +441,7 @@ static int merge_live(const char *name)
 
 	(void)name;
 	t->live = true;
+	t->serve = live_serve;
 	ret = snap_recover(t, true);
 	snap_close(t);
 	return ret;

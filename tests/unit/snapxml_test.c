@@ -1,5 +1,5 @@
-/* units: cli/snapxml.c vmm/domxml*.c vmm/livexml.c vmm/config.c vmm/cpu_model.c vmm/cpu_feature.c devices/storage/foreign.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: cli/snapxml.c vmm/domxml*.c vmm/livexml.c vmm/config.c vmm/cpu_model.c vmm/cpu_feature.c devices/storage/foreign.c */
 /* <domainsnapshot>: what is taken, and what is refused, with its line. */
 #include <check.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* units: devices/legacy/pic.c devices/legacy/ioapic.c devices/legacy/pit.c devices/legacy/rtc.c devices/legacy/i8042.c devices/legacy/acpi_pm.c devices/legacy/fw_cfg.c devices/legacy/pvpanic.c devices/legacy/debug_exit.c devices/legacy/serial.c devices/pci.c devices/device.c vmm/state.c vmm/stream.c vmm/bus.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/legacy/pic.c devices/legacy/ioapic.c devices/legacy/pit.c devices/legacy/rtc.c devices/legacy/i8042.c devices/legacy/acpi_pm.c devices/legacy/fw_cfg.c devices/legacy/pvpanic.c devices/legacy/debug_exit.c devices/legacy/serial.c devices/pci.c devices/device.c vmm/state.c vmm/stream.c vmm/bus.c vmm/memory.c vmm/log.c */
 /* Saved state of the chipset: what a guest did to it is there after a load; damage and lies are refused. */
 #define FAKE_CLOCK
 #define FAKE_OWN_IRQ_SET

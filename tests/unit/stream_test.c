@@ -1,5 +1,5 @@
-/* units: vmm/stream.c vmm/stream_ram.c vmm/state.c devices/device.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: vmm/stream.c vmm/stream_ram.c vmm/state.c devices/device.c vmm/log.c */
 /* The stream's sections and its memory: round trips, every truncation, every bit, and lies with right checksums. */
 #include <check.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* units: devices/throttle.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/throttle.c */
 #include <check.h>
 #include <stdbool.h>
 #include <stdlib.h>

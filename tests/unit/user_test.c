@@ -1,5 +1,5 @@
-/* units: devices/net/user.c vmm/helper.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/net/user.c vmm/helper.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 /*
  * The stream to the user-mode network's helper: frames in any pieces, a helper
  * that stalls, talks nonsense, or dies. And the helper itself, where it is built:

@@ -1,5 +1,5 @@
-/* units: devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/virtio/rng.c devices/virtio/console.c devices/virtio/balloon.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/virtio/rng.c devices/virtio/console.c devices/virtio/balloon.c devices/pci.c devices/device.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 /* The PCI transport, with the random number generator as the device; then console and balloon. */
 #include <linux/virtio_console.h>
 #include <linux/virtio_balloon.h>

@@ -1,5 +1,5 @@
-/* units: devices/virtio/mem.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/state.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/virtio/mem.c devices/virtio/virtio_pci.c devices/virtio/virtio_state.c devices/virtio/virtqueue.c devices/virtio/iothread.c devices/pci.c devices/device.c vmm/state.c vmm/bus.c vmm/loop.c vmm/memory.c vmm/log.c */
 /* Memory devices: what a driver may ask, what a hostile one asks, and what is saved. */
 #include <linux/virtio_mem.h>
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
-/* units: devices/virtio/virtqueue.c vmm/memory.c vmm/log.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: devices/virtio/virtqueue.c vmm/memory.c vmm/log.c */
 /* The ring against drivers that follow the rules and drivers that do not. */
 #include <check.h>
 #include <errno.h>
@@ -187,6 +187,26 @@ END_TEST
 START_TEST(index_jumps)
 {
 	avail->idx = SIZE + 1 + _i * 40000;
+	assert_broken();
+}
+END_TEST
+
+/* No more in the device's hands than there are descriptors: a driver could have it hoard them without end. */
+START_TEST(in_flight)
+{
+	unsigned int i;
+
+	for (i = 0; i < SIZE; i++) {
+		set(&desc[i], DATA, 16, 0, 0);
+		offer(i);
+		ck_assert_int_eq(vq_pop(&vq, &c), 1);
+	}
+	vq_push(&vq, 3, 0);
+	offer(3);
+	ck_assert_int_eq(vq_pop(&vq, &c), 1);
+	vq_unpop(&vq);
+	ck_assert_int_eq(vq_pop(&vq, &c), 1);
+	offer(4);
 	assert_broken();
 }
 END_TEST
@@ -396,6 +416,7 @@ int main(void)
 	tcase_add_loop_test(t, bad_descriptors, 0, sizeof(bad_desc) / sizeof(bad_desc[0]));
 	tcase_add_loop_test(t, bad_head, 0, 2);
 	tcase_add_loop_test(t, index_jumps, 0, 2);
+	tcase_add_test(t, in_flight);
 	tcase_add_test(t, long_loop);
 	tcase_add_test(t, nested_indirect);
 	tcase_add_test(t, indirect_loop);

@@ -1,5 +1,5 @@
-/* units: cli/wire.c cli/tls.c */
 // SPDX-License-Identifier: GPL-2.0-only
+/* units: cli/wire.c cli/tls.c */
 /* Connections of a migration: addresses, greetings, TLS with and without the right certificates, and the relay. */
 #include <check.h>
 #include <fcntl.h>

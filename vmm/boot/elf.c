@@ -104,7 +104,7 @@ int elf_parse(const struct boot_file *f, struct elf_image *img, bool quiet)
 
 	memset(img, 0, sizeof(*img));
 	ret = read_header(f, img, &h, quiet);
-	for (i = 0; i < h.phnum && !ret; i++) {
+	for (i = 0; !ret && i < h.phnum; i++) {
 		struct elf_segment s;
 		uint32_t type;
 
