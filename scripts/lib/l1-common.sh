@@ -33,6 +33,7 @@ l1_write_job() {
 		printf 'l1_kernel=%q\nl1_initrd=%q\n' "$kernel" "${initramfs:-}"
 		printf 'l1_shell=%q\n' "${shell:-}"
 		printf 'l1_cpus=%q\n' "${l1_cpus:-}"
+		printf 'l1_beat=%q\n' "${l1_beat:-}"
 		printf 'l1_term=%q\n' "${TERM:-dumb}"
 		[ -z "${shell:-}" ] || printf 'l1_size=%q\n' "$(stty size 2>/dev/null)"
 		printf 'l1_rw=('
@@ -65,7 +66,10 @@ l1_verdict() {
 		exit "$status"
 	fi
 
-	if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+	if [ -s "$ctl/stuck" ]; then
+		echo "$prog: $(cat "$ctl/stuck")" >&2
+		status=126
+	elif [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
 		echo "$prog: the time limit of $timeout s ran out" >&2
 		status=124
 	elif [ "$status" -eq 139 ] || [ "$status" -eq 134 ]; then
@@ -80,7 +84,7 @@ l1_verdict() {
 	fi
 	if [ -s "$ctl/console" ]; then
 		echo "$prog: the end of its console:" >&2
-		tail -n 60 "$ctl/console" >&2
+		tail -n 100 "$ctl/console" >&2
 	fi
 	exit "$status"
 }

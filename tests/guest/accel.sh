@@ -3,7 +3,7 @@
 #
 # The same guests on the same machine, run by KVM: hvx run --accel kvm.
 # bench: named
-# limit: 1800
+# limit: 900
 
 here=$(dirname "$0")
 vendor=kvm_amd

@@ -3,7 +3,7 @@
 #
 # More vCPUs than fit into one word of a logical destination of xAPIC mode: all of
 # them come up, in x2APIC mode, get their timers, and answer each other's IPIs. HVX_CPUS: so many (16).
-# limit: 1800
+# limit: 900
 
 . "$(dirname "$0")/lib.sh"
 

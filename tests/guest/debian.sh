@@ -4,7 +4,7 @@
 # A Debian root file system on virtio-blk: systemd to the login prompt, address
 # by DHCP, names by DNS, a file by HTTP from a server on the host's side, a
 # login, a disk that loses what is discarded, a clean power-off by its power button.
-# limit: 1200
+# limit: 900
 
 . "$(dirname "$0")/lib.sh"
 

@@ -3,7 +3,7 @@
 #
 # Commands in a Debian guest through its agent: output, input, exit codes,
 # signals, a time limit; files and folders in and out.
-# limit: 1200
+# limit: 900
 
 . "$(dirname "$0")/lib.sh"
 

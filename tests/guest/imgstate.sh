@@ -5,7 +5,7 @@
 # with a guest's state: another size, snapshots while it runs and when it is off, save and restore, a
 # move to another host that sees the same image, forks, daemons that stand still. In the end the
 # image is sound.
-# limit: 1200
+# limit: 900
 
 . "$(dirname "$0")/lib.sh"
 for tool in qemu-storage-daemon qemu-img; do
@@ -33,7 +33,7 @@ trap end_all EXIT
 mib=1
 truncate -s 64M "$work/base.raw"
 qemu-img create -q -f qcow2 -b "$work/base.raw" -F raw "$work/disk.qcow2" || fail "qemu-img create"
-domain disk 128 1 "hvx.run=\"$(checking_loop $mib)\"" \
+domain disk 128 1 "hvx.run=\"$(checking_loop $((1024 * mib)))\"" \
 	"<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='$work/disk.qcow2'/>
 	<backingStore type='file'><format type='raw'/><source file='$work/base.raw'/></backingStore>
 	<target dev='vda' bus='virtio'/></disk>"

@@ -4,8 +4,8 @@
 # Guests of hvx and of KVM (under QEMU) at the same time on the same CPUs, each
 # with two vCPUs that fork, page, send IPIs and sleep, while a CPU goes offline
 # and comes back. HVX_KVM_SECONDS: how long each KVM guest works (default 5); the
-# long run: make check-nested TESTS=kvm HVX_KVM_SECONDS=300
-# limit: 2300
+# long run: make check-nested TESTS=kvm HVX_KVM_SECONDS=300 HVX_LIMIT=2000
+# limit: 900
 #
 # KVM's module is loaded after hvx.ko, removed and loaded again under a running
 # hvx guest, and loaded before hvx.ko. Every guest computes what it should to the

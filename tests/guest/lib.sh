@@ -148,20 +148,20 @@ no_complaints() {
 		grep -E 'soft lockup|hard LOCKUP|rcu.*(stall|starved)|hung_task|blocked for more than|Clocksource .* unstable|clocksource: .*unstable|WARNING:|BUG:|Oops|Call Trace|irq .*: nobody cared|NETDEV WATCHDOG'
 }
 
-# checking_loop MIB: what a guest runs that checks itself for ever. So much of its memory
-# and of /dev/vda is written once and compared in each round, the same with 1 MiB that is
-# fresh in each; its clock must not go back, nor leap. "HVX-ROUND N" ends round N;
+# checking_loop KIB: what a guest runs that checks itself for ever. So much of its memory
+# and of /dev/vda is written once and compared in each round, the same with what is fresh
+# in each, 1 MiB at most; its clock must not go back, nor leap. "HVX-ROUND N" ends round N;
 # "HVX-BAD WHAT" is a complaint.
 checking_loop() {
-	local loop
+	local loop fresh=$(($1 < 4096 ? $1 / 4 : 1024))
 
-	loop="dd if=/dev/urandom of=/dev/shm/a bs=1M count=$1 2>/dev/null"
+	loop="dd if=/dev/urandom of=/dev/shm/a bs=1k count=$1 2>/dev/null"
 	loop+='; a=$(md5sum < /dev/shm/a | cut -c1-32); dd if=/dev/shm/a of=/dev/vda bs=1M 2>/dev/null; sync'
 	loop+='; n=0; last=0; while :; do n=$((n + 1))'
-	loop+='; dd if=/dev/urandom of=/dev/shm/b bs=64k count=16 2>/dev/null; b=$(md5sum < /dev/shm/b | cut -c1-32)'
+	loop+='; dd if=/dev/urandom of=/dev/shm/b bs=1k count='$fresh' 2>/dev/null; b=$(md5sum < /dev/shm/b | cut -c1-32)'
 	loop+='; [ $(md5sum < /dev/shm/a | cut -c1-32) = $a ] || echo HVX-BAD memory'
 	loop+='; echo 3 > /proc/sys/vm/drop_caches'
-	loop+="; [ \$(dd if=/dev/vda bs=1M count=$1 2>/dev/null | md5sum | cut -c1-32) = \$a ] || echo HVX-BAD disk"
+	loop+="; [ \$(dd if=/dev/vda bs=64k count=$(($1 / 64)) 2>/dev/null | md5sum | cut -c1-32) = \$a ] || echo HVX-BAD disk"
 	loop+='; [ $(md5sum < /dev/shm/b | cut -c1-32) = $b ] || echo HVX-BAD fresh memory'
 	loop+='; echo $n | dd of=/dev/vda bs=512 seek=60000 conv=sync 2>/dev/null; sync'
 	loop+='; read -r now x < /proc/uptime; now=${now%%.*}'

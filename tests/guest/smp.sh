@@ -3,7 +3,7 @@
 #
 # Eight vCPUs on two CPUs under a parallel load for a minute of guest time: no
 # lost wake-up, no soft lockup, no clock that jumps.
-# limit: 1500
+# limit: 900
 
 . "$(dirname "$0")/lib.sh"
 

@@ -3,7 +3,7 @@
 #
 # Memory pressure on the host: a guest in a control group smaller than its RAM
 # is swapped out and in again, and what is in its memory stays right.
-# limit: 1500
+# limit: 900
 
 . "$(dirname "$0")/lib.sh"
 

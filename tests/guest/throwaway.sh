@@ -5,7 +5,7 @@
 # at any time: nothing is left. With THROWAWAY_ROW=100 THROWAWAY_ONCE=20 in the
 # environment: one with an XML and an agent, too, and so many forks of such a guest in
 # a row and at once.
-# limit: 7200
+# limit: 900
 
 . "$(dirname "$0")/lib.sh"
 
