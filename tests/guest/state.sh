@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # A guest that counts and checks in memory, on each of its vCPUs, is paused, saved and
-# restored, and goes on each time where it was: state as the slower bench can run it.
+# restored, moved as it runs, and forked, and goes on each time where it was: state as the
+# slower bench can run it.
 # HVX_STATE_CPUS: numbers of vCPUs.
 # bench: bochs
 # limit: 3600
 
 . "$(dirname "$0")/lib.sh"
-mkdir -p "$work/a/state"
+mkdir -p "$work/a/state" "$work/b/state"
 
 on() { # HOST VERB...: hvx there
 	local host=$1
@@ -20,6 +21,8 @@ on() { # HOST VERB...: hvx there
 end_all() {
 	[ $? -eq 0 ] || tail -n 20 "$work"/*/state/hvx/*.log "$work"/*.err >&3
 	on a destroy state
+	on b destroy state
+	on b destroy fork
 	cleanup
 } > /dev/null 2>&1
 exec 3>&1
@@ -66,6 +69,22 @@ goes_on() {
 	echo "ok: $3, $cpus vCPU(s): round $(round 1), $SECONDS s"
 }
 
+# move FROM TO: as it runs and writes
+move() {
+	local sock=$work/sock end=$((SECONDS + 300)) receiver
+
+	rm -f "$sock"
+	on "$2" receive "unix:$sock" 2>> "$work/receive.err" &
+	receiver=$!
+	until [ -S "$sock" ]; do
+		[ $SECONDS -lt $end ] || fail "receive does not wait"
+		sleep 0.5
+	done
+	on "$1" migrate --live --auto-converge state "unix:$sock" > /dev/null 2>> "$work/migrate.err" || fail "migrate: status $?"
+	wait $receiver || fail "receive: status $?"
+	check "nothing of it is left there" [ ! -e "$work/$1/hvx/state/pid" ]
+}
+
 for cpus in ${HVX_STATE_CPUS:-2}; do
 	domain state 96 $cpus "cryptomgr.notests hvx.modules=no hvx.run=\"$loop\""
 	: > "$work/state.out"
@@ -84,5 +103,16 @@ for cpus in ${HVX_STATE_CPUS:-2}; do
 	follow a state
 	rm "$work/saved"
 	goes_on a state "restored"
-	on a destroy state > /dev/null || fail "destroy: status $?"
+
+	move a b
+	follow b state
+	goes_on b state "moved"
+
+	# The template stands still: what is counted on is the fork's.
+	on b suspend state > /dev/null || fail "suspend: status $?"
+	on b fork --name fork state > /dev/null 2>> "$work/fork.err" || fail "fork: status $?"
+	follow b fork
+	goes_on b fork "forked"
+	on b destroy fork > /dev/null || fail "destroy: status $?"
+	on b destroy state > /dev/null || fail "destroy: status $?"
 done
