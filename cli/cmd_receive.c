@@ -15,6 +15,7 @@
 #include "rundir.h"
 #include "store.h"
 #include "vmm/domxml_int.h"
+#include "vmm/fdpass.h"
 #include "vmm/mig.h"
 #include "wire.h"
 
@@ -247,20 +248,10 @@ static bool give_all(struct wire *w, unsigned int n, int *fd)
 static int send_to(const char *dir, int fd)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { .buf = { 0 } };
-	struct iovec iov = { (void *)(uintptr_t)"", 1 };
-	struct msghdr mh = { .msg_name = &sun, .msg_namelen = sizeof(sun), .msg_iov = &iov, .msg_iovlen = 1,
-			     .msg_control = &control, .msg_controllen = sizeof(control) };
-	struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
 	int d = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC), s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret = -1;
 
-	*cm = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(cm), &fd, sizeof(fd));
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "/proc/self/fd/%d/migrate.sock", d);
-	if (d >= 0 && s >= 0 && sendmsg(s, &mh, 0) == 1)
+	if (d >= 0 && s >= 0 && !connect(s, (struct sockaddr *)&sun, sizeof(sun)) && fd_send(s, "", 1, fd, 0) == 1)
 		ret = 0;
 	if (d >= 0)
 		close(d);

@@ -13,6 +13,7 @@
 #include "cli.h"
 #include "control.h"
 #include "rundir.h"
+#include "vmm/fdpass.h"
 
 #define LINE_MAX_	(8U << 20)	/* longer than any answer of the server */
 #define EVENTS_MAX	256
@@ -166,34 +167,16 @@ static int wait_answer(struct control *c, struct json_object **ret)
 
 static int send_all(struct control *c, const char *text, size_t len, int pass_fd)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)text, len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *cm;
-
-	if (pass_fd >= 0) {
-		mh.msg_control = &control;
-		mh.msg_controllen = sizeof(control);
-		cm = CMSG_FIRSTHDR(&mh);
-		cm->cmsg_level = SOL_SOCKET;
-		cm->cmsg_type = SCM_RIGHTS;
-		cm->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cm), &pass_fd, sizeof(int));
-	}
-	while (iov.iov_len) {
-		ssize_t n = sendmsg(c->fd, &mh, MSG_NOSIGNAL);
+	while (len) {
+		ssize_t n = fd_send(c->fd, text, len, pass_fd, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return failed(c, EPIPE, "its VMM has hung up");
-		iov.iov_base = (char *)iov.iov_base + n;
-		iov.iov_len -= (size_t)n;
-		mh.msg_control = NULL;
-		mh.msg_controllen = 0;
+		text += n;
+		len -= (size_t)n;
+		pass_fd = -1;
 	}
 	return 0;
 }

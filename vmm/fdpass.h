@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 union fd_room {
 	struct cmsghdr align;
@@ -30,12 +31,16 @@ static inline ssize_t fd_send(int sock, const void *buf, size_t len, int fd, int
 	return sendmsg(sock, &msg, flags | MSG_NOSIGNAL);
 }
 
-/* As recv(), not interrupted; *fd becomes the caller's, -1: none came. There is no room for a second one. */
+/*
+ * As recv(), not interrupted; *fd becomes the caller's, -1: none came. The kernel is given room for one, which is
+ * less than CMSG_SPACE(): others do not come in, and of a message that had more none is taken.
+ */
 static inline ssize_t fd_recv(int sock, void *buf, size_t len, int *fd, int flags)
 {
 	union fd_room room = { .buf = { 0 } };
 	struct iovec iov = { buf, len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room,
+			      .msg_controllen = CMSG_LEN(sizeof(int)) };
 	struct cmsghdr *c;
 	ssize_t n;
 
@@ -46,6 +51,10 @@ static inline ssize_t fd_recv(int sock, void *buf, size_t len, int *fd, int flag
 	c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(fd, CMSG_DATA(c), sizeof(int));
+	if (*fd >= 0 && msg.msg_flags & MSG_CTRUNC) {
+		close(*fd);
+		*fd = -1;
+	}
 	return n;
 }
 

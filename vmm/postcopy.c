@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fdpass.h"
 #include "log.h"
 #include "postcopy.h"
 #include "sandbox.h"
@@ -161,25 +162,11 @@ static int punch(struct postcopy *p, const struct mig_dest *d, struct state_erro
 
 static void take_connection(struct postcopy *p)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = { .buf = { 0 } };
 	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			     .msg_controllen = sizeof(control) };
-	struct cmsghdr *cm;
 	int fd;
 
-	if (recvmsg(p->sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
-		return;
-	cm = CMSG_FIRSTHDR(&mh);
-	if (!cm || cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS ||
-	    cm->cmsg_len != CMSG_LEN(sizeof(int)))
-		return;
-	memcpy(&fd, CMSG_DATA(cm), sizeof(fd));
-	mig_dest_resume(p->d, fd);
+	if (fd_recv(p->sock, &byte, 1, &fd, MSG_DONTWAIT) >= 0 && fd >= 0)
+		mig_dest_resume(p->d, fd);
 }
 
 static void take_faults(struct postcopy *p)

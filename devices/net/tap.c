@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include "devices/device.h"
 #include "devices/net/backend.h"
+#include "vmm/fdpass.h"
 
 #define TUN_DEVICE	"/dev/net/tun"
 #define BRIDGE_HELPER	"/usr/lib/qemu/qemu-bridge-helper"
@@ -227,23 +228,12 @@ static int join_bridge(const char *name, const char *bridge)
 
 static int receive_fd(int sock)
 {
-	char control[CMSG_SPACE(sizeof(int))], byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *c;
+	char byte;
 	int fd;
 
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) <= 0)
+	if (fd_recv(sock, &byte, 1, &fd, 0) <= 0)
 		return -EIO;
-	c = CMSG_FIRSTHDR(&msg);
-	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
-	    c->cmsg_len != CMSG_LEN(sizeof(int)))
-		return -EPROTO;
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
+	return fd < 0 ? -EPROTO : fd;
 }
 
 /* The setuid helper makes a tap on a bridge that /etc/qemu/bridge.conf allows. */

@@ -24,6 +24,7 @@
 #include "devices/storage/image.h"
 #include "devices/storage/nbd_disk.h"
 #include "devices/storage/nbd_wire.h"
+#include "vmm/fdpass.h"
 #include "vmm/log.h"
 #include "vmm/sandbox.h"
 
@@ -772,10 +773,7 @@ static void *lie(void *arg)
 
 	while (n < 8 && recv(l->control, &order, 1, 0) == 1) {
 		struct session *s = malloc(sizeof(*s));
-		char answer = FOREIGN_OK, room[CMSG_SPACE(sizeof(int))] = { 0 };
-		struct iovec iov = { &answer, 1 };
-		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room) };
-		struct cmsghdr *c = (struct cmsghdr *)room;
+		char answer = FOREIGN_OK;
 		int pair[2];
 
 		if (order == FOREIGN_CLOSE) {
@@ -785,13 +783,9 @@ static void *lie(void *arg)
 		}
 		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
 			abort();
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &pair[1], sizeof(int));
 		*s = (struct session){ pair[0], n >= l->cut_from ? l->cut : UINT_MAX, l->lie };
 		pthread_create(&thread[n++], NULL, serve, s);
-		sendmsg(l->control, &msg, MSG_NOSIGNAL);
+		fd_send(l->control, &answer, 1, pair[1], 0);
 		close(pair[1]);
 	}
 	while (n--)
