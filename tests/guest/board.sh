@@ -22,7 +22,8 @@ case $module in
 *.zst) zstd -qdc "$module" ;;
 *) cat "$module" ;;
 esac > "$work/more/fw_cfg.ko"
-{ cat "$initramfs"; (cd "$work/more" && find . | cpio --quiet -o -H newc -R 0:0); } > "$work/initramfs"
+# Compressed: an archive that is not must begin at a multiple of 4.
+{ cat "$initramfs"; (cd "$work/more" && find . | cpio --quiet -o -H newc -R 0:0 | gzip -1); } > "$work/initramfs"
 
 disk() { # LETTER, attributes of the driver, more elements
 	head -c 1M /dev/urandom > "$work/$1.img"
