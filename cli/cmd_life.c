@@ -296,20 +296,20 @@ CLI_VERB(reboot_verb);
 
 /* --- destroy --- */
 
-/* Ask first; a VMM that does not answer is killed. */
+/* Ask first; a VMM that does not answer, which it may be slow to do on a busy host, is killed. */
 static int destroy(struct guest *g)
 {
 	struct control *c = control_open(g->name);
 	int ret = -1;
 
 	if (c) {
-		control_timeout(c, 5000);
+		control_timeout(c, 10000);
 		ret = control_call(c, "quit", NULL, NULL);
 		control_close(c);
 	}
-	if (!ret && !guest_wait_end(g, 10000))
+	if (!ret && !guest_wait_end(g, 20000))
 		return VMM_OK;
-	if (g->pid > 1 && !kill(g->pid, SIGTERM) && !guest_wait_end(g, 3000))
+	if (g->pid > 1 && !kill(g->pid, SIGTERM) && !guest_wait_end(g, 10000))
 		return VMM_OK;
 	if (g->pid > 1 && !kill(g->pid, SIGKILL) && !guest_wait_end(g, 10000)) {
 		cli_error("%s: its VMM did not answer and was killed", g->name);
