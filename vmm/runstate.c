@@ -207,7 +207,13 @@ static enum action decide(struct machine *m, unsigned int bits, int *status)
 		*status = incoming_failed(m) ? VMM_ERR_SETUP : VMM_KILLED;
 		return ACT_EXIT;
 	}
-	if (bits & (1U << EV_HOST_RESET) && !m->save && !m->template && !migrate_owns(m))
+	/*
+	 * It stands still because its state is being written, or is elsewhere: what comes now is a
+	 * key or a command, and one that let it run could make it run twice.
+	 */
+	if (m->save || m->template || migrate_owns(m))
+		return ACT_RESUME;
+	if (bits & (1U << EV_HOST_RESET))
 		return ACT_RESET;
 	if (bits & (1U << EV_DEBUG_EXIT)) {
 		*status = ((m->event_status & 0x7f) << 1) | 1;
