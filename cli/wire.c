@@ -185,11 +185,12 @@ static int tcp_socket(const struct wire_uri *u, bool listening)
 	return fd;
 }
 
-/* ssh with our socket for its standard input and output. */
+/* ssh with our socket for its standard input and output; it ends when that host is silent for half a minute. */
 static int start_ssh(const struct wire_uri *u, const struct wire_options *o, struct wire *w)
 {
 	const char *remote = o->remote ? o->remote : "hvx";
-	const char *argv[] = { "ssh", "-T", "-p", u->port ? u->port : "22", "-e", "none", "--", u->host, remote,
+	const char *argv[] = { "ssh", "-T", "-p", u->port ? u->port : "22", "-e", "none",
+			       "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=2", "--", u->host, remote,
 			       "receive", o->join ? "--join" : "-", o->join ? o->join : NULL, o->join ? "-" : NULL, NULL };
 	int pair[2];
 
@@ -445,10 +446,13 @@ static void *relay(void *arg)
 		/* Once one way has ended the other has nothing to wait for. */
 		int wait = more ? 0 : in->ended || out->ended ? PATIENCE_S * 1000 : -1, n;
 
-		if (!p[1].events)
+		/* Behind ssh, whose two pipes are one socket at the other end, only this process' end is seen there. */
+		bool told = w->socket || !out->ended;
+
+		if (!p[1].events && told)
 			p[1].fd = -1;
 		n = poll(p, 3, wait);
-		if ((n < 0 && errno != EINTR) || (!n && wait > 0))
+		if ((n < 0 && errno != EINTR) || (!n && wait > 0) || (!told && p[1].revents & POLLHUP))
 			break;
 		if (!take(in, w, true) || !give(in, w, false) || !take(out, w, false) || !give(out, w, true))
 			break;

@@ -5,308 +5,7 @@
  * what was in it at the source, whichever way the connection breaks and however often; it runs
  * once at most; and who lies harms nobody.
  */
-#include "mig_fixture.h"
-
-#define NR_PAGES	(size / RAM_PAGE)
-
-static uint64_t size;
-static uint8_t *here, *there;
-static _Atomic bool runs_here, runs_there, source_ended, dest_ended;
-static bool owns_here, owns_there, refuse_commit, refuse_missing;
-static int dest_result, fail_place;
-static unsigned int switch_at;		/* the pass with which post-copy begins; 0: by hand */
-
-/* Absent memory at the destination. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t placed = PTHREAD_COND_INITIALIZER;
-static bool *present, forgotten;
-
-/* ---------------------------------------------------------------- the source */
-
-static int src_first(void *o, uint64_t *map, struct state_error *err)
-{
-	(void)o;
-	(void)err;
-	every_page(map, NR_PAGES);
-	return 0;
-}
-
-/* The guest writes to every third page between two looks. */
-static int src_sync(void *o, uint64_t *map, struct state_error *err)
-{
-	(void)o;
-	(void)err;
-	for (uint64_t i = 0; i < NR_PAGES; i += 3) {
-		here[i * RAM_PAGE + i % RAM_PAGE] ^= runs_here ? 0x55 : 0;
-		map[i / 64] |= 1ULL << i % 64;
-	}
-	return 0;
-}
-
-static int src_throttle(void *o, unsigned int percent)
-{
-	(void)o;
-	(void)percent;
-	return 0;
-}
-
-static void src_phase(void *o, enum mig_phase phase)
-{
-	(void)o;
-	(void)phase;
-}
-
-static void src_pass(void *o, unsigned int round)
-{
-	(void)o;
-	if (round == switch_at)
-		ck_assert(mig_source_postcopy(&s));
-}
-
-static int src_stop(void *o, bool *ran, struct state_error *err)
-{
-	(void)o;
-	(void)err;
-	*ran = true;
-	runs_here = false;
-	return 0;
-}
-
-static int src_tail(void *o, struct stream_out *out, struct state_error *err)
-{
-	(void)o;
-	return section(out, SEC_DEVICE, "devices", err) ?: section(out, SEC_CLOCK, "a clock", err);
-}
-
-static int src_release(void *o, struct state_error *err)
-{
-	(void)o;
-	(void)err;
-	owns_here = false;
-	return 0;
-}
-
-static int src_take_back(void *o, struct state_error *err)
-{
-	(void)o;
-	if (owns_there)
-		return state_error(err, "the disk is in use");
-	owns_here = true;
-	return 0;
-}
-
-static const struct mig_source_ops source_ops = {
-	.xml = src_xml, .machine = src_machine, .first = src_first, .sync = src_sync,
-	.throttle = src_throttle, .phase = src_phase, .pass = src_pass, .stop = src_stop,
-	.tail = src_tail, .release = src_release, .take_back = src_take_back,
-};
-
-static void *run_source(void *arg)
-{
-	enum mig_phase end = mig_source_run(&s);
-
-	(void)arg;
-	if (end == MIG_FAILED || end == MIG_CANCELLED)
-		runs_here = true;
-	source_ended = true;
-	return NULL;
-}
-
-/* ----------------------------------------------------------- the destination */
-
-static int dst_machine(void *o, struct stream_in *in, struct state_error *err)
-{
-	(void)o;
-	return want(in, SEC_MACHINE, "a machine", err);
-}
-
-static void touch(uint64_t page)
-{
-	pthread_mutex_lock(&lock);
-	while (!present[page]) {
-		pthread_mutex_unlock(&lock);
-		mig_dest_fault(&d, page * RAM_PAGE + 5);
-		pthread_mutex_lock(&lock);
-		if (!present[page] && !forgotten)
-			pthread_cond_wait(&placed, &lock);
-		if (forgotten)
-			break;
-	}
-	pthread_mutex_unlock(&lock);
-}
-
-/* Devices look at memory while they are loaded: at what is missing, too. */
-static int dst_tail(void *o, struct stream_in *in, struct state_error *err)
-{
-	int ret = want(in, SEC_DEVICE, "devices", err);
-
-	(void)o;
-	if (d.post.on) {
-		touch(0);
-		touch(NR_PAGES - 1);
-	}
-	return ret ?: want(in, SEC_CLOCK, "a clock", err);
-}
-
-static void dst_forget(void *o)
-{
-	(void)o;
-	ck_assert(!runs_there && !owns_there);
-	pthread_mutex_lock(&lock);
-	forgotten = true;
-	pthread_cond_broadcast(&placed);
-	pthread_mutex_unlock(&lock);
-}
-
-static int dst_commit(void *o, bool run, struct state_error *err)
-{
-	(void)o;
-	if (refuse_commit)
-		return state_error(err, "the disk is in use");
-	ck_assert(!runs_here && !owns_here);
-	owns_there = true;
-	runs_there = run;
-	return 0;
-}
-
-static const char *dst_ready(void *o)
-{
-	return o;
-}
-
-static int dst_missing(void *o, struct state_error *err)
-{
-	(void)o;
-	if (refuse_missing)
-		return state_error(err, "memory cannot be made absent");
-	for (uint64_t i = 0; i < NR_PAGES; i++) {
-		present[i] = d.ram.map[i / 64] >> i % 64 & 1 && !(d.post.missing[i / 64] >> i % 64 & 1);
-		if (!present[i])
-			memset(there + i * RAM_PAGE, 0xcc, RAM_PAGE);
-	}
-	return 0;
-}
-
-static int dst_place(void *o, uint64_t offset, const uint8_t *page)
-{
-	int ret = 0;
-
-	(void)o;
-	ck_assert_uint_lt(offset, size);
-	pthread_mutex_lock(&lock);
-	if (page && fail_place) {
-		ret = fail_place;
-	} else if (present[offset / RAM_PAGE]) {
-		ret = -EEXIST;
-	} else {
-		if (page)
-			memcpy(there + offset, page, RAM_PAGE);
-		else
-			memset(there + offset, 0, RAM_PAGE);
-		present[offset / RAM_PAGE] = true;
-	}
-	pthread_cond_broadcast(&placed);
-	pthread_mutex_unlock(&lock);
-	return ret;
-}
-
-static void dst_phase(void *o, enum mig_phase phase)
-{
-	(void)o;
-	(void)phase;
-}
-
-static const struct mig_dest_ops dest_ops = {
-	.machine = dst_machine, .tail = dst_tail, .commit = dst_commit, .ready = dst_ready,
-	.missing = dst_missing, .place = dst_place, .forget = dst_forget, .phase = dst_phase,
-};
-
-static void *run_dest(void *arg)
-{
-	struct state_error err = { .text = "" };
-
-	(void)arg;
-	if (stream_open(&din, d.fd[0], &err) || want(&din, SEC_XML, "<domain/>", &err))
-		dest_result = -1;
-	else
-		dest_result = mig_dest_run(&d);
-	for (unsigned int i = 0; i < d.nr_streams; i++)
-		close(d.fd[i]);
-	dest_ended = true;
-	return NULL;
-}
-
-/* ----------------------------------------------------------------- one go */
-
-static void begin(uint64_t bytes, unsigned int streams)
-{
-	size = bytes;
-	here = aligned_alloc(RAM_PAGE, size);
-	there = aligned_alloc(RAM_PAGE, size);
-	present = calloc(NR_PAGES, sizeof(*present));
-	for (uint64_t i = 0; i < NR_PAGES; i++)
-		memset(here + i * RAM_PAGE, i % 4 ? (int)(i * 7 + 1) : 0, RAM_PAGE);
-	memset(there, 0, size);
-	memset(&s, 0, sizeof(s));
-	memset(&d, 0, sizeof(d));
-	memset(&din, 0, sizeof(din));
-	mig_source_init(&s, &source_ops, NULL);
-	mig_dest_init(&d, &dest_ops, NULL);
-	s.postcopy = true;
-	s.nr_streams = d.nr_streams = streams;
-	d.in = &din;
-	ck_assert_int_eq(mig_ram_init(&s.ram, here, size, streams), 0);
-	ck_assert_int_eq(mig_ram_init(&d.ram, there, size, streams), 0);
-	s.downtime_ns = 0;
-	switch_at = 2;
-	runs_here = owns_here = true;
-	runs_there = owns_there = source_ended = dest_ended = false;
-	refuse_commit = refuse_missing = forgotten = false;
-	fail_place = 0;
-}
-
-static void start_both(void)
-{
-	pthread_create(&source_thread, NULL, run_source, NULL);
-	pthread_create(&dest_thread, NULL, run_dest, NULL);
-}
-
-static void join_source(void)
-{
-	pthread_join(source_thread, NULL);
-	for (unsigned int i = 0; i < s.nr_streams; i++)
-		close(s.fd[i]);
-}
-
-static void finish(void)
-{
-	mig_source_fini(&s);
-	mig_dest_fini(&d);
-	mig_ram_free(&s.ram);
-	mig_ram_free(&d.ram);
-	free(here);
-	free(there);
-	free(present);
-}
-
-static void check_memory(const char *what, long at)
-{
-	ck_assert(!forgotten);
-	for (uint64_t i = 0; i < NR_PAGES; i++) {
-		touch(i);
-		ck_assert_msg(!memcmp(here + i * RAM_PAGE, there + i * RAM_PAGE, RAM_PAGE),
-			      "%s %ld: page %lu: %02x here, %02x there", what, at, (unsigned long)i,
-			      here[i * RAM_PAGE], there[i * RAM_PAGE]);
-	}
-}
-
-/* Until the source has ended or waits for a connection. */
-static bool paused(void)
-{
-	while (!source_ended && s.phase != MIG_POST_PAUSED)
-		nap_us(100);
-	return !source_ended;
-}
+#include "mig_post_fixture.h"
 
 static void reconnect(void)
 {
@@ -327,7 +26,7 @@ static void *guest(void *arg)
 	uint64_t x = (uintptr_t)arg, page;
 	unsigned int i;
 
-	while (!runs_there)
+	while (!world->runs_there)
 		nap_us(50);
 	for (i = 0; i < 300; i++) {
 		x = x * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -356,7 +55,7 @@ START_TEST(test_move)
 	join_source();
 	pthread_join(dest_thread, NULL);
 	ck_assert_msg(s.phase == MIG_COMPLETED && !dest_result, "%s / %s", s.err.text, d.err.text);
-	ck_assert(!runs_here && runs_there && !owns_here && owns_there);
+	ck_assert(!world->runs_here && world->runs_there && !world->owns_here && world->owns_there);
 	ck_assert_uint_eq(d.post.left, 0);
 	check_memory("move", _i);
 	finish();
@@ -397,7 +96,7 @@ START_TEST(test_not_needed)
 	join_source();
 	pthread_join(dest_thread, NULL);
 	ck_assert_int_eq(s.phase, MIG_COMPLETED);
-	ck_assert(!d.post.on && runs_there);
+	ck_assert(!d.post.on && world->runs_there);
 	ck_assert(!mig_source_postcopy(&s) && !mig_source_pause(&s) && !mig_source_reclaim(&s));
 	ck_assert(!memcmp(here, there, size));
 	finish();
@@ -422,7 +121,7 @@ START_TEST(test_refusals)
 	pthread_join(dest_thread, NULL);
 	ck_assert_int_eq(s.phase, MIG_FAILED);
 	ck_assert_msg(strstr(s.err.text, why[_i]), "%s", s.err.text);
-	ck_assert(runs_here && owns_here && !runs_there && !owns_there);
+	ck_assert(world->runs_here && world->owns_here && !world->runs_there && !world->owns_there);
 	finish();
 }
 END_TEST
@@ -501,11 +200,11 @@ static void with_cut(long forward, long back, uint64_t *went, uint64_t *came)
 		nap_us(100);
 	if (again && d.post.phase == MIG_COMPLETED) {
 		/* All had arrived, only the word of it is lost. */
-		ck_assert(runs_there);
+		ck_assert(world->runs_there);
 		mig_source_over(&s);
 		ends[END_THERE]++;
 	} else if (again && dest_ended) {
-		ck_assert(!runs_there && !s.post.confirmed);
+		ck_assert(!world->runs_there && !s.post.confirmed);
 		ck_assert(mig_source_reclaim(&s));
 		ends[END_RECLAIMED]++;
 	} else if (again) {
@@ -514,14 +213,14 @@ static void with_cut(long forward, long back, uint64_t *went, uint64_t *came)
 	}
 	join_source();
 	pthread_join(dest_thread, NULL);
-	ck_assert_msg(!(runs_here && runs_there) && !(owns_here && owns_there), "cut %ld %ld: both", forward, back);
-	ck_assert_msg(runs_here || runs_there, "cut %ld %ld: none; %s / %s", forward, back, s.err.text, d.err.text);
-	if (runs_there)
+	ck_assert_msg(!(world->runs_here && world->runs_there) && !(world->owns_here && world->owns_there), "cut %ld %ld: both", forward, back);
+	ck_assert_msg(world->runs_here || world->runs_there, "cut %ld %ld: none; %s / %s", forward, back, s.err.text, d.err.text);
+	if (world->runs_there)
 		check_memory(forward < 0 ? "answers cut" : "cut", forward < 0 ? back : forward);
 	else
 		ck_assert_int_eq(s.phase, MIG_FAILED);
 	if (!again)
-		ends[runs_there ? END_THERE : END_HERE]++;
+		ends[world->runs_there ? END_THERE : END_HERE]++;
 	finish();
 }
 
@@ -583,7 +282,7 @@ START_TEST(test_many_cuts)
 	pthread_join(g[1], NULL);
 	ck_assert_uint_gt(cuts, 5);
 	ck_assert_int_eq(dest_result, 0);
-	ck_assert(runs_there && !runs_here);
+	ck_assert(world->runs_there && !world->runs_here);
 	check_memory("many cuts", _i);
 	finish();
 }
@@ -615,7 +314,7 @@ START_TEST(test_ends_there)
 		ck_assert_int_eq(s.phase, MIG_UNCONFIRMED);
 	}
 	ck_assert_int_eq(dest_result, -ESHUTDOWN);
-	ck_assert(!runs_here && !owns_here);
+	ck_assert(!world->runs_here && !world->owns_here);
 	finish();
 }
 END_TEST
@@ -664,7 +363,7 @@ static int lie_until_missing(struct stream_out *out)
 	int pair[2];
 
 	begin(RAM_CHUNK + 2 * RAM_PAGE, 1);
-	runs_here = owns_here = false;
+	world->runs_here = world->owns_here = false;
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	d.fd[0] = pair[1];
 	stream_begin(out, pair[0], 0, &err);
@@ -711,7 +410,7 @@ START_TEST(test_false_maps)
 	shutdown(fd, SHUT_WR);
 	run_dest(NULL);
 	close(fd);
-	ck_assert(dest_result && !runs_there && !owns_there);
+	ck_assert(dest_result && !world->runs_there && !world->owns_there);
 	ck_assert_msg(strstr(d.err.text, "section MISS"), "%s", d.err.text);
 	finish();
 }
@@ -719,7 +418,7 @@ END_TEST
 
 static void *waiter(void *arg)
 {
-	while (!runs_there)
+	while (!world->runs_there)
 		nap_us(50);
 	touch(9);
 	return arg;
@@ -895,7 +594,7 @@ START_TEST(test_false_dest)
 	close(d.fd[0]);
 	mig_source_why(&s, &err);
 	ck_assert_uint_gt(strlen(err.text), 10);
-	ck_assert(!runs_here && !owns_here);
+	ck_assert(!world->runs_here && !world->owns_here);
 	/* And again, when it is to go on: a map that cannot be. */
 	memset(&err, 0, sizeof(err));
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
@@ -911,12 +610,12 @@ START_TEST(test_false_dest)
 	close(pair[1]);
 	ck_assert(paused());
 	/* Only who was never told that it runs there may have it back. */
-	owns_there = false;
+	world->owns_there = false;
 	ck_assert_int_eq(mig_source_reclaim(&s), !s.post.confirmed);
 	if (s.post.confirmed)
 		mig_source_over(&s);
 	join_source();
-	ck_assert_int_eq(runs_here, !s.post.confirmed);
+	ck_assert_int_eq(world->runs_here, !s.post.confirmed);
 	ck_assert_int_eq(s.post.confirmed, _i > 2 || !(_i % 2));
 	finish();
 }
