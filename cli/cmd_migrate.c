@@ -343,8 +343,10 @@ static int report(struct move *m, struct json_object *o)
 	if (m->show)
 		fputs("\r\033[K", stderr);
 	if (!status) {
-		cli_error("%s: its VMM has hung up before the guest was moved", m->g.name);
-		return VMM_ERR_SETUP;
+		/* What its last word was does not tell how far it came after that. */
+		cli_error("%s: its VMM has ended before it said how the move went: see whether the guest runs at the destination before it is started here",
+			  m->g.name);
+		return VMM_ERR_INTERNAL;
 	}
 	if (!strcmp(status, "completed")) {
 		if (m->show)
@@ -685,8 +687,8 @@ static const struct cli_cmd migrate_verb = {
 "its memory, which follows, what it waits for first. Then each host has what the other\n"
 "lacks: where one dies, the guest is lost. Where only the connection is lost (exit status\n"
 "69, too), --postcopy-resume NAME URI goes on over another.\n"
-"Exit status: 0 it has moved; 65 it has not, and goes on here; 69 see above, or it has\n"
-"moved and its definition could not be removed here.\n",
+"Exit status: 0 it has moved; 65 it has not, and goes on here; 69 see above, or its VMM has\n"
+"ended and it may run there, or it has moved and its definition could not be removed here.\n",
 	.opts = OPTS(
 		{ "auto-converge", 0, NULL, "slow the guest's CPUs where memory changes faster than it travels" },
 		{ "bandwidth", 'b', "MIB", "at most so many MiB a second while the guest runs" },
