@@ -108,34 +108,119 @@ waits_for() {
 }
 
 # Nearly all memory is missing when the guest goes over, and comes slowly but for what it
-# waits for: the connection is closed with most of it on its way.
-break_postcopy() { # FROM TO
-	local from=$1 to=$2 status mover seen
+# waits for: whatever breaks then breaks with most of it on its way.
+begin_postcopy() { # FROM TO URI [OPTION...]
+	local from=$1 to=$2 uri=$3
 
-	begin_receive "$to" "unix:$sock"
-	on "$from" migrate --postcopy --bandwidth 1 --postcopy-bandwidth 1 state "unix:$sock" 2>> "$work/migrate.err" &
+	shift 3
+	begin_receive "$to" "$uri" "$@"
+	on "$from" migrate --postcopy --bandwidth 1 --postcopy-bandwidth 1 "$@" state "${uri/:\/\/:/://localhost:}" 2>> "$work/migrate.err" &
 	mover=$!
 	waits_for "$from" '"active"' $mover
-	on "$from" migrate-postcopy state || fail "migrate-postcopy: status $?"
-	waits_for "$from" postcopy-active $mover
-	wait "$receiver" || fail "receive on $to, post-copy: status $?"
-	on "$from" domjobabort --postcopy state || fail "domjobabort --postcopy: status $?"
+}
+
+go_over() { # FROM
+	on "$1" migrate-postcopy state || fail "migrate-postcopy: status $?"
+	waits_for "$1" postcopy-active $mover
+}
+
+# The source stands still, keeps what it has, and gives the guest to nobody here.
+stands_still() { # FROM
+	local status seen
+
 	wait $mover
 	status=$?
 	[ $status -eq 69 ] || fail "migrate with a lost connection: status $status"
-	seen=$(on "$from" domjobinfo state)
+	seen=$(on "$1" domjobinfo state)
 	[[ $seen == *postcopy-paused* && $seen != *unconfirmed* ]] || fail "after the cut: $seen"
-	! on "$from" resume state 2> /dev/null || fail "the guest can be resumed where it has left"
-	! on "$from" migrate --recover state 2> /dev/null || fail "--recover lets the guest run twice"
-	! on "$from" domstate state | grep -q running || fail "it runs on $from"
-	begin_receive "$to" "unix:$sock"
-	on "$from" migrate --postcopy-resume state "unix:$sock" 2>> "$work/migrate.err" || fail "--postcopy-resume: status $?"
-	wait "$receiver" || fail "receive on $to, resumed: status $?"
-	goes_on "$to"
-	! on "$from" domstate state > /dev/null 2>&1 || fail "something is left on $from"
-	seen=$(on "$to" domjobinfo state)
-	[[ $seen == *completed* ]] || fail "on $to afterwards: $seen"
-	echo "ok: from $from to $to by post-copy, with a lost connection: $(sed -n 's/.*"postcopy-requests": *\([0-9]*\).*/\1/p' <<< "$seen") pages waited for"
+	! on "$1" resume state 2> /dev/null || fail "the guest can be resumed where it has left"
+	! on "$1" reset state 2> /dev/null || fail "the guest can be reset where it has left"
+	! on "$1" migrate --recover state 2> /dev/null || fail "--recover lets the guest run twice"
+	! on "$1" domstate state | grep -q running || fail "it runs on $1"
+}
+
+went_on() { # FROM TO HOW
+	local seen
+
+	goes_on "$2"
+	! on "$1" domstate state > /dev/null 2>&1 || fail "something is left on $1"
+	seen=$(on "$2" domjobinfo state)
+	[[ $seen == *completed* ]] || fail "on $2 afterwards: $seen"
+	echo "ok: from $1 to $2 by post-copy, $3: $(sed -n 's/.*"postcopy-requests": *\([0-9]*\).*/\1/p' <<< "$seen") pages waited for"
+}
+
+break_postcopy() { # FROM TO
+	begin_postcopy "$1" "$2" "unix:$sock"
+	go_over "$1"
+	wait "$receiver" || fail "receive on $2, post-copy: status $?"
+	on "$1" domjobabort --postcopy state || fail "domjobabort --postcopy: status $?"
+	stands_still "$1"
+	begin_receive "$2" "unix:$sock"
+	on "$1" migrate --postcopy-resume state "unix:$sock" 2>> "$work/migrate.err" || fail "--postcopy-resume: status $?"
+	wait "$receiver" || fail "receive on $2, resumed: status $?"
+	went_on "$1" "$2" "with a lost connection"
+}
+
+# An authority, and a certificate for each side.
+make_pki() {
+	local n
+
+	mkdir "$work/pki" && cd "$work/pki" || return 1
+	printf 'basicConstraints=CA:TRUE\nkeyUsage=keyCertSign\n' > ca.ext
+	printf 'subjectAltName=DNS:localhost\n' > host.ext
+	openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout ca.key -subj /CN=ca -out ca.csr || return 1
+	openssl x509 -req -in ca.csr -signkey ca.key -extfile ca.ext -days 2 -out cacert.pem || return 1
+	for n in server client; do
+		openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout ${n}key.pem -subj /CN=$n -out $n.csr || return 1
+		openssl x509 -req -in $n.csr -CA cacert.pem -CAkey ca.key -CAcreateserial -extfile host.ext -days 2 -out ${n}cert.pem || return 1
+	done
+}
+
+# fake_ssh [OPTION...]: what looks like ssh to host b, whose `hvx receive` gets these.
+fake_ssh() {
+	mkdir -p "$work/bin"
+	cat > "$work/bin/ssh" <<- END
+	#!/bin/sh
+	while [ "\$1" != -- ]; do shift; done
+	shift 4
+	HVX_CONFIG_DIR=$work/b/config XDG_RUNTIME_DIR=$work/b XDG_STATE_HOME=$work/b/state exec "$hvx" receive $* "\$@"
+	END
+	chmod +x "$work/bin/ssh"
+}
+
+# The relay of TLS is killed, and ssh goes on; then the destination, before the change and after it.
+kill_postcopy() {
+	local pid status seen
+
+	(make_pki) 2> "$work/pki.err" || fail "no certificates"
+	begin_postcopy a b tls://:49152 --pki "$work/pki"
+	go_over a
+	pid=$(pgrep -P "$receiver") || pid=$receiver
+	kill -9 "$pid"
+	wait "$receiver"
+	stands_still a
+	fake_ssh
+	PATH=$work/bin:$PATH on a migrate --postcopy-resume state ssh://host 2>> "$work/migrate.err" || fail "--postcopy-resume by ssh: status $?"
+	went_on a b "by TLS whose relay was killed, then by ssh"
+
+	begin_postcopy b a "unix:$sock"
+	kill -9 "$(cat "$work/a/hvx/state/pid")"
+	wait $mover
+	status=$?
+	[ $status -eq 65 ] || fail "migrate whose destination was killed: status $status"
+	! wait "$receiver" || fail "receive says that the guest has come"
+	rounds=1 goes_on b
+	echo "ok: kill -9 of the destination before the change: it goes on at the source"
+
+	begin_postcopy b a "unix:$sock"
+	go_over b
+	wait "$receiver" || fail "receive on a: status $?"
+	kill -9 "$(cat "$work/a/hvx/state/pid")"
+	stands_still b
+	seen=$(tail -n 1 "$work/state.out")
+	sleep 1
+	[ "$(tail -n 1 "$work/state.out")" = "$seen" ] || fail "the guest runs somewhere"
+	echo "ok: kill -9 of the destination after the change: it stands still at the source"
 }
 
 # Its definition goes along, but not over another guest's of the same name.
@@ -183,6 +268,7 @@ fi
 if [ "${HVX_MIGRATE_ONLY:-}" = postcopy ]; then
 	move a b "unix:$sock" --postcopy --postcopy-after-precopy
 	break_postcopy b a
+	kill_postcopy
 	exit
 fi
 for cycle in $(seq "$cycles"); do
@@ -234,14 +320,7 @@ goes_on a
 
 # By ssh, or what looks like it, with several connections; each starts a receive of its own.
 # On a slow host the guest may write faster than it is copied: it is stopped in the end.
-mkdir "$work/bin"
-cat > "$work/bin/ssh" << END
-#!/bin/sh
-while [ "\$1" != -- ]; do shift; done
-shift 4
-HVX_CONFIG_DIR=$work/b/config XDG_RUNTIME_DIR=$work/b XDG_STATE_HOME=$work/b/state exec "$hvx" receive --xml "$work/b.xml" "\$@"
-END
-chmod +x "$work/bin/ssh"
+fake_ssh --xml "$work/b.xml"
 PATH=$work/bin:$PATH on a migrate --copy-storage-all --parallel 2 --downtime 3000 --timeout 60 state ssh://host 2>> "$work/migrate.err" > /dev/null ||
 	fail "migrate with its disk by ssh: status $?"
 goes_on b

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The guest of migrate.sh goes over before its memory, once with a connection that is closed
-# with most of it on its way, and replaced by another.
+# with most of it on its way, and replaced by another; by TLS and by ssh, with one end of
+# the relay, and then the destination, killed.
 # limit: 900
 # bench: named
 
