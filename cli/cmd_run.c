@@ -403,9 +403,20 @@ static void close_ends(struct ends *e)
 		close(e->err);
 }
 
+#define VMM_FDS		(4 + MIG_MAX_STREAMS + 2 * DOM_MAX_DISKS)	/* those of vmm_args() */
+#define VMM_OPTIONS	16
+
+/* The VMM's command line, and the descriptors in it, which it inherits. */
+struct vmm_args {
+	char *argv[2 * VMM_FDS + 2 * VMM_OPTIONS + 1];
+	char text[VMM_FDS][32];
+	int fd[VMM_FDS];
+	unsigned int n, nr_fds;
+};
+
 /* In the child. Only calls that are safe after fork(). */
-static void __attribute__((noreturn)) become_vmm(struct run *r, const struct ends *e, char *const argv[],
-						 pid_t parent, int report, int ready)
+static void __attribute__((noreturn)) become_vmm(struct run *r, const struct ends *e, const struct vmm_args *a,
+						 pid_t parent, int report)
 {
 	sigset_t none;
 	int err;
@@ -426,22 +437,11 @@ static void __attribute__((noreturn)) become_vmm(struct run *r, const struct end
 		dup2(e->out, STDOUT_FILENO);
 	if (e->err >= 0)
 		dup2(e->err, STDERR_FILENO);
-	fcntl(r->xml, F_SETFD, 0);
-	if (r->state >= 0)
-		fcntl(r->state, F_SETFD, 0);
-	if (r->ram >= 0)
-		fcntl(r->ram, F_SETFD, 0);
 	if (r->dir.lock >= 0)
 		fcntl(r->dir.lock, F_SETFD, 0);
-	if (ready >= 0)
-		fcntl(ready, F_SETFD, 0);
-	for (unsigned int i = 0; r->in && i < r->in->nr; i++)
-		fcntl(r->in->fd[i], F_SETFD, 0);
-	for (unsigned int i = 0; r->in && i < r->in->nr_disks; i++)
-		fcntl(r->in->disk[i], F_SETFD, 0);
-	for (unsigned int i = 0; r->in && i < r->in->images->nr; i++)
-		fcntl(r->in->images->disk[i].fd, F_SETFD, 0);
-	execv(r->vmm, argv);
+	for (unsigned int i = 0; i < a->nr_fds; i++)
+		fcntl(a->fd[i], F_SETFD, 0);
+	execv(r->vmm, a->argv);
 	err = errno;
 	while (write(report, &err, sizeof(err)) < 0 && errno == EINTR)
 		;
@@ -465,98 +465,84 @@ static void keep_xml(const struct run *r)
 	free(path);
 }
 
-/* The options for disks that come with a guest; the text is the caller's. */
-static int disk_options(const struct run *r, char *argv[], char (*text)[32])
+static void add(struct vmm_args *a, const char *option, const char *value)
 {
-	int n = 0;
+	a->argv[a->n++] = (char *)option;
+	if (value)
+		a->argv[a->n++] = (char *)value;
+}
 
-	for (unsigned int i = 0; r->in && i < r->in->nr_disks; i++, text++) {
-		snprintf(*text, sizeof(*text), "%d", r->in->disk[i]);
-		argv[n++] = "--nbd-fd";
-		argv[n++] = *text;
-	}
-	for (unsigned int i = 0; r->in && i < r->in->images->nr; i++, text++) {
-		snprintf(*text, sizeof(*text), "%s=%d", r->in->images->disk[i].target, r->in->images->disk[i].fd);
-		argv[n++] = "--disk-fd";
-		argv[n++] = *text;
-	}
-	return n;
+/* The VMM inherits fd, which the option names, after "NAME=" if there is one. -1: there is none to tell of. */
+static void add_fd(struct vmm_args *a, const char *option, const char *name, int fd)
+{
+	char *text = a->text[a->nr_fds];
+
+	if (fd < 0)
+		return;
+	snprintf(text, sizeof(a->text[0]), "%s%s%d", name ? name : "", name ? "=" : "", fd);
+	add(a, option, text);
+	a->fd[a->nr_fds++] = fd;
+}
+
+static void add_arrival(struct vmm_args *a, const struct run *r)
+{
+	for (unsigned int i = 0; i < r->in->nr; i++)
+		add_fd(a, "--incoming-fd", NULL, r->in->fd[i]);
+	for (unsigned int i = 0; i < r->in->nr_disks; i++)
+		add_fd(a, "--nbd-fd", NULL, r->in->disk[i]);
+	for (unsigned int i = 0; i < r->in->images->nr; i++)
+		add_fd(a, "--disk-fd", r->in->images->disk[i].target, r->in->images->disk[i].fd);
+}
+
+static void vmm_args(struct vmm_args *a, const struct run *r, int ready)
+{
+	add(a, r->vmm, NULL);
+	add_fd(a, "--xml-fd", NULL, r->xml);
+	add(a, "--console", r->detach ? "none" : "stdio");
+	if (r->accel)
+		add(a, "--accel", r->accel);
+	if (r->dir.path)
+		add(a, r->detach ? "--own-runtime-dir" : "--runtime-dir", r->dir.path);
+	if (r->name_given)
+		add(a, "--name", r->name);
+	add_fd(a, "--restore-fd", NULL, r->state);
+	if (r->in)
+		add_arrival(a, r);
+	if (r->fork)
+		add(a, "--fork", NULL);
+	if (r->reverted)
+		add(a, "--reverted", NULL);
+	add_fd(a, "--ram-fd", NULL, r->ram);
+	add_fd(a, "--ready-fd", NULL, ready);
+	if (r->paused)
+		add(a, "--paused", NULL);
+	if (r->gdb)
+		add(a, "--gdb", r->gdb);
+	if (r->t.rm)
+		add(a, "--throwaway", NULL);
+	if (r->t.argv && !r->k.kernel && !r->from)	/* a fork has its template's devices */
+		add(a, "--agent", NULL);
+	if (r->verbosity)
+		add(a, r->verbosity > 1 ? "-vv" : "-v", NULL);
+	add(a, "--", r->file);
 }
 
 /* ready: where it says that the guest has begun, -1: nowhere. */
 static pid_t start(struct run *r, const struct ends *e, int ready)
 {
-	char xml[16], state[16], ram[16], ready_fd[16], in[MIG_MAX_STREAMS][16], *argv[36 + 2 * MIG_MAX_STREAMS + 4 * DOM_MAX_DISKS];
-	char disk[2 * DOM_MAX_DISKS][32];
+	struct vmm_args a = { .n = 0 };
 	pid_t parent = getpid(), pid;
-	int report[2], err = 0, n = 0;
+	int report[2], err = 0;
 
-	snprintf(xml, sizeof(xml), "%d", r->xml);
-	argv[n++] = r->vmm;
-	argv[n++] = "--xml-fd";
-	argv[n++] = xml;
-	argv[n++] = "--console";
-	argv[n++] = r->detach ? "none" : "stdio";
+	vmm_args(&a, r, ready);
 	keep_xml(r);
-	if (r->accel) {
-		argv[n++] = "--accel";
-		argv[n++] = (char *)r->accel;
-	}
-	if (r->dir.path) {
-		argv[n++] = r->detach ? "--own-runtime-dir" : "--runtime-dir";
-		argv[n++] = r->dir.path;
-	}
-	if (r->name_given) {
-		argv[n++] = "--name";
-		argv[n++] = (char *)r->name;
-	}
-	if (r->state >= 0) {
-		snprintf(state, sizeof(state), "%d", r->state);
-		argv[n++] = "--restore-fd";
-		argv[n++] = state;
-	}
-	for (unsigned int i = 0; r->in && i < r->in->nr; i++) {
-		snprintf(in[i], sizeof(in[i]), "%d", r->in->fd[i]);
-		argv[n++] = "--incoming-fd";
-		argv[n++] = in[i];
-	}
-	n += disk_options(r, argv + n, disk);
-	if (r->fork)
-		argv[n++] = "--fork";
-	if (r->reverted)
-		argv[n++] = "--reverted";
-	if (r->ram >= 0) {
-		snprintf(ram, sizeof(ram), "%d", r->ram);
-		argv[n++] = "--ram-fd";
-		argv[n++] = ram;
-	}
-	if (ready >= 0) {
-		snprintf(ready_fd, sizeof(ready_fd), "%d", ready);
-		argv[n++] = "--ready-fd";
-		argv[n++] = ready_fd;
-	}
-	if (r->paused)
-		argv[n++] = "--paused";
-	if (r->gdb) {
-		argv[n++] = "--gdb";
-		argv[n++] = (char *)r->gdb;
-	}
-	if (r->t.rm)
-		argv[n++] = "--throwaway";
-	if (r->t.argv && !r->k.kernel && !r->from)	/* a fork has its template's devices */
-		argv[n++] = "--agent";
-	if (r->verbosity)
-		argv[n++] = r->verbosity > 1 ? "-vv" : "-v";
-	argv[n++] = "--";
-	argv[n++] = (char *)r->file;
-	argv[n] = NULL;
 	if (pipe2(report, O_CLOEXEC)) {
 		cli_error("pipe: %s", strerror(errno));
 		return -1;
 	}
 	pid = fork();
 	if (!pid)
-		become_vmm(r, e, argv, parent, report[1], ready);
+		become_vmm(r, e, &a, parent, report[1]);
 	close(report[1]);
 	if (pid < 0) {
 		cli_error("fork: %s", strerror(errno));

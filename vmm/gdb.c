@@ -509,10 +509,9 @@ static void choose_thread(struct gdb *g, const char *p, bool choose)
 	send_text(g, "OK");
 }
 
-static enum verdict packet(struct gdb *g, const char *p, size_t len)
+/* What leaves the guest as it stands; 'end' is the packet's. */
+static void request(struct gdb *g, const char *p, const char *end)
 {
-	const char *end = p + len;
-
 	switch (*p++) {
 	case '?':
 		send_stop(g, SIGNAL_TRAP, "");
@@ -546,16 +545,6 @@ static enum verdict packet(struct gdb *g, const char *p, size_t len)
 	case 'T':
 		choose_thread(g, p, false);
 		break;
-	case 'c':
-	case 'C':
-		all_actions(g, ACT_CONT);
-		return GO;
-	case 's':
-	case 'S':
-		all_actions(g, ACT_STEP);
-		return GO;
-	case 'v':
-		return v_packet(g, p);
 	case 'q':
 		query(g, p);
 		break;
@@ -567,15 +556,33 @@ static enum verdict packet(struct gdb *g, const char *p, size_t len)
 			send_text(g, "");
 		}
 		break;
+	default:
+		send_text(g, "");
+	}
+}
+
+static enum verdict packet(struct gdb *g, const char *p, size_t len)
+{
+	switch (*p) {
+	case 'c':
+	case 'C':
+		all_actions(g, ACT_CONT);
+		return GO;
+	case 's':
+	case 'S':
+		all_actions(g, ACT_STEP);
+		return GO;
+	case 'v':
+		return v_packet(g, p + 1);
 	case 'D':
 		send_text(g, "OK");
 		return LEAVE;
 	case 'k':
 		return QUIT;
 	default:
-		send_text(g, "");
+		request(g, p, p + len);
+		return STAY;
 	}
-	return STAY;
 }
 
 /* -------------------------------------------------------------- serving */

@@ -207,11 +207,38 @@ static bool fd_option(int c, struct options *o)
 	}
 }
 
+/* What an option without an argument says, NULL: it is none of these. */
+static bool *flag_of(struct options *o, int c)
+{
+	switch (c) {
+	case OPT_NO_SANDBOX:
+		return &o->no_sandbox;
+	case OPT_INCOMING:
+		return &o->incoming;
+	case OPT_FORK:
+		return &o->fork;
+	case OPT_REVERTED:
+		return &o->reverted;
+	case OPT_PAUSED:
+		return &o->paused;
+	case OPT_THROWAWAY:
+		return &o->throwaway;
+	case OPT_AGENT:
+		return &o->agent;
+	default:
+		return NULL;
+	}
+}
+
 /* One option. VMM_OK; VMM_ERR_USAGE after a message; -1: done, exit 0. */
 static int take_option(int c, struct options *o)
 {
-	bool ok = true;
+	bool ok = true, *flag = flag_of(o, c);
 
+	if (flag) {
+		*flag = true;
+		return VMM_OK;
+	}
 	switch (c) {
 	case OPT_CONSOLE:
 		ok = take_console(o);
@@ -228,35 +255,14 @@ static int take_option(int c, struct options *o)
 	case OPT_RUNTIME_DIR:
 		o->runtime_dir = optarg;
 		break;
-	case OPT_NO_SANDBOX:
-		o->no_sandbox = true;
-		break;
 	case OPT_DEVICES:
 		list_devices();
 		return -1;
 	case OPT_COMMANDS:
 		qmp_print_markdown();
 		return -1;
-	case OPT_INCOMING:
-		o->incoming = true;
-		break;
 	case OPT_DISK_FD:
 		ok = take_disk(o);
-		break;
-	case OPT_FORK:
-		o->fork = true;
-		break;
-	case OPT_REVERTED:
-		o->reverted = true;
-		break;
-	case OPT_PAUSED:
-		o->paused = true;
-		break;
-	case OPT_THROWAWAY:
-		o->throwaway = true;
-		break;
-	case OPT_AGENT:
-		o->agent = true;
 		break;
 	case OPT_GDB:
 		o->gdb = optarg;
@@ -507,35 +513,41 @@ static void __attribute__((noreturn)) end_partial(struct machine *m, const struc
 	_exit(status);
 }
 
-static int run_guest(const struct options *o, struct source *src)
+static void set_up(struct machine *m, const struct options *o, struct source *src)
 {
-	static struct machine m;	/* large: 64 vCPUs and two buses */
 	static struct incoming incoming;
-	char *pid_path = NULL;
-	int status, err;
 
-	m.console_in = o->console ? STDIN_FILENO : -1;
-	m.console_out = o->console ? STDOUT_FILENO : -1;
-	m.accel = o->accel;
-	m.runtime_dir = o->runtime_dir;
-	m.start_paused = o->paused;
-	m.ready_fd = o->ready_fd;
-	if (m.ready_fd >= 0)
-		fcntl(m.ready_fd, F_SETFD, FD_CLOEXEC);
-	m.xml = src->xml;
-	m.xml_len = src->xml_len;
-	m.load = o->restore_fd >= 0 ? &src->state : NULL;
-	m.ram_from = o->fork ? &src->ram : NULL;
-	m.reverted = o->fork || o->reverted;
-	m.gdb_where = o->gdb;
+	m->console_in = o->console ? STDIN_FILENO : -1;
+	m->console_out = o->console ? STDOUT_FILENO : -1;
+	m->accel = o->accel;
+	m->runtime_dir = o->runtime_dir;
+	m->start_paused = o->paused;
+	m->ready_fd = o->ready_fd;
+	if (m->ready_fd >= 0)
+		fcntl(m->ready_fd, F_SETFD, FD_CLOEXEC);
+	m->xml = src->xml;
+	m->xml_len = src->xml_len;
+	m->load = o->restore_fd >= 0 ? &src->state : NULL;
+	m->ram_from = o->fork ? &src->ram : NULL;
+	m->reverted = o->fork || o->reverted;
+	m->gdb_where = o->gdb;
 	if (o->incoming) {
 		memcpy(incoming.fd, o->incoming_fd, sizeof(incoming.fd));
 		incoming.nr = o->nr_incoming;
 		incoming.in = src->state;
 		incoming.disks = o->disks;
 		postcopy_open(&incoming.post, o->runtime_dir);
-		m.incoming = &incoming;
+		m->incoming = &incoming;
 	}
+}
+
+static int run_guest(const struct options *o, struct source *src)
+{
+	static struct machine m;	/* large: 64 vCPUs and two buses */
+	char *pid_path = NULL;
+	int status, err;
+
+	set_up(&m, o, src);
 	tune_begin(src->dom);
 	status = machine_build(&m, src->dom);
 	if (!status && o->runtime_dir) {

@@ -135,6 +135,43 @@ static int ram_advise(uint8_t *base, uint64_t size, uint64_t now, const struct m
 	return 0;
 }
 
+/* What RAM is mapped from: a memfd of its own, or a template's. */
+static int ram_open(struct guest_mem *mem, uint64_t size, const struct mem_backing *backing, uint64_t page)
+{
+	int fd;
+
+	if (backing->from) {
+		mem->source = fcntl(backing->from->fd, F_DUPFD_CLOEXEC, 3);
+		mem->source_offset = backing->from->offset;
+		return 0;
+	}
+	fd = ram_fd(size, backing, page);
+	if (fd < 0) {
+		log_error("cannot create guest memory: %s%s", strerror(-fd),
+			  backing->hugetlb ? "; is that huge page size configured? see /sys/kernel/mm/hugepages" : "");
+		return fd;
+	}
+	mem->fd = fd;
+	return 0;
+}
+
+/* base: size bytes, the first boot of them RAM, those at the end for memory devices. */
+static void lay_out(struct guest_mem *mem, uint8_t *base, uint64_t boot, uint64_t size, uint64_t device_size)
+{
+	mem->ram_size = size;
+	mem->boot_size = boot;
+	mem->low_size = boot < PCI_HOLE_START ? boot : PCI_HOLE_START;
+	mem->high_size = boot - mem->low_size;
+	add_ram(mem, 0, VGA_START, base, 0);
+	add_ram(mem, VGA_END, mem->low_size - VGA_END, base, VGA_END);
+	add_ram(mem, RAM_HIGH_START, mem->high_size, base, mem->low_size);
+	if (device_size) {
+		mem->device_gpa = (RAM_HIGH_START + mem->high_size + DEVICE_ALIGN - 1) & ~(DEVICE_ALIGN - 1);
+		mem->device_size = device_size;
+		add_ram(mem, mem->device_gpa, device_size, base, size - device_size);
+	}
+}
+
 int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_backing *backing)
 {
 	uint64_t page = backing->hugetlb ? backing->hugepage_size : 4096;
@@ -143,8 +180,7 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 	int ret;
 
 	memset(mem, 0, sizeof(*mem));
-	mem->fd = mem->source = -1;
-	mem->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	mem->fd = mem->source = mem->pagemap = -1;
 	mem->backing = *backing;
 	mem->backing.from = NULL;
 	if (!page)
@@ -154,31 +190,19 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 			  (unsigned long long)page);
 		return -EINVAL;
 	}
-	ram_size = (ram_size + page - 1) & ~(page - 1);
-	if (ram_size < VGA_END + page || ram_size > 1ULL << 46 ||
-	    backing->device_size > 1ULL << 46) {
+	boot = (ram_size + page - 1) & ~(page - 1);
+	if (boot < VGA_END + page || boot > 1ULL << 46 || backing->device_size > 1ULL << 46) {
 		log_error("<memory>: a guest of %llu bytes cannot be made; use 1 MiB to 64 TiB",
-			  (unsigned long long)ram_size);
+			  (unsigned long long)boot);
 		return -EINVAL;
 	}
 
-	boot = ram_size;
 	align = page > ALIGN_THP ? page : ALIGN_THP;
-	if (backing->device_size)
-		ram_size = ((boot + align - 1) & ~(align - 1)) + backing->device_size;
-	if (!backing->from)
-		mem->fd = ram_fd(ram_size, backing, page);
-	else
-		mem->source = fcntl(backing->from->fd, F_DUPFD_CLOEXEC, 3);
-	if (backing->from)
-		mem->source_offset = backing->from->offset;
-	if (!backing->from && mem->fd < 0) {
-		ret = mem->fd;
-		log_error("cannot create guest memory: %s%s", strerror(-ret),
-			  backing->hugetlb ? "; is that huge page size configured? see /sys/kernel/mm/hugepages" : "");
-		mem->fd = -1;
-		return ret;
-	}
+	ram_size = backing->device_size ? ((boot + align - 1) & ~(align - 1)) + backing->device_size : boot;
+	mem->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ret = ram_open(mem, ram_size, backing, page);
+	if (ret)
+		goto fail;
 	base = map_aligned(mem->fd, backing->from, ram_size, align);
 	if (!base) {
 		ret = -errno;
@@ -187,18 +211,7 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_size, const struct mem_ba
 			  backing->hugetlb ? "; reserve more huge pages: sysctl vm.nr_hugepages" : "");
 		goto fail;
 	}
-	mem->ram_size = ram_size;
-	mem->boot_size = boot;
-	mem->low_size = boot < PCI_HOLE_START ? boot : PCI_HOLE_START;
-	mem->high_size = boot - mem->low_size;
-	add_ram(mem, 0, VGA_START, base, 0);
-	add_ram(mem, VGA_END, mem->low_size - VGA_END, base, VGA_END);
-	add_ram(mem, RAM_HIGH_START, mem->high_size, base, mem->low_size);
-	if (backing->device_size) {
-		mem->device_gpa = (RAM_HIGH_START + mem->high_size + DEVICE_ALIGN - 1) & ~(DEVICE_ALIGN - 1);
-		mem->device_size = backing->device_size;
-		add_ram(mem, mem->device_gpa, mem->device_size, base, ram_size - mem->device_size);
-	}
+	lay_out(mem, base, boot, ram_size, backing->device_size);
 	ret = ram_advise(base, ram_size, boot, backing);
 	if (!ret)
 		return 0;
