@@ -7,133 +7,62 @@
 #include <check.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
+#include "agent_fixture.h"
 #include "cli/agent.h"
 
-/* What the fake agent does with each command after the synchronisation. */
+/* What the agent does with each command after the synchronisation. */
 static struct fake {
-	char dir[64], path[128];
-	int listen_fd;
-	pthread_t thread;
-	_Atomic int connections;
 	const char *before_sync;	/* sent as soon as somebody is there */
 	const char *answer;		/* to every command, newline included; NULL: none */
 	size_t answer_len;		/* 0: strlen() */
-	bool in_pieces, hang_up, mute, wrong_id_first;
+	bool hang_up, mute, wrong_id_first;
 	char last[4096];		/* command that came last */
 } fake;
 
-static void put(int fd, const char *data, size_t len)
+static void greet(int fd)
 {
-	while (len) {
-		size_t n = fake.in_pieces ? 1 : len;
-		ssize_t done = send(fd, data, n, MSG_NOSIGNAL);
-
-		if (done <= 0)
-			return;
-		data += done;
-		len -= (size_t)done;
-	}
-}
-
-static bool get_line(int fd, char *line, size_t room)
-{
-	size_t n = 0;
-	char c;
-
-	while (read(fd, &c, 1) == 1) {
-		if (c == '\n') {
-			line[n] = '\0';
-			return true;
-		}
-		if (c != '\xff' && n + 1 < room)
-			line[n++] = c;
-	}
-	return false;
-}
-
-static void serve(int fd)
-{
-	char line[4096], text[128];
-	long long id;
-	char *p;
-
 	if (fake.before_sync)
-		put(fd, fake.before_sync, strlen(fake.before_sync));
-	while (get_line(fd, line, sizeof(line))) {
-		if (fake.mute)
-			continue;
-		if (strstr(line, "guest-sync-delimited")) {
-			p = strstr(line, "\"id\":");
-			id = p ? atoll(p + 5) : -1;
-			if (fake.wrong_id_first) {
-				snprintf(text, sizeof(text), "\xff{\"return\": %lld}\n", id ^ 1);
-				put(fd, text, strlen(text));
-			}
-			snprintf(text, sizeof(text), "\xff{\"return\": %lld}\n", id);
-			put(fd, text, strlen(text));
-			continue;
-		}
-		snprintf(fake.last, sizeof(fake.last), "%s", line);
-		if (fake.hang_up)
-			return;
-		if (fake.answer)
-			put(fd, fake.answer, fake.answer_len ? fake.answer_len : strlen(fake.answer));
-	}
+		agent_say(fd, fake.before_sync, strlen(fake.before_sync));
 }
 
-static void *fake_main(void *arg)
+static void sync_as_told(int fd, long long id)
 {
-	(void)arg;
-	for (;;) {
-		int fd = accept(fake.listen_fd, NULL, NULL);
+	if (fake.mute)
+		return;
+	if (fake.wrong_id_first)
+		agent_synced(fd, id ^ 1);
+	agent_synced(fd, id);
+}
 
-		if (fd < 0)
-			return NULL;
-		fake.connections++;
-		serve(fd);
-		close(fd);
-	}
+static bool command(int fd, const char *line)
+{
+	if (fake.mute)
+		return true;
+	snprintf(fake.last, sizeof(fake.last), "%s", line);
+	if (fake.hang_up)
+		return false;
+	if (fake.answer)
+		agent_say(fd, fake.answer, fake.answer_len ? fake.answer_len : strlen(fake.answer));
+	return true;
 }
 
 static void start(void)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-
 	memset(&fake, 0, sizeof(fake));
-	strcpy(fake.dir, "/tmp/hvx-agent.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(fake.dir));
-	snprintf(fake.path, sizeof(fake.path), "%s/agent.sock", fake.dir);
-	strcpy(sun.sun_path, fake.path);
-	fake.listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	ck_assert_int_eq(bind(fake.listen_fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	ck_assert_int_eq(listen(fake.listen_fd, 4), 0);
-	ck_assert_int_eq(pthread_create(&fake.thread, NULL, fake_main, NULL), 0);
-}
-
-static void stop(void)
-{
-	char lock[160];
-
-	shutdown(fake.listen_fd, SHUT_RDWR);
-	close(fake.listen_fd);
-	unlink(fake.path);
-	snprintf(lock, sizeof(lock), "%s.lock", fake.path);
-	unlink(lock);
-	rmdir(fake.dir);
+	agent_begin(command);
+	agent_fixture.greet = greet;
+	agent_fixture.sync = sync_as_told;
 }
 
 static struct agent *open_agent(void)
 {
-	struct agent *a = agent_open(fake.path, 5000, -1);
+	struct agent *a = agent_open(agent_fixture.path, 5000, -1);
 
 	ck_assert_ptr_nonnull(a);
 	ck_assert_msg(a->error == AGENT_OK, "%s", a->text);
@@ -169,7 +98,7 @@ START_TEST(good)
 	char buf[8];
 	int64_t h;
 
-	fake.in_pieces = true;
+	agent_fixture.in_pieces = true;
 	fake.answer = "{\"return\": {}}\n";
 	ck_assert_int_eq(agent_ping(a), 0);
 	ck_assert_ptr_nonnull(strstr(fake.last, "\"guest-ping\""));
@@ -186,7 +115,7 @@ START_TEST(good)
 	fake.answer = "{\"return\": {\"count\": 1, \"eof\": false}}\n";
 	ck_assert_int_eq(agent_file_write(a, h, "xyz", 3), 0);
 	ck_assert_ptr_nonnull(strstr(fake.last, "\"eg==\""));
-	ck_assert_int_eq(fake.connections, 1);
+	ck_assert_int_eq(agent_fixture.connections, 1);
 	agent_close(a);
 }
 END_TEST
@@ -225,7 +154,7 @@ START_TEST(refusals)
 	ck_assert_ptr_nonnull(strstr(a->text, "does not offer guest-ping"));
 	fake.answer = "{\"return\": {}}\n";
 	ck_assert_int_eq(agent_ping(a), 0);
-	ck_assert_int_eq(fake.connections, 1);
+	ck_assert_int_eq(agent_fixture.connections, 1);
 	agent_close(a);
 }
 END_TEST
@@ -366,7 +295,7 @@ START_TEST(silent)
 	ck_assert_int_eq(a->error, AGENT_STOPPED);
 	agent_close(a);
 	fake.mute = true;
-	a = agent_open(fake.path, 100, -1);
+	a = agent_open(agent_fixture.path, 100, -1);
 	ck_assert_int_eq(a->error, AGENT_SILENT);
 	agent_close(a);
 	a = agent_open("/nonexistent/agent.sock", 100, -1);
@@ -401,7 +330,7 @@ int main(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	tcase_set_timeout(tc, 60);	/* against hangs only */
-	tcase_add_checked_fixture(tc, start, stop);
+	tcase_add_checked_fixture(tc, start, agent_end);
 	tcase_add_test(tc, base64);
 	tcase_add_test(tc, good);
 	tcase_add_test(tc, statuses);

@@ -7,7 +7,7 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <pthread.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,10 +15,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "agent_fixture.h"
 #include "cli/agent.h"
 #include "cli/cli.h"
 #include "cli/control.h"
@@ -74,9 +73,7 @@ static struct guest {
 	_Atomic bool go_on;		/* of one that is slow */
 } *g;
 
-static char dir[64], path[128];
-static int listen_fd;
-static pthread_t thread;
+static struct quiesce q;
 
 static enum quiesce_guest state(const char *guest)
 {
@@ -85,36 +82,15 @@ static enum quiesce_guest state(const char *guest)
 	return (enum quiesce_guest)g->state;
 }
 
-static void say(int fd, const char *text)
-{
-	if (send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
-		return;
-}
-
-static bool get_line(int fd, char *line, size_t room)
-{
-	size_t n = 0;
-	char c;
-
-	while (recv(fd, &c, 1, 0) == 1) {
-		if (c == '\n') {
-			line[n] = '\0';
-			return true;
-		}
-		if (c != '\xff' && n + 1 < room)
-			line[n++] = c;
-	}
-	return false;
-}
-
 static void wait_until(_Atomic bool *what)
 {
 	while (!*what)
 		usleep(1000);
 }
 
-static void command(int fd, const char *line)
+static bool command(int fd, const char *line)
 {
+	const char *answer = "{\"return\": 2}\n";
 	bool freeze = strstr(line, "guest-fsfreeze-freeze"), silent = g->silent > 0;
 
 	ck_assert(freeze || strstr(line, "guest-fsfreeze-thaw"));
@@ -129,47 +105,21 @@ static void command(int fd, const char *line)
 		g->freezes++;
 	else
 		g->thaws++;
+	if (g->refuses)
+		answer = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no, never\"}}\n";
+	else if (g->nonsense && freeze)
+		answer = "{\"return\": \"two\"}\n";
 	if (!silent)
-		say(fd, g->refuses ? "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no, never\"}}\n" :
-		    g->nonsense && freeze ? "{\"return\": \"two\"}\n" : "{\"return\": 2}\n");
-}
-
-static void *agent_main(void *arg)
-{
-	char line[1024], text[64];
-	int fd;
-
-	while ((fd = accept(listen_fd, NULL, NULL)) >= 0) {
-		while (get_line(fd, line, sizeof(line))) {
-			const char *id = strstr(line, "\"id\":");
-
-			if (!strstr(line, "guest-sync-delimited")) {
-				command(fd, line);
-				continue;
-			}
-			snprintf(text, sizeof(text), "\xff{\"return\": %lld}\n", id ? atoll(id + 5) : -1LL);
-			say(fd, text);
-		}
-		close(fd);
-	}
-	return arg;
+		agent_say(fd, answer, strlen(answer));
+	return true;
 }
 
 static void setup(void)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-
 	g = mmap(NULL, sizeof(*g), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(g, MAP_FAILED);
 	quiesce_state = state;
-	strcpy(dir, "/tmp/hvx-quiesce.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/agent.sock", dir);
-	strcpy(sun.sun_path, path);
-	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(listen_fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	ck_assert_int_eq(listen(listen_fd, 4), 0);
-	ck_assert_int_eq(pthread_create(&thread, NULL, agent_main, NULL), 0);
+	agent_begin(command);
 	/* Those that outlive their command are ours to wait for. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	said[0] = '\0';
@@ -177,14 +127,21 @@ static void setup(void)
 
 static void teardown(void)
 {
-	char cmd[128];
-
-	shutdown(listen_fd, SHUT_RDWR);
-	pthread_join(thread, NULL);
-	close(listen_fd);
+	agent_end();
 	munmap(g, sizeof(*g));
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
-	ck_assert_int_eq(system(cmd), 0);
+}
+
+/* quiesce_begin(), with that answer; what it says has why in it. */
+static void begin(int ret, const char *why)
+{
+	ck_assert_int_eq(quiesce_begin(&q, "web", agent_fixture.path), ret);
+	ck_assert_msg(strstr(said, why), "%s", said);
+}
+
+static void end(int ret, const char *why)
+{
+	ck_assert_int_eq(quiesce_end(&q, "web"), ret);
+	ck_assert_msg(strstr(said, why), "%s", said);
 }
 
 /* All other processes have ended: nothing more is to come. */
@@ -194,19 +151,26 @@ static void all_ended(void)
 		;
 }
 
+/* At the end of all, after so many commands to thaw. */
+static void thawed(int least, int most)
+{
+	all_ended();
+	ck_assert_int_ge(g->thaws, least);
+	ck_assert_int_le(g->thaws, most);
+	ck_assert(!g->frozen);
+}
+
 START_TEST(frozen_and_thawed)
 {
-	struct quiesce q;
-
-	ck_assert_int_eq(quiesce_begin(&q, "web", path), 0);
+	begin(0, "");
 	ck_assert(g->frozen);
 	ck_assert_int_eq(g->thaws, 0);
-	ck_assert_int_eq(quiesce_end(&q, "web"), 0);
+	end(0, "");
 	ck_assert(!g->frozen);
-	ck_assert_int_eq(g->thaws, 1);
-	ck_assert_int_eq(quiesce_end(&q, "web"), 0);
+	end(0, "");
 	ck_assert_str_eq(said, "");
 	ck_assert_int_eq(waitpid(-1, NULL, 0), -1);
+	thawed(1, 1);
 }
 END_TEST
 
@@ -214,7 +178,6 @@ END_TEST
 START_TEST(killed)
 {
 	int ready[2];
-	struct quiesce q;
 	pid_t pid;
 	char c;
 
@@ -225,7 +188,7 @@ START_TEST(killed)
 		close(ready[0]);
 		if (_i == 2)
 			g->state = QUIESCE_STILL;
-		if (!quiesce_begin(&q, "web", path) && write(ready[1], "", 1) == 1)
+		if (!quiesce_begin(&q, "web", agent_fixture.path) && write(ready[1], "", 1) == 1)
 			_i == 2 ? quiesce_end(&q, "web") : pause();
 		_exit(0);
 	}
@@ -242,28 +205,23 @@ START_TEST(killed)
 	g->go_on = true;
 	all_ended();
 	ck_assert_int_le(g->freezes, 1);
-	ck_assert_int_eq(g->thaws, g->freezes);
-	ck_assert(!g->frozen);
+	thawed(g->freezes, g->freezes);
 	close(ready[0]);
 }
 END_TEST
 
 START_TEST(refused)
 {
-	struct quiesce q;
-
 	g->refuses = true;
-	ck_assert_int_eq(quiesce_begin(&q, "web", path), -1);
-	ck_assert_ptr_nonnull(strstr(said, "no, never"));
+	begin(-1, "no, never");
 	ck_assert_int_eq(q.pid, 0);
-	all_ended();
-	ck_assert_int_eq(g->thaws, 0);
+	thawed(0, 0);
 	/* It freezes, and will not thaw: that is said, and is the end of it. */
+	said[0] = '\0';
 	g->refuses = false;
-	ck_assert_int_eq(quiesce_begin(&q, "web", path), 0);
+	begin(0, "");
 	g->refuses = true;
-	ck_assert_int_eq(quiesce_end(&q, "web"), -1);
-	ck_assert_ptr_nonnull(strstr(said, "no, never"));
+	end(-1, "no, never");
 	all_ended();
 }
 END_TEST
@@ -271,62 +229,46 @@ END_TEST
 /* It says nothing, and freezes all the same; or its answer is none. */
 START_TEST(silent)
 {
-	struct quiesce q;
-
 	quiesce_freeze_ms = quiesce_thaw_ms = 100;
 	g->nonsense = _i;
 	g->silent = _i ? 0 : 3;
-	ck_assert_int_eq(quiesce_begin(&q, "web", path), -1);
-	ck_assert_ptr_nonnull(strstr(said, "cannot be frozen"));
-	all_ended();
-	ck_assert_int_ge(g->thaws, 1);
-	ck_assert(!g->frozen);
+	begin(-1, "cannot be frozen");
+	thawed(1, INT_MAX);
 }
 END_TEST
 
 /* What asks it to thaw is lost some times. */
 START_TEST(thawed_late)
 {
-	struct quiesce q;
-
 	quiesce_thaw_ms = quiesce_end_ms = 100;
-	ck_assert_int_eq(quiesce_begin(&q, "web", path), 0);
+	begin(0, "");
 	g->deaf = true;
 	g->silent = 3;
-	ck_assert_int_eq(quiesce_end(&q, "web"), -1);
-	ck_assert_ptr_nonnull(strstr(said, "goes on trying"));
-	all_ended();
-	ck_assert_int_ge(g->thaws, 4);
-	ck_assert(!g->frozen);
+	end(-1, "goes on trying");
+	thawed(4, INT_MAX);
 }
 END_TEST
 
 /* A guest that stands still is sent nothing until it goes on. */
 START_TEST(stands_still)
 {
-	struct quiesce q;
-
 	quiesce_end_ms = 50;
-	ck_assert_int_eq(quiesce_begin(&q, "web", path), 0);
+	begin(0, "");
 	g->state = QUIESCE_STILL;
-	ck_assert_int_eq(quiesce_end(&q, "web"), -1);
+	end(-1, "");
 	while (g->looked < 3)
 		usleep(1000);
 	ck_assert_int_eq(g->thaws, 0);
 	g->state = QUIESCE_RUNS;
-	all_ended();
-	ck_assert_int_eq(g->thaws, 1);
-	ck_assert(!g->frozen);
+	thawed(1, 1);
 }
 END_TEST
 
 START_TEST(gone)
 {
-	struct quiesce q;
-
-	ck_assert_int_eq(quiesce_begin(&q, "web", path), 0);
+	begin(0, "");
 	g->state = QUIESCE_GONE;
-	ck_assert_int_eq(quiesce_end(&q, "web"), 0);
+	end(0, "");
 	ck_assert_int_eq(g->thaws, 0);
 	/* It never had an agent. */
 	ck_assert_int_eq(quiesce_begin(&q, "web", "/nonexistent/agent.sock"), -1);
