@@ -507,41 +507,77 @@ static bool same(const struct view *a, const struct view *b)
 	return !memcmp(a, b, sizeof(*a));
 }
 
+static void keep_scene(void)
+{
+	run("rm -rf '%s.scene'; cp -a --sparse=always '%1$s' '%1$s.scene'", dir);
+}
+
 static void start_over(void)
 {
 	run("rm -rf '%s'; cp -a --sparse=always '%1$s.scene' '%1$s'", dir);
 }
 
+/* An operation that is stopped in all ways: everything is as before, or as after it. */
+struct trial {
+	int op;
+	struct view before, after;
+	unsigned int befores, afters;	/* how often */
+};
+
+static void trial_begin(struct trial *t, int op)
+{
+	*t = (struct trial){ .op = op };
+	scene();
+	look(&t->before);
+	keep_scene();
+	ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
+	look(&t->after);
+}
+
+/* It was stopped, or not, by what there were n of. */
+static void trial_check(struct trial *t, unsigned int n, const char *of)
+{
+	const char *what = ops[t->op].what;
+	struct view got;
+	bool before, after;
+
+	look(&got);
+	before = same(&got, &t->before);
+	after = same(&got, &t->after);
+	ck_assert_msg(before || after, "%s, %u %s: neither as before nor as after", what, n, of);
+	t->befores += before;
+	t->afters += after;
+	/* Whatever happened, it can be done again. */
+	if (before) {
+		ck_assert_int_eq(ops[t->op].fn(ops[t->op].name), 0);
+		look(&got);
+		ck_assert_msg(same(&got, &t->after), "%s, after %u %s: not as it should be", what, n, of);
+	}
+}
+
+static void trial_end(struct trial *t)
+{
+	ck_assert_msg(t->befores && t->afters, "%s: %u as before, %u as after", ops[t->op].what, t->befores, t->afters);
+	run("rm -rf '%s.scene'", dir);
+}
+
 static void at_each_step(int op, const char *var, unsigned int limit, unsigned int stride)
 {
-	struct view before, after, got;
-	unsigned int step, afters = 0, befores = 0;
+	struct trial t;
+	unsigned int step;
 
-	scene();
-	look(&before);
-	run("rm -rf '%s.scene'; cp -a --sparse=always '%1$s' '%1$s.scene'", dir);
-	ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
-	look(&after);
+	trial_begin(&t, op);
 	for (step = 1; step < limit; step += stride) {
 		bool ended;
 
 		start_over();
 		ended = attempt(op, var, step);
-		look(&got);
-		ck_assert_msg(same(&got, &before) || same(&got, &after), "%s, step %u: neither as before nor as after", ops[op].what, step);
-		befores += same(&got, &before);
-		afters += same(&got, &after);
-		/* Whatever happened, it can be done again. */
-		if (same(&got, &before)) {
-			ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
-			look(&got);
-			ck_assert_msg(same(&got, &after), "%s, after step %u: not as it should be", ops[op].what, step);
-		}
+		trial_check(&t, step, "steps");
 		if (ended)
 			break;
 	}
-	ck_assert_msg(step > 3 && befores && afters, "%s: %u steps, %u as before, %u as after", ops[op].what, step, befores, afters);
-	run("rm -rf '%s.scene'", dir);
+	ck_assert_msg(step > 3, "%s: %u steps", ops[op].what, step);
+	trial_end(&t);
 }
 
 static const int merges[] __attribute__((unused)) = { 3, 6 };	/* of ops: what merges into an image */

@@ -155,7 +155,7 @@ static void merge_at_each_step(unsigned int stride)
 	digest(t, first.now);
 	digest_of(t, snap_find(t, "c"), first.snap[2]);
 	snap_close(t);
-	run("rm -rf '%s.scene'; cp -a --sparse=always '%1$s' '%1$s.scene'", dir);
+	keep_scene();
 	for (step = 1; step < 100; step += stride) {
 		bool ended = merge_under("HVX_TEST_KILL_AT", step, first.now);
 
@@ -254,57 +254,39 @@ static void leave_room(unsigned int kib)
  */
 static void with_little_room(int op)
 {
-	struct view before, after, got;
-	unsigned int kib, afters = 0, befores = 0;
+	struct trial t;
 	char path[160];
 
+	if (!small_disk()) {
+		fprintf(stderr, "skipped: no file system of its own for a test: %s\n", strerror(errno));
+		return;
+	}
 	setup_in("/var/tmp", false);
-	scene();
-	look(&before);
+	trial_begin(&t, op);
 	snprintf(path, sizeof(path), "%s/.filler", dir);
-	run("rm -rf /var/tmp/scene; cp -a --sparse=always '%s' /var/tmp/scene", dir);
-	ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
-	look(&after);
-	for (kib = 0; kib < 8192; kib = kib < 16 ? kib + 4 : kib * 2) {
-		bool done;
-
-		run("rm -rf '%s'; cp -a --sparse=always /var/tmp/scene '%1$s'", dir);
+	for (unsigned int kib = 0; kib < 8192; kib = kib < 16 ? kib + 4 : kib * 2) {
+		start_over();
 		leave_room(kib);
 		attempt(op, "HVX_TEST_NOTHING", 0);
 		attempt(op, "HVX_TEST_RECOVER", 0);
 		ck_assert_int_eq(unlink(path), 0);
-		look(&got);
-		done = same(&got, &after);
-		ck_assert_msg(done || same(&got, &before), "%s with %u KiB left: neither as before nor as after", ops[op].what, kib);
-		befores += same(&got, &before);
-		afters += done;
-		if (!done) {
-			ck_assert_int_eq(ops[op].fn(ops[op].name), 0);
-			look(&got);
-			ck_assert_msg(same(&got, &after), "%s, after %u KiB: not as it should be", ops[op].what, kib);
-		}
+		trial_check(&t, kib, "KiB left");
 	}
-	ck_assert_msg(befores && afters, "%s: %u as before, %u as after", ops[op].what, befores, afters);
+	trial_end(&t);
 }
 
 static const int growing[] = { 0, 1, 4, 6 };	/* of ops: those that need room */
 
 START_TEST(full_disk)
 {
-	if (small_disk())
-		with_little_room(growing[_i]);
-	else
-		fprintf(stderr, "skipped: no file system of its own for a test: %s\n", strerror(errno));
+	with_little_room(growing[_i]);
 }
 END_TEST
 
 START_TEST(full_disk_served)
 {
 	served = true;
-	if (small_disk())
-		with_little_room(merges[_i]);
-	else
-		fprintf(stderr, "skipped: no file system of its own for a test: %s\n", strerror(errno));
+	with_little_room(merges[_i]);
 }
 END_TEST
 
