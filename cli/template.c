@@ -198,9 +198,10 @@ static char *base_name(const struct template *t)
 static bool is_taken(const char *name)
 {
 	char *dir = rundir_find(name);
+	bool taken = dir;
 
 	free(dir);
-	return dir;
+	return taken;
 }
 
 char *template_claim(struct template *t, struct rundir *dir)
