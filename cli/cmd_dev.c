@@ -440,7 +440,7 @@ static const struct cli_cmd setmem_verb = {
 	.help =
 "Asks the guest's balloon to give up memory, or gives it back, up to what the guest began\n"
 "with: memory devices do not count, see `hvx update-memory-device`. SIZE is in KiB, or has\n"
-"a unit: K, M, G. The guest follows in its own time: see `hvx dommemstat`.\n",
+"a unit: K, M, G, T. The guest follows in its own time: see `hvx dommemstat`.\n",
 	.opts = NO_OPTS,
 };
 CLI_VERB(setmem_verb);

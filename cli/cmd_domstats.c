@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* hvx domstats: what virsh's has, of one guest or all that run; hvx stat: the module's counters. */
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -347,12 +348,8 @@ static int cmd_stat(const struct cli_cmd *cmd, int argc, char **argv)
 		return VMM_ERR_USAGE;
 	if (ms < 100)
 		ms = 100;
-	if (v[S_COUNT])
-		count = strtol(v[S_COUNT], NULL, 10);
-	if (v[S_COUNT] && count < 1) {
-		cli_error("stat: --count %s: not a number of times", v[S_COUNT]);
+	if (v[S_COUNT] && !cli_number(cmd, "count", v[S_COUNT], 1, LONG_MAX, &count))
 		return VMM_ERR_USAGE;
-	}
 	return watch(argv[optind], ms, count, v[S_JSON]);
 }
 

@@ -122,17 +122,11 @@ static int cmd_fork(const struct cli_cmd *cmd, int argc, char **argv)
 	struct forks f = { 0 };
 	long count = 1;
 	int status = cli_parse(cmd, argc, argv, value, 1, 1);
-	char *end;
 
 	if (status >= 0)
 		return status;
-	if (value[O_COUNT]) {
-		count = strtol(value[O_COUNT], &end, 10);
-		if (end == value[O_COUNT] || *end || count < 1 || count > MAX_COUNT) {
-			cli_error("fork: --count %s: 1 to %d", value[O_COUNT], MAX_COUNT);
-			return VMM_ERR_USAGE;
-		}
-	}
+	if (value[O_COUNT] && !cli_number(cmd, "count", value[O_COUNT], 1, MAX_COUNT, &count))
+		return VMM_ERR_USAGE;
 	if (value[O_NAME] && (count > 1 || !guest_name_ok(value[O_NAME]))) {
 		cli_error("fork: --name %s: %s", value[O_NAME], count > 1 ? "for one fork only; without it, each gets a number" :
 			  "a name has 1 to 64 characters, no '/', and no dot in front");

@@ -380,29 +380,16 @@ static int report(struct move *m, struct json_object *o)
 
 /* --------------------------------------------------------------------- options */
 
-static bool amount(const char *option, const char *text, int64_t min, int64_t max, int64_t *out)
-{
-	char *end;
-
-	errno = 0;
-	*out = strtoll(text, &end, 10);
-	if (!errno && end != text && !*end && *out >= min && *out <= max)
-		return true;
-	cli_error("migrate: --%s %s: a number from %lld to %lld is wanted", option, text, (long long)min,
-		  (long long)max);
-	return false;
-}
-
 static void set_number(struct json_object *o, const char *name, int64_t val)
 {
 	json_object_object_add(o, name, json_object_new_int64(val));
 }
 
 /* What was asked for, as migrate-set-parameters has it. NULL after a message. */
-static struct json_object *parameters(const char *value[], unsigned int *streams)
+static struct json_object *parameters(const struct cli_cmd *cmd, const char *value[], unsigned int *streams)
 {
 	struct json_object *o = json_object_new_object();
-	int64_t n = 0;
+	long n = 0;
 	bool ok = true;
 
 	/* Each migration begins with the defaults. */
@@ -411,25 +398,25 @@ static struct json_object *parameters(const char *value[], unsigned int *streams
 	set_number(o, "x-hvx-force-after", 0);
 	json_object_object_add(o, "multifd-compression", json_object_new_string(value[O_COMPRESS] ? "zstd" : "none"));
 	if (value[O_BANDWIDTH]) {
-		ok &= amount("bandwidth", value[O_BANDWIDTH], 0, 1 << 20, &n);
+		ok &= cli_number(cmd, "bandwidth", value[O_BANDWIDTH], 0, 1 << 20, &n);
 		set_number(o, "max-bandwidth", n << 20);
 	}
 	if (value[O_DOWNTIME]) {
-		ok &= amount("downtime", value[O_DOWNTIME], 1, 2000000, &n);
+		ok &= cli_number(cmd, "downtime", value[O_DOWNTIME], 1, 2000000, &n);
 		set_number(o, "downtime-limit", n);
 	}
 	if (value[O_TIMEOUT]) {
-		ok &= amount("timeout", value[O_TIMEOUT], 1, 1 << 20, &n);
+		ok &= cli_number(cmd, "timeout", value[O_TIMEOUT], 1, 1 << 20, &n);
 		set_number(o, value[O_TIMEOUT_POST] ? "x-post-ms" : "x-hvx-force-after", n * 1000);
 	}
 	set_number(o, "max-postcopy-bandwidth", 0);
 	if (value[O_POST_BANDWIDTH]) {
-		ok &= amount("postcopy-bandwidth", value[O_POST_BANDWIDTH], 1, 1 << 20, &n);
+		ok &= cli_number(cmd, "postcopy-bandwidth", value[O_POST_BANDWIDTH], 1, 1 << 20, &n);
 		set_number(o, "max-postcopy-bandwidth", n << 20);
 	}
 	*streams = 1;
 	if (value[O_PARALLEL]) {
-		ok &= amount("parallel", value[O_PARALLEL], 1, MIG_MAX_STREAMS, &n);
+		ok &= cli_number(cmd, "parallel", value[O_PARALLEL], 1, MIG_MAX_STREAMS, &n);
 		*streams = (unsigned int)n;
 	}
 	if (ok)
@@ -598,7 +585,7 @@ static int cmd_migrate(const struct cli_cmd *cmd, int argc, char **argv)
 	o.pki = value[O_PKI];
 	o.unencrypted = value[O_UNENCRYPTED];
 	o.remote = value[O_REMOTE];
-	params = parameters(value, &m.nr);
+	params = parameters(cmd, value, &m.nr);
 	if (!params)
 		return VMM_ERR_USAGE;
 	m.post_ms = number_of(params, "x-post-ms");

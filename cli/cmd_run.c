@@ -61,20 +61,19 @@ struct ends {
 	int in, out, err;
 };
 
-static bool number(const char *option, const char *value, unsigned int min, unsigned int max, unsigned int *out)
+static bool number(const struct cli_cmd *cmd, const char *option, const char *value, unsigned int min,
+		   unsigned int max, unsigned int *out)
 {
-	unsigned int n = 0;
+	long n;
 
-	if (!seconds_parse(value, &n) || n < min || n > max) {
-		cli_error("run: %s %s: a number from %u to %u is wanted", option, value, min, max);
+	if (!cli_number(cmd, option, value, min, max, &n))
 		return false;
-	}
-	*out = n;
+	*out = (unsigned int)n;
 	return true;
 }
 
 /* Options of a guest for one command, and of one without XML. 1: it is none of them. */
-static int parse_more(int c, const char *value, struct run *r)
+static int parse_more(const struct cli_cmd *cmd, int c, const char *value, struct run *r)
 {
 	struct throwaway *t = &r->t;
 
@@ -103,9 +102,9 @@ static int parse_more(int c, const char *value, struct run *r)
 		t->dir = value;
 		return 0;
 	case 't':
-		return number("--timeout", value, 0, 31536000, &t->timeout_s) ? 0 : -1;
+		return number(cmd, "timeout", value, 0, 31536000, &t->timeout_s) ? 0 : -1;
 	case 'b':
-		return number("--boot-timeout", value, 1, 86400, &t->boot_timeout_s) ? 0 : -1;
+		return number(cmd, "boot-timeout", value, 1, 86400, &t->boot_timeout_s) ? 0 : -1;
 	case 'k':
 		r->k.kernel = value;
 		return 0;
@@ -119,9 +118,9 @@ static int parse_more(int c, const char *value, struct run *r)
 		r->k.root = value;
 		return 0;
 	case 'm':
-		return number("--memory", value, 16, 16777216, &r->k.memory_mib) ? 0 : -1;
+		return number(cmd, "memory", value, 16, 16777216, &r->k.memory_mib) ? 0 : -1;
 	case 'c':
-		return number("--cpus", value, 1, 64, &r->k.cpus) ? 0 : -1;
+		return number(cmd, "cpus", value, 1, 64, &r->k.cpus) ? 0 : -1;
 	}
 	return 1;
 }
@@ -205,7 +204,7 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct run *r
 		case CLI_OPT_HELP:
 			return -1;
 		default:
-			if (c < 0 || parse_more(c, value, r))
+			if (c < 0 || parse_more(cmd, c, value, r))
 				return VMM_ERR_USAGE;
 		}
 	}

@@ -5,21 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli.h"
+#include "guest.h"
 #include "rundir.h"
 #include "savefile.h"
-
-static bool level(const char *text, int *out)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	*out = (int)n;
-	return end != text && !*end && n >= 1 && n <= 19;
-}
 
 static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct save_request *r, int operands)
 {
 	const char *value;
+	long level;
 	int c;
 
 	while ((c = cli_getopt(cmd, argc, argv, &value)) != -1) {
@@ -28,10 +21,10 @@ static int parse(const struct cli_cmd *cmd, int argc, char **argv, struct save_r
 			r->form = "plain";
 			break;
 		case 'l':
-			if (level(value, &r->level))
-				break;
-			cli_error("%s: --level %s: 1 (fast) to 19 (small)", cmd->name, value);
-			return VMM_ERR_USAGE;
+			if (!cli_number(cmd, "level", value, 1, 19, &level))
+				return VMM_ERR_USAGE;
+			r->level = (int)level;
+			break;
 		case 'r':
 			r->cont = true;
 			break;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* hvx top: all guests that run, and what they take, again and again. */
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,10 +195,8 @@ static int cmd_top(const struct cli_cmd *cmd, int argc, char **argv)
 		return status;
 	if (v[T_INTERVAL] && (ms = cli_seconds(cmd, "interval", v[T_INTERVAL])) < 0)
 		return VMM_ERR_USAGE;
-	if (v[T_COUNT] && (count = strtol(v[T_COUNT], NULL, 10)) < 1) {
-		cli_error("top: --count %s: not a number of times", v[T_COUNT]);
+	if (v[T_COUNT] && !cli_number(cmd, "count", v[T_COUNT], 1, LONG_MAX, &count))
 		return VMM_ERR_USAGE;
-	}
 	if (ms < 100)
 		ms = 100;
 	clear = !v[T_BATCH] && !v[T_JSON] && isatty(STDOUT_FILENO);

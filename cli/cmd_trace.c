@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -282,10 +283,8 @@ static int cmd_trace(const struct cli_cmd *cmd, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (v[R_COUNT] && (t.left = strtol(v[R_COUNT], NULL, 10)) < 1) {
-		cli_error("trace: --count %s: not a number of lines", v[R_COUNT]);
+	if (v[R_COUNT] && !cli_number(cmd, "count", v[R_COUNT], 1, LONG_MAX, &t.left))
 		return VMM_ERR_USAGE;
-	}
 	if (v[R_TIME] && (ms = cli_seconds(cmd, "time", v[R_TIME])) < 0)
 		return VMM_ERR_USAGE;
 	t.summary = v[R_SUMMARY];

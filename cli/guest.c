@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,21 @@ long cli_seconds(const struct cli_cmd *cmd, const char *option, const char *text
 		return (long)(s * 1000);
 	cli_error("%s: --%s %s: not a number of seconds", cmd->name, option, text);
 	return -1;
+}
+
+bool cli_number(const struct cli_cmd *cmd, const char *option, const char *text, long min, long max, long *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtol(text, &end, 10);
+	if (*text >= '0' && *text <= '9' && !errno && !*end && *out >= min && *out <= max)
+		return true;
+	if (max == LONG_MAX)
+		cli_error("%s: --%s %s: a number is wanted, %ld at least", cmd->name, option, text, min);
+	else
+		cli_error("%s: --%s %s: a number from %ld to %ld is wanted", cmd->name, option, text, min, max);
+	return false;
 }
 
 void print_json(struct json_object *o)

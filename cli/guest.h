@@ -23,6 +23,8 @@ struct domain;
 int cli_parse(const struct cli_cmd *cmd, int argc, char **argv, const char *value[], int min, int max);
 /* "12", "1.5": seconds, as ms. -1 after a message. */
 long cli_seconds(const struct cli_cmd *cmd, const char *option, const char *text);
+/* A number from min to max, of digits alone. False after a message. */
+bool cli_number(const struct cli_cmd *cmd, const char *option, const char *text, long min, long max, long *out);
 
 enum guest_state { GUEST_OFF, GUEST_RUNNING, GUEST_PAUSED, GUEST_SHUTDOWN, GUEST_CRASHED, GUEST_STARTING };
 

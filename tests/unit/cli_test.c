@@ -170,21 +170,161 @@ START_TEST(completion_bash)
 }
 END_TEST
 
+/* What stands between a line and the next one that begins with one of these; free it, NULL: there is no such line. */
+static char *part_of(const char *text, const char *line, const char *end, const char *end2)
+{
+	size_t len = strlen(line);
+
+	for (; (text = strstr(text, line)); text += len) {
+		const char *from = text + len, *to = strstr(from, end), *to2 = strstr(from, end2);
+
+		if (*from != '\n')
+			continue;
+		if (!to || (to2 && to2 < to))
+			to = to2;
+		return to ? strndup(from, (size_t)(to + 1 - from)) : strdup(from);
+	}
+	return NULL;
+}
+
+/* The next flag of a page behind p, without its dashes: "Fl n", "Fl \-name", "Fl abc". NULL: none. */
+static char *next_flag(const char **p)
+{
+	const char *s = strstr(*p, "Fl ");
+
+	if (!s)
+		return NULL;
+	s += 3;
+	*p = s + strcspn(s, " \n");
+	return strndup(s, (size_t)(*p - s));
+}
+
+static bool names(const char *flag, const struct cli_opt *o)
+{
+	if (!strncmp(flag, "\\-", 2))
+		return !strcmp(flag + 2, o->name);
+	return o->letter && strchr(flag, o->letter);
+}
+
+static bool named_in(const char *text, const struct cli_opt *o)
+{
+	bool found = false;
+
+	for (char *flag; !found && (flag = next_flag(&text)); free(flag))
+		found = names(flag, o);
+	return found;
+}
+
+/* The list of a verb's options: each of them, by both names, and no other. */
+static void check_list(const struct cli_cmd *c, const char *section)
+{
+	char name[64], letter[32];
+
+	for (const struct cli_opt *o = c->opts; o->name; o++) {
+		const char *p = section;
+		bool found = false;
+
+		snprintf(name, sizeof(name), "Fl \\-%s", o->name);
+		snprintf(letter, sizeof(letter), ".It Fl %c ", o->letter);
+		while (!found && (p = strstr(p, "\n.It Fl "))) {
+			char *line = strndup(p + 1, strcspn(p + 1, "\n"));
+
+			found = named_in(strstr(line, "Fl \\-") ?: "", &(struct cli_opt){ .name = o->name }) &&
+				(!o->letter || !strncmp(line, letter, strlen(letter)));
+			free(line);
+			p++;
+		}
+		ck_assert_msg(found, "hvx.1 does not have --%s, -%c of %s", o->name, o->letter ?: '-', c->name);
+	}
+	for (const char *p = section; (p = strstr(p, "\n.It Fl ")); p++) {
+		char *line = strndup(p + 1, strcspn(p + 1, "\n")), *flag;
+		const char *at = line;
+
+		while ((flag = next_flag(&at))) {
+			const struct cli_opt *o = c->opts;
+
+			while (o->name && !names(flag, o))
+				o++;
+			ck_assert_msg(o->name || !strcmp(flag, "\\-"), "hvx.1 has an option that %s does not: %s", c->name, line);
+			free(flag);
+		}
+		free(line);
+	}
+}
+
+/* All forms of a verb that the synopsis has, together: each option, or "option ...". */
+static void check_synopsis(const struct cli_cmd *c, const char *synopsis)
+{
+	char *forms = strdup(""), form[64];
+	const char *p = synopsis;
+
+	snprintf(form, sizeof(form), ".Cm %s", c->name);
+	for (size_t n = strlen(form); (p = strstr(p, form)); p += n) {
+		char *end = strstr(p, ".Nm\n"), *more;
+
+		if (p[n] != '\n' && p[n] != ' ')
+			continue;
+		ck_assert_int_gt(asprintf(&more, "%s%.*s", forms, end ? (int)(end - p) : (int)strlen(p), p), 0);
+		free(forms);
+		forms = more;
+	}
+	ck_assert_msg(*forms, "the synopsis of hvx.1 does not have %s", c->name);
+	for (const struct cli_opt *o = c->opts; o->name; o++)
+		ck_assert_msg(strstr(forms, ".Op Ar option ...") || named_in(forms, o),
+			      "the synopsis of hvx.1 does not have --%s of %s", o->name, c->name);
+	free(forms);
+}
+
 START_TEST(man_page)
 {
-	char *text = file_text("docs/man/hvx.1");
+	char *text = file_text("docs/man/hvx.1"), *synopsis = part_of(text, ".Sh SYNOPSIS", "\n.Sh ", "\n.Ss ");
 
+	ck_assert_ptr_nonnull(synopsis);
 	for (const struct cli_cmd *const *v = cli_verbs(), *c = *v; c; c = *++v) {
-		char part[64];
+		char part[64], *section;
 
 		if (!c->summary)
 			continue;
-		snprintf(part, sizeof(part), ".Ss hvx %s", c->name);
-		ck_assert_msg(strstr(text, part) != NULL, "hvx.1 has no section on %s", c->name);
+		snprintf(part, sizeof(part), "\n.Ss hvx %s", c->name);
+		section = part_of(text, part, "\n.Sh ", "\n.Ss ");
+		ck_assert_msg(section != NULL, "hvx.1 has no section on %s", c->name);
+		check_list(c, section);
+		check_synopsis(c, synopsis);
+		free(section);
+	}
+	free(synopsis);
+	free(text);
+}
+END_TEST
+
+/* A verb's own help, and the overview. */
+START_TEST(help)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	for (const struct cli_cmd *const *v = cli_verbs(), *c = *v; c; c = *++v) {
+		f = open_memstream(&text, &len);
+		cli_help(f, c);
+		fclose(f);
 		for (const struct cli_opt *o = c->opts; o->name; o++) {
-			snprintf(part, sizeof(part), "Fl \\-%s", o->name);
-			ck_assert_msg(strstr(text, part) != NULL, "hvx.1 does not have --%s of %s", o->name, c->name);
+			char want[64];
+
+			snprintf(want, sizeof(want), "  %c%c%s--%s%s%s ", o->letter ? '-' : ' ', o->letter ?: ' ',
+				 o->letter ? ", " : "  ", o->name, o->arg ? " " : "", o->arg ?: "");
+			ck_assert_msg(strstr(text, want) && strlen(o->help) > 3, "hvx help %s: %s", c->name, want);
 		}
+		free(text);
+	}
+	f = open_memstream(&text, &len);
+	cli_overview(f);
+	fclose(f);
+	for (const struct cli_cmd *const *v = cli_verbs(), *c = *v; c; c = *++v) {
+		char want[64];
+
+		snprintf(want, sizeof(want), "\n  %s ", c->name);
+		ck_assert_msg(!c->summary == !strstr(text, want), "hvx help: %s", c->name);
 	}
 	free(text);
 }
@@ -233,6 +373,15 @@ START_TEST(statuses)
 	ck_assert_int_eq(STATUS("snapshot-create", "--quiesce", "web"), VMM_ERR_SETUP);
 	ck_assert_int_eq(STATUS("snapshot-create-as", "--quiesce", "web", "one"), VMM_ERR_USAGE);
 	ck_assert_int_eq(STATUS("validate", "--frob"), VMM_ERR_USAGE);
+	/* Numbers are whole and alone, before anything else is looked at. */
+	ck_assert_int_eq(STATUS("stat", "--count", "3x", "nowhere"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("top", "--count", "3x"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("trace", "--count", "3x", "nowhere"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("trace", "--count", "3", "nowhere"), VMM_ERR_SETUP);
+	ck_assert_int_eq(STATUS("fork", "--count", "0", "nowhere"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("managedsave", "--level", "20", "nowhere"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("migrate", "--parallel", "17", "nowhere", "unix:/nowhere"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("run", "--kernel", "/nonexistent", "--cpus", "-1"), VMM_ERR_USAGE);
 	ck_assert_int_eq(STATUS("validate", "examples/smp.xml"), 0);
 	ck_assert_int_eq(STATUS("validate", "-q", "examples/smp.xml", "examples/debian-disk.xml"), 0);
 	ck_assert_int_eq(STATUS("validate", "tests/config/bad/missing.xml", "examples/smp.xml"), VMM_ERR_USAGE);
@@ -489,6 +638,7 @@ int main(void)
 	tcase_add_test(table_tc, table);
 	tcase_add_test(table_tc, completion_bash);
 	tcase_add_test(table_tc, completion);
+	tcase_add_test(table_tc, help);
 	tcase_add_test(table_tc, man_page);
 	tcase_add_test(table_tc, escape_keys);
 	tcase_add_test(table_tc, statuses);
