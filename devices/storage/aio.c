@@ -174,7 +174,7 @@ void aio_kick(struct aio *a)
 		io_uring_submit(&a->ring);
 }
 
-static void drain_ring(struct aio *a)
+void aio_drain_files(struct aio *a)
 {
 	while (a->has_ring && a->in_flight) {
 		io_uring_submit_and_wait(&a->ring, 1);
@@ -186,7 +186,7 @@ void aio_drain(struct aio *a)
 {
 	/* Of a read that is served, something of an overlay's may come, and the other way. */
 	do {
-		drain_ring(a);
+		aio_drain_files(a);
 		if (a->served)
 			nbd_queue_drain(a->served);
 	} while (a->in_flight);

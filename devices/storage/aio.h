@@ -46,6 +46,8 @@ void aio_free(struct aio *a);
 void aio_add(struct aio *a, struct aio_op *op);
 /* Start what is queued and finish what is done already. */
 void aio_kick(struct aio *a);
+/* Wait until no operation on a file is in flight; one that is served may be. */
+void aio_drain_files(struct aio *a);
 /* Wait until nothing is in flight. */
 void aio_drain(struct aio *a);
 /* Advance an operation by n bytes of its data. */

@@ -34,7 +34,8 @@ struct overlay *overlay_alloc(int fd, uint64_t size)
 	o->fd = fd;
 	o->base_fd = -1;
 	o->size = size;
-	pthread_mutex_init(&o->fill_lock, NULL);
+	pthread_mutex_init(&o->claim_lock, NULL);
+	pthread_cond_init(&o->claim_ended, NULL);
 	pthread_mutex_init(&o->flush_lock, NULL);
 	return o;
 }
@@ -65,7 +66,8 @@ void overlay_free(struct overlay *o)
 
 		munmap(o->map, map_bytes(o->size));
 		close(o->fd);
-		pthread_mutex_destroy(&o->fill_lock);
+		pthread_mutex_destroy(&o->claim_lock);
+		pthread_cond_destroy(&o->claim_ended);
 		pthread_mutex_destroy(&o->flush_lock);
 		free(o->dirty);
 		free(o);
@@ -143,37 +145,129 @@ int overlay_read(const struct overlay *o, void *buf, uint64_t len, uint64_t offs
 	return ret;
 }
 
+/* ------------------------------------------------------------------ writes */
+
+/* The block is claimed: nobody else looks for its bit, or writes to it. */
 static int fill(struct overlay *o, uint64_t block)
 {
 	uint8_t buf[OVERLAY_BLOCK] __attribute__((aligned(OVERLAY_BLOCK)));
 	uint64_t at = block * OVERLAY_BLOCK;
 	size_t len = o->size - at < OVERLAY_BLOCK ? o->size - at : OVERLAY_BLOCK;
-	int ret = 0;
+	int ret = test(o, block) ? 0 : overlay_read(o, buf, len, at) ?: pwrite_full(o->fd, buf, len, at + o->data);
 
-	pthread_mutex_lock(&o->fill_lock);
-	if (!test(o, block)) {
-		ret = overlay_read(o, buf, len, at);
-		if (!ret)
-			ret = pwrite_full(o->fd, buf, len, at + o->data);
-		if (!ret)
-			set(o, block);
-	}
-	pthread_mutex_unlock(&o->fill_lock);
+	if (!ret && !test(o, block))
+		set(o, block);
 	return ret;
 }
 
-int overlay_prepare(struct overlay *o, uint64_t offset, uint64_t len)
+static int fill_ends(struct overlay *o, uint64_t offset, uint64_t len)
 {
-	uint64_t first = offset / OVERLAY_BLOCK, end = offset + len;
-	uint64_t last = (end - 1) / OVERLAY_BLOCK;
-	int ret = 0;
+	uint64_t end = offset + len;
+	int ret = offset % OVERLAY_BLOCK ? fill(o, offset / OVERLAY_BLOCK) : 0;
 
-	if (offset % OVERLAY_BLOCK && !test(o, first))
-		ret = fill(o, first);
 	/* The image's last block may be short: its end is as good as a block's. */
-	if (!ret && end % OVERLAY_BLOCK && end != o->size && !test(o, last))
-		ret = fill(o, last);
+	if (!ret && end % OVERLAY_BLOCK && end != o->size)
+		ret = fill(o, end / OVERLAY_BLOCK);
 	return ret;
+}
+
+/* From the first to the last block that is not in the overlay. False: all are. */
+static bool trim(const struct overlay *o, uint64_t *first, uint64_t *last)
+{
+	while (*first < *last && test(o, *first))
+		(*first)++;
+	while (*first < *last && test(o, *last))
+		(*last)--;
+	return !test(o, *first);
+}
+
+static bool is_claimed(const struct overlay *o, uint64_t first, uint64_t last)
+{
+	const struct overlay_claim *c = o->claims;
+
+	while (c && (c->last < first || c->first > last))
+		c = c->next;
+	return c;
+}
+
+/* Claim what is not there yet. *claim NULL: all is. */
+static int claim_blocks(struct overlay *o, uint64_t first, uint64_t last, bool wait, struct overlay_claim **claim)
+{
+	struct overlay_claim *c = malloc(sizeof(*c));
+	int ret = c ? 0 : -ENOMEM;
+	bool some = true;
+
+	*claim = NULL;
+	pthread_mutex_lock(&o->claim_lock);
+	while (!ret && (some = trim(o, &first, &last)) && is_claimed(o, first, last)) {
+		if (wait)
+			pthread_cond_wait(&o->claim_ended, &o->claim_lock);
+		else
+			ret = -EAGAIN;
+	}
+	if (!ret && some) {
+		*c = (struct overlay_claim){ first, last, o->claims };
+		*claim = o->claims = c;
+	}
+	pthread_mutex_unlock(&o->claim_lock);
+	if (!*claim)
+		free(c);
+	return ret;
+}
+
+/* Blocks that were filled are everybody's again: who writes to the rest of one need not wait. */
+static struct overlay_claim *shrink(struct overlay *o, struct overlay_claim *c)
+{
+	uint64_t first = c->first, last = c->last;
+
+	if (!trim(o, &first, &last)) {
+		overlay_end(o, c, false);
+		return NULL;
+	}
+	pthread_mutex_lock(&o->claim_lock);
+	c->first = first;
+	c->last = last;
+	pthread_cond_broadcast(&o->claim_ended);
+	pthread_mutex_unlock(&o->claim_lock);
+	return c;
+}
+
+int overlay_begin(struct overlay *o, uint64_t offset, uint64_t len, bool wait, struct overlay_claim **claim)
+{
+	uint64_t first = offset / OVERLAY_BLOCK, last = (offset + len - 1) / OVERLAY_BLOCK;
+	int ret;
+
+	*claim = NULL;
+	if (!trim(o, &first, &last))
+		return 0;
+	ret = claim_blocks(o, first, last, wait, claim);
+	if (ret || !*claim)
+		return ret;
+	ret = fill_ends(o, offset, len);
+	if (!ret) {
+		*claim = shrink(o, *claim);
+		return 0;
+	}
+	overlay_end(o, *claim, false);
+	*claim = NULL;
+	return ret;
+}
+
+void overlay_end(struct overlay *o, struct overlay_claim *claim, bool written)
+{
+	struct overlay_claim **at;
+
+	if (!claim)
+		return;
+	if (written)
+		overlay_commit(o, claim->first * OVERLAY_BLOCK, (claim->last - claim->first + 1) * OVERLAY_BLOCK);
+	pthread_mutex_lock(&o->claim_lock);
+	for (at = &o->claims; *at != claim; at = &(*at)->next)
+		;
+	*at = claim->next;
+	pthread_cond_broadcast(&o->claim_ended);
+	pthread_mutex_unlock(&o->claim_lock);
+	free(claim);
 }
 
 void overlay_commit(struct overlay *o, uint64_t offset, uint64_t len)

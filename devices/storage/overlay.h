@@ -12,6 +12,10 @@
  * A block's bit is set once its data is in the file, so that a reader never sees
  * a hole. A write of part of a block fills the rest from below first. In a layer's
  * file a bit appears by overlay_flush() only, behind the data on stable storage.
+ *
+ * From the look at a block's bit until the bit is set, the block is one write's alone: a
+ * claim. Else the fill for another write could put what is below over its data. Blocks
+ * that are there already are nobody's.
  */
 #ifndef HVX_STORAGE_OVERLAY_H
 #define HVX_STORAGE_OVERLAY_H
@@ -35,12 +39,20 @@ struct overlay {
 	struct overlay *below;	/* ours; NULL: base_fd */
 	uint64_t size;		/* of the disk */
 	uint64_t *map;		/* atomic bits, one a block */
-	pthread_mutex_t fill_lock;
+	pthread_mutex_t claim_lock;
+	pthread_cond_t claim_ended;
+	struct overlay_claim *claims;	/* under claim_lock; none of two has a block in common */
 
 	/* of a layer */
 	uint8_t *dirty;		/* atomic; one a 4096 bytes of the map: not in the file yet. NULL: transient */
 	pthread_mutex_t flush_lock;
 	uint8_t id[OVERLAY_ID];
+};
+
+/* Blocks that a write is about to bring into the overlay. */
+struct overlay_claim {
+	uint64_t first, last;
+	struct overlay_claim *next;
 };
 
 /* A piece of the disk that lies in one file. */
@@ -58,9 +70,17 @@ void overlay_free(struct overlay *o);
 uint64_t overlay_run(const struct overlay *o, uint64_t offset, uint64_t len, struct overlay_part *part);
 /* What the disk holds there. 0 or -errno. */
 int overlay_read(const struct overlay *o, void *buf, uint64_t len, uint64_t offset);
-/* Before a write of [offset, offset + len): fill the blocks that it covers in part. 0 or -errno. */
-int overlay_prepare(struct overlay *o, uint64_t offset, uint64_t len);
-/* After it: all its blocks live in the overlay. */
+/*
+ * Before a write of [offset, offset + len): claims its blocks that are not in the overlay, and
+ * fills those of them that it covers in part. *claim is for overlay_end(); NULL: none is left.
+ * Where another write has a claim on one of them: -EAGAIN, or with `wait` that one's end is
+ * waited for; the thread has no write of its own under way then, for which others could wait.
+ * 0 or -errno, then nothing is claimed.
+ */
+int overlay_begin(struct overlay *o, uint64_t offset, uint64_t len, bool wait, struct overlay_claim **claim);
+/* The write is over; written: its data are there, and its blocks live in the overlay. NULL is fine. */
+void overlay_end(struct overlay *o, struct overlay_claim *claim, bool written);
+/* Whole blocks were written by one that is alone: they live in the overlay. */
 void overlay_commit(struct overlay *o, uint64_t offset, uint64_t len);
 /* Is this block the uppermost layer's? */
 bool overlay_has(const struct overlay *o, uint64_t block);

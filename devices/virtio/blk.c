@@ -58,12 +58,12 @@ struct blk_req {
 struct blk_op {
 	struct aio_op aio;
 	struct blk_req *req;
-	bool overlay_write;		/* commit [start, start + length) when done */
+	struct overlay_claim *claim;	/* of a write to the overlay; NULL: none */
 	uint64_t start, length;
 	struct iovec iov[];
 };
 
-static void zero_fallback(struct blk_req *req, uint64_t offset, uint64_t len);
+static void zero_fallback(struct blk_op *op);
 
 /* ------------------------------------------------------------------ requests */
 
@@ -211,17 +211,16 @@ static void op_done(struct aio_op *aio, int err)
 {
 	struct blk_op *op = (struct blk_op *)aio;
 	struct blk_req *req = op->req;
-	struct overlay *o = req->bq->blk->img.overlay;
 	struct disk_log *log = req->bq->blk->log;
+	bool written = !err;
 
 	if ((err == -EOPNOTSUPP || err == -EINVAL) && op->aio.type == AIO_ALLOCATE) {
 		/* Not there, or not at this alignment: a discard is only a hint. */
 		if (req->type == VIRTIO_BLK_T_WRITE_ZEROES)
-			zero_fallback(req, op->start, op->length);
+			zero_fallback(op);
 		err = 0;
-	} else if (!err && op->overlay_write) {
-		overlay_commit(o, op->start, op->length);
 	}
+	overlay_end(req->bq->blk->img.overlay, op->claim, written);
 	/* Behind all of the write, well or not: whoever takes the mark reads what is there now. */
 	if (log && (op->aio.type == AIO_WRITE || op->aio.type == AIO_ALLOCATE))
 		disk_log_mark(log, op->start, op->length);
@@ -233,8 +232,8 @@ static void op_done(struct aio_op *aio, int err)
 
 /* -------------------------------------------------------------- read and write */
 
-/* An operation over [skip, skip + len) of the request's data; the disk's start is at `data` of fd. */
-static void start_part(struct blk_req *req, int fd, uint64_t data, uint64_t skip, uint64_t len, bool overlay_write)
+/* An operation over [skip, skip + len) of the request's data; the disk's start is at `data` of fd. NULL: no memory. */
+static struct blk_op *new_part(struct blk_req *req, int fd, uint64_t data, uint64_t skip, uint64_t len)
 {
 	struct iovec *iov = req->iov;
 	unsigned int nr = req->nr_iov;
@@ -243,12 +242,41 @@ static void start_part(struct blk_req *req, int fd, uint64_t data, uint64_t skip
 	op = op_new(req, req->type == VIRTIO_BLK_T_IN ? AIO_READ : AIO_WRITE, fd,
 		    req->offset + skip, len, nr);
 	if (!op)
-		return;
+		return NULL;
 	op->aio.offset += data;
 	memcpy(op->iov, iov, nr * sizeof(*iov));
 	op->aio.nr_iov = iov_slice(&op->aio.iov, nr, skip, len);
-	op->overlay_write = overlay_write;
-	op_start(op);
+	return op;
+}
+
+static void start_part(struct blk_req *req, int fd, uint64_t data, uint64_t skip, uint64_t len)
+{
+	struct blk_op *op = new_part(req, fd, data, skip, len);
+
+	if (op)
+		op_start(op);
+}
+
+/* Start op, a write to the overlay. NULL: it could not be made. */
+static void start_overlay_write(struct blk_req *req, struct blk_op *op)
+{
+	struct overlay *o = req->bq->blk->img.overlay;
+	int ret;
+
+	if (!op)
+		return;
+	ret = overlay_begin(o, op->start, op->length, false, &op->claim);
+	if (ret == -EAGAIN) {
+		/* Another is under way there. It may be ours, or of one that waits for one of ours. */
+		aio_drain_files(req->bq->aio);
+		ret = overlay_begin(o, op->start, op->length, true, &op->claim);
+	}
+	if (!ret) {
+		op_start(op);
+		return;
+	}
+	req->err = ret;
+	free(op);
 }
 
 static void layered_read(struct blk_req *req)
@@ -259,17 +287,15 @@ static void layered_read(struct blk_req *req)
 
 	for (; at < req->len; at += run) {
 		run = overlay_run(img->overlay, req->offset + at, req->len - at, &part);
-		start_part(req, part.fd, part.offset - req->offset - at, at, run, false);
+		start_part(req, part.fd, part.offset - req->offset - at, at, run);
 	}
 }
 
 static void layered_write(struct blk_req *req)
 {
-	struct overlay *o = req->bq->blk->img.overlay;
+	const struct overlay *o = req->bq->blk->img.overlay;
 
-	req->err = overlay_prepare(o, req->offset, req->len);
-	if (!req->err)
-		start_part(req, o->fd, o->data, 0, req->len, true);
+	start_overlay_write(req, new_part(req, o->fd, o->data, 0, req->len));
 }
 
 static bool aligned_memory(const struct blk_req *req, unsigned int align)
@@ -311,7 +337,7 @@ static void plain_transfer(struct blk_req *req)
 	struct blk_op *op;
 
 	if (!req->bounce) {
-		start_part(req, fd, 0, 0, req->len, false);
+		start_part(req, fd, 0, 0, req->len);
 		return;
 	}
 	if (req->type == VIRTIO_BLK_T_OUT)
@@ -366,49 +392,46 @@ static void do_get_id(struct blk_req *req)
 
 /* ------------------------------------------------------- discard, write zeroes */
 
-/* Zeroes as data, for file systems that cannot do it: one buffer many times over. */
-static void zero_fallback(struct blk_req *req, uint64_t offset, uint64_t len)
+/* Zeroes as data, for file systems that cannot do what `of` is: one buffer many times over. Takes over its claim. */
+static void zero_fallback(struct blk_op *of)
 {
 	static const uint8_t zeroes[ZERO_PIECE] __attribute__((aligned(4096)));
-	const struct image *img = &req->bq->blk->img;
-	unsigned int i, nr = (len + ZERO_PIECE - 1) / ZERO_PIECE;
+	const struct image *img = &of->req->bq->blk->img;
+	unsigned int i, nr = (of->length + ZERO_PIECE - 1) / ZERO_PIECE;
 	struct blk_op *op;
 
-	op = op_new(req, AIO_WRITE, img->overlay ? img->overlay->fd : img->fd_buffered, offset,
-		    len, nr);
+	op = op_new(of->req, AIO_WRITE, img->overlay ? img->overlay->fd : img->fd_buffered, of->start,
+		    of->length, nr);
 	if (!op)
 		return;
 	for (i = 0; i < nr; i++) {
-		uint64_t left = len - (uint64_t)i * ZERO_PIECE;
+		uint64_t left = of->length - (uint64_t)i * ZERO_PIECE;
 
 		op->iov[i].iov_base = (void *)(uintptr_t)zeroes;
 		op->iov[i].iov_len = left < ZERO_PIECE ? left : ZERO_PIECE;
 	}
 	op->aio.offset += img->overlay ? img->overlay->data : 0;
-	op->overlay_write = img->overlay;
+	op->claim = of->claim;
+	of->claim = NULL;
 	op_start(op);
 }
 
 static void zero_range(struct blk_req *req, uint64_t offset, uint64_t len, bool punch)
 {
 	const struct image *img = &req->bq->blk->img;
-	struct blk_op *op;
+	const struct overlay *o = img->overlay;
+	struct blk_op *op = op_new(req, AIO_ALLOCATE, o ? o->fd : img->fd, offset, len, 0);
 
-	if (img->overlay) {
-		/* Blocks that are covered in part keep their other bytes; a hole reads as zeroes. */
-		req->err = overlay_prepare(img->overlay, offset, len);
-		punch = true;
-	}
-	if (req->err)
-		return;
-	op = op_new(req, AIO_ALLOCATE, img->overlay ? img->overlay->fd : img->fd, offset, len, 0);
 	if (!op)
 		return;
-	op->aio.offset += img->overlay ? img->overlay->data : 0;
-	op->aio.mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-	op->aio.hint = req->type == VIRTIO_BLK_T_DISCARD && !img->overlay;
-	op->overlay_write = img->overlay;
-	op_start(op);
+	op->aio.offset += o ? o->data : 0;
+	/* Of an overlay's blocks, those covered in part keep their other bytes; a hole reads as zeroes. */
+	op->aio.mode = FALLOC_FL_KEEP_SIZE | (punch || o ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+	op->aio.hint = req->type == VIRTIO_BLK_T_DISCARD && !o;
+	if (o)
+		start_overlay_write(req, op);
+	else
+		op_start(op);
 }
 
 static void do_ranges(struct blk_req *req)

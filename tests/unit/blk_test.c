@@ -182,15 +182,11 @@ START_TEST(many_at_once)
 	drv_start(FLUSH, 2);
 	for (round = 0; round < 100; round++) {
 		for (i = 0; i < 10; i++) {
-			unsigned int q = i & 1, slot = i >> 1;
+			unsigned int q = i & 1;
 			uint64_t base = 0x400000 + i * 0x10000;
 			struct virtio_blk_outhdr h = { VIRTIO_BLK_T_IN, 0, (round * 10 + i) % SECTORS };
-			struct drv_buf b[3] = {
-				{ base, 16, false }, { base + 0x1000, 512, true },
-				{ base + 0x800, 1, true },
-			};
+			struct drv_buf b[3] = { { base, 16, false }, { base + 0x1000, 512, true }, { base + 0x800, 1, true } };
 
-			(void)slot;
 			memcpy(ram(base), &h, sizeof(h));
 			*(uint8_t *)ram(base + 0x800) = 0xee;
 			drv_add(q, b, 3);
@@ -404,6 +400,27 @@ START_TEST(transient)
 		file_sector(i, buf);
 		assert_sector(buf, i);
 	}
+}
+END_TEST
+
+/* A sector of a block that is on its way already. */
+START_TEST(transient_overlap)
+{
+	const struct virtio_blk_outhdr h[2] = { { VIRTIO_BLK_T_OUT, 0, 8 }, { VIRTIO_BLK_T_OUT, 0, 9 } };
+	struct drv_buf b[3] = { { HDR, 16, false }, { DATA, 4096, false }, { STATUS, 1, true } };
+
+	cfg.transient = true;
+	up();
+	drv_start(FLUSH, 1);
+	memcpy(ram(HDR), h, sizeof(h));
+	memset(ram(DATA), 'w', 4096);
+	drv_add(0, b, 3);
+	drv_add(0, (struct drv_buf[]){ { HDR + 16, 16, false }, { DATA, 512, false }, { STATUS, 1, true } }, 3);
+	drv_kick(0);
+	drv_wait(0, NULL);
+	drv_wait(0, NULL);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 8, DATA + 4096, 4096), 0);
+	ck_assert_mem_eq(ram(DATA + 4096), ram(DATA), 4096);
 }
 END_TEST
 
@@ -960,6 +977,7 @@ int main(void)
 	tcase_add_test(t, read_only);
 	tcase_add_loop_test(t, zeroes, 0, 2);
 	tcase_add_loop_test(t, transient, 0, 2);
+	tcase_add_test(t, transient_overlap);
 	tcase_add_test(t, transient_short_last_block);
 	tcase_add_loop_test(t, layers, 0, 3);
 	tcase_add_test(t, layer_write_through);

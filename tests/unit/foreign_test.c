@@ -365,6 +365,7 @@ END_TEST
 START_TEST(on_others)
 {
 	struct dom_backing below[2] = { { .format = DISK_QCOW2 }, { .format = DISK_VDI } };
+	struct overlay_claim *claim;
 
 	if (!can_run())
 		return;
@@ -391,7 +392,8 @@ START_TEST(on_others)
 	ck_assert_ptr_nonnull(t.img.overlay);
 	ck_assert_int_eq(overlay_read(t.img.overlay, t.data, SIZE, 0), 0);
 	ck_assert_int_eq(memcmp(t.data, t.model, SIZE), 0);
-	ck_assert_int_eq(overlay_prepare(t.img.overlay, 512, 512), 0);
+	ck_assert_int_eq(overlay_begin(t.img.overlay, 512, 512, false, &claim), 0);
+	ck_assert_ptr_null(claim);
 	image_close(&t.img);
 	save_model();
 	ck_assert_int_eq(shell("qemu-img compare -f raw -F qcow2 model disk && qemu-img check disk"), 0);

@@ -219,9 +219,11 @@ static void *guest(void *arg)
 		len = len > k->size - at ? k->size - at : len;
 		memset(buf, (int)(rnd(&x) % 3 ? rnd(&x) : 0), len);
 		if (k->img.overlay) {
-			ck_assert_int_eq(overlay_prepare(k->img.overlay, at, len), 0);
+			struct overlay_claim *claim;
+
+			ck_assert_int_eq(overlay_begin(k->img.overlay, at, len, true, &claim), 0);
 			ck_assert_int_eq(pwrite_full(k->img.overlay->fd, buf, len, at + k->img.overlay->data), 0);
-			overlay_commit(k->img.overlay, at, len);
+			overlay_end(k->img.overlay, claim, true);
 		} else if (rnd(&x) % 4) {
 			ck_assert_int_eq(pwrite_full(k->fd, buf, len, at), 0);
 		} else {

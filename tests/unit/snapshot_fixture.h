@@ -209,9 +209,11 @@ static void guest_writes(unsigned int block, unsigned int n, int value)
 		if (i)
 			memset(buf, value ^ 0x80, sizeof(buf));
 		if (img.overlay) {
-			ck_assert_int_eq(overlay_prepare(img.overlay, at, len), 0);
+			struct overlay_claim *claim;
+
+			ck_assert_int_eq(overlay_begin(img.overlay, at, len, true, &claim), 0);
 			ck_assert_int_eq(pwrite_full(img.overlay->fd, buf, len, img.overlay->data + at), 0);
-			overlay_commit(img.overlay, at, len);
+			overlay_end(img.overlay, claim, true);
 		} else if (img.served) {
 			ck_assert_int_eq(nbd_disk_write(img.served, buf, len, at), 0);
 			ck_assert_int_eq(image_flush(&img), 0);
