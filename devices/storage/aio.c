@@ -192,6 +192,15 @@ void aio_drain(struct aio *a)
 	} while (a->in_flight);
 }
 
+void aio_cancel(struct aio *a)
+{
+	do {
+		aio_drain_files(a);
+		if (a->served)
+			nbd_queue_cancel(a->served);
+	} while (a->in_flight);
+}
+
 static void ring_ready(void *opaque, uint32_t events)
 {
 	struct aio *a = opaque;

@@ -50,6 +50,11 @@ void aio_kick(struct aio *a);
 void aio_drain_files(struct aio *a);
 /* Wait until nothing is in flight. */
 void aio_drain(struct aio *a);
+/*
+ * The same, but not for a server: what that has not answered is given up with -ECANCELED. Its
+ * memory is not touched any more; of a write, nobody knows whether it comes.
+ */
+void aio_cancel(struct aio *a);
 /* Advance an operation by n bytes of its data. */
 void aio_advance(struct aio_op *op, size_t n);
 

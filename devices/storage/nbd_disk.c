@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -222,6 +223,16 @@ static void list_disk(struct nbd_disk *d, bool on)
 	pthread_mutex_unlock(&all_lock);
 }
 
+static void disk_free(struct nbd_disk *d)
+{
+	free(d->name);
+	if (d->gate >= 0)
+		close(d->gate);
+	pthread_mutex_destroy(&d->gate_lock);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
 static struct nbd_disk *new_disk(const struct dom_disk *cfg)
 {
 	struct nbd_disk *d = calloc(1, sizeof(*d));
@@ -232,10 +243,12 @@ static struct nbd_disk *new_disk(const struct dom_disk *cfg)
 	d->name = strdup(the_file(cfg));
 	d->control = d->sock = -1;
 	d->fua = cfg->cache == CACHE_WRITETHROUGH || cfg->cache == CACHE_DIRECTSYNC;
+	d->gate = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&d->lock, NULL);
-	if (d->name)
+	pthread_mutex_init(&d->gate_lock, NULL);
+	if (d->name && d->gate >= 0)
 		return d;
-	free(d);
+	disk_free(d);
 	return NULL;
 }
 
@@ -286,13 +299,6 @@ struct nbd_disk *nbd_disk_adopt(const struct dom_disk *cfg, int control)
 	d->control = d->sock = -1;
 	nbd_disk_close(d);
 	return NULL;
-}
-
-static void disk_free(struct nbd_disk *d)
-{
-	free(d->name);
-	pthread_mutex_destroy(&d->lock);
-	free(d);
 }
 
 struct nbd_disk *nbd_disk_on(int sock, const char *file)

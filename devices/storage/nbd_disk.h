@@ -11,6 +11,7 @@
 #define HVX_STORAGE_NBD_DISK_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "devices/storage/aio.h"
@@ -84,8 +85,13 @@ struct nbd_queue *nbd_queue_new(struct nbd_disk *d, struct loop *loop, void (*id
 void nbd_queue_free(struct nbd_queue *q);
 /* done may run before the return. */
 void nbd_queue_add(struct nbd_queue *q, struct aio_op *op);
-/* Wait until nothing is under way. */
+/* Wait until nothing is under way, however long the server takes. */
 void nbd_queue_drain(struct nbd_queue *q);
+/*
+ * Nothing is under way any more: what has not gone out does not, of the rest nobody hears. Each
+ * done is called with -ECANCELED, and its memory is not touched from then on. Waits for nothing.
+ */
+void nbd_queue_cancel(struct nbd_queue *q);
 
 /* --- between the two files --- */
 struct nbd_disk {
@@ -102,6 +108,9 @@ struct nbd_disk {
 	_Atomic bool said;		/* that it is lost */
 	struct nbd_queue *queues;	/* all, linked by nbd_queue_link() */
 	struct nbd_disk *next;		/* of this process's */
+	pthread_mutex_t gate_lock;
+	_Atomic unsigned int orphans;	/* requests that are under way and nobody's; changed under gate_lock */
+	int gate;			/* eventfd, readable while there are none */
 };
 
 /* One more connection, past the handshake, that does not block. -1 after a message. */

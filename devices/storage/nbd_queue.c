@@ -4,6 +4,11 @@
  * connection does not block: what does not go now goes when the loop says so. Answers come in
  * any order. The server has no say in anything but the data: each answer must be for a
  * request that waits for one.
+ *
+ * A guest that resets its disk does not wait for a server that does not answer. What it has
+ * been asked for is then nobody's any more, but may still be done at any time: until it is
+ * answered, no queue of the disk asks for anything else, or an old write could come
+ * after a new one of the same sectors.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "devices/storage/nbd.h"
@@ -22,6 +28,7 @@
 
 #define SLOTS		16U	/* as many as QEMU's server works on, of one client */
 #define MAX_IOV		64U	/* of one system call */
+#define SINK		(64U << 10)
 
 struct slot {
 	struct aio_op *op;	/* NULL: free */
@@ -38,6 +45,7 @@ struct nbd_queue {
 	void *opaque;
 	int sock;			/* -1: closed, or lost */
 	struct loop_fd *watch;
+	struct loop_fd *gate_watch;	/* while something waits for the disk's orphans */
 	bool wants_write;		/* the loop is to say when more can go out */
 	bool busy;			/* done() may be running: what it adds waits */
 	struct slot slot[SLOTS];
@@ -185,13 +193,28 @@ static void finish(struct nbd_queue *q, struct slot *s, int err)
 	op->done(op, err);
 }
 
-/* 0: nothing is left to send, or no slot; -EAGAIN; -errno. */
+static void gate_opens(void *opaque, uint32_t events);
+
+/* Must new requests wait for old ones that are nobody's? Then the loop says when not any more. */
+static int held(struct nbd_queue *q)
+{
+	if (!atomic_load(&q->disk->orphans))
+		return 0;
+	if (!q->gate_watch)
+		q->gate_watch = loop_add_fd(q->loop, q->disk->gate, EPOLLIN, gate_opens, q);
+	return q->gate_watch ? 1 : -ENOMEM;
+}
+
+/* 0: nothing is left to send, no slot, or held; -EAGAIN; -errno. */
 static int send_all(struct nbd_queue *q)
 {
 	struct slot *s;
 	int ret = q->sending ? send_on(q) : 0;
 
 	while (!ret && q->first && q->in_use < SLOTS) {
+		ret = held(q);
+		if (ret)
+			return ret < 0 ? ret : 0;
 		s = free_slot(q);
 		s->op = q->first;
 		q->first = s->op->next;
@@ -294,7 +317,9 @@ static void hang_up(struct nbd_queue *q)
 {
 	if (q->watch)
 		loop_del_fd(q->watch);
-	q->watch = NULL;
+	if (q->gate_watch)
+		loop_del_fd(q->gate_watch);
+	q->watch = q->gate_watch = NULL;
 	if (q->sock >= 0)
 		close(q->sock);
 	q->sock = -1;
@@ -303,20 +328,30 @@ static void hang_up(struct nbd_queue *q)
 	q->wants_write = false;
 }
 
-static void give_up(struct nbd_queue *q)
+static void finish_slots(struct nbd_queue *q, int err)
 {
-	hang_up(q);
 	for (unsigned int i = 0; i < SLOTS; i++)
 		if (q->slot[i].op)
-			finish(q, &q->slot[i], -EIO);
+			finish(q, &q->slot[i], err);
+}
+
+static void finish_waiting(struct nbd_queue *q, int err)
+{
 	while (q->first) {
 		struct aio_op *op = q->first;
 
 		q->first = op->next;
 		if (!q->first)
 			q->last = &q->first;
-		op->done(op, -EIO);
+		op->done(op, err);
 	}
+}
+
+static void give_up(struct nbd_queue *q)
+{
+	hang_up(q);
+	finish_slots(q, -EIO);
+	finish_waiting(q, -EIO);
 }
 
 /* As much as goes without waiting. */
@@ -354,6 +389,17 @@ static void ready(void *opaque, uint32_t events)
 	q->idle(q->opaque);
 }
 
+static void gate_opens(void *opaque, uint32_t events)
+{
+	struct nbd_queue *q = opaque;
+
+	(void)events;
+	loop_del_fd(q->gate_watch);
+	q->gate_watch = NULL;
+	work(q, false);
+	q->idle(q->opaque);
+}
+
 void nbd_queue_add(struct nbd_queue *q, struct aio_op *op)
 {
 	/* Of no bytes: NBD does not say what such a request means, and nothing would come in for it. */
@@ -370,11 +416,111 @@ void nbd_queue_add(struct nbd_queue *q, struct aio_op *op)
 void nbd_queue_drain(struct nbd_queue *q)
 {
 	while (q->sock >= 0 && (q->in_use || q->first)) {
-		struct pollfd p = { .fd = q->sock, .events = (short)(POLLIN | (q->wants_write ? POLLOUT : 0)) };
+		struct pollfd p[] = {
+			{ .fd = q->sock, .events = (short)(POLLIN | (q->wants_write ? POLLOUT : 0)) },
+			{ .fd = q->gate_watch ? q->disk->gate : -1, .events = POLLIN },
+		};
 
-		if (poll(&p, 1, -1) > 0)
+		if (poll(p, 2, -1) > 0)
 			work(q, true);
 	}
+}
+
+/* --------------------------------------------------------------- giving up */
+
+/* In an operation's place, until its request is answered. */
+struct orphan {
+	struct aio_op op;
+	struct nbd_disk *disk;
+	void *rest;		/* of a write's data; NULL: none */
+	struct iovec iov[];
+};
+
+static void count_orphan(struct nbd_disk *d, bool more)
+{
+	eventfd_t n;
+
+	pthread_mutex_lock(&d->gate_lock);
+	if (more && !d->orphans++)
+		eventfd_read(d->gate, &n);
+	else if (!more && !--d->orphans)
+		eventfd_write(d->gate, 1);
+	pthread_mutex_unlock(&d->gate_lock);
+}
+
+static void orphan_done(struct aio_op *op, int err)
+{
+	struct orphan *o = (struct orphan *)op;
+
+	(void)err;
+	count_orphan(o->disk, false);
+	free(o->rest);
+	free(o);
+}
+
+/* What is still to go out, which its owner will change; or a place for what comes in. */
+static bool orphan_data(struct orphan *o, const struct slot *s)
+{
+	static uint8_t sink[SINK];
+	const struct aio_op *op = s->op;
+	uint32_t left = s->left, n;
+	uint8_t *at;
+
+	if (op->type == AIO_WRITE && left) {
+		o->rest = at = malloc(left);
+		for (const struct iovec *iov = op->iov; at && left; iov++, left -= n, at += n) {
+			n = iov->iov_len < left ? (uint32_t)iov->iov_len : left;
+			memcpy(at, iov->iov_base, n);
+		}
+		o->iov[o->op.nr_iov++] = (struct iovec){ o->rest, s->left };
+		return at;
+	}
+	for (; left; left -= n) {
+		n = left < SINK ? left : SINK;
+		o->iov[o->op.nr_iov++] = (struct iovec){ sink, n };
+	}
+	return true;
+}
+
+/* The slot's operation is its owner's again, and the request goes on without it. */
+static bool orphan(struct nbd_queue *q, struct slot *s)
+{
+	struct orphan *o = calloc(1, sizeof(*o) + (s->left / SINK + 1) * sizeof(o->iov[0]));
+	struct aio_op *op = s->op;
+
+	if (!o)
+		return false;
+	o->op = (struct aio_op){ .type = op->type, .len = s->left, .iov = o->iov, .done = orphan_done };
+	o->disk = q->disk;
+	if (!orphan_data(o, s)) {
+		free(o);
+		return false;
+	}
+	count_orphan(q->disk, true);
+	s->op = &o->op;
+	op->done(op, -ECANCELED);
+	return true;
+}
+
+void nbd_queue_cancel(struct nbd_queue *q)
+{
+	bool ok = true;
+
+	q->busy = true;		/* what done() may add waits, and is given up as well */
+	/* One of which nothing has gone out need not go. */
+	if (q->sending && !q->out_pos) {
+		finish(q, q->sending, -ECANCELED);
+		q->sending = NULL;
+	}
+	for (unsigned int i = 0; i < SLOTS && ok; i++)
+		if (q->slot[i].op && q->slot[i].op->done != orphan_done)
+			ok = orphan(q, &q->slot[i]);
+	if (!ok) {
+		nbd_disk_lost(q->disk, "does not answer, and there is no memory to wait for it");
+		give_up(q);
+	}
+	finish_waiting(q, -ECANCELED);
+	q->busy = false;
 }
 
 /* ------------------------------------------------------------------- making */
@@ -402,6 +548,8 @@ static void detach(void *opaque)
 	struct detach *d = opaque;
 
 	hang_up(d->q);
+	/* Whoever closes the image, or has its export ended, waits for what the daemon does. */
+	finish_slots(d->q, -ECANCELED);
 	sem_post(&d->done);
 }
 
@@ -448,5 +596,6 @@ void nbd_queue_free(struct nbd_queue *q)
 	}
 	if (q->sock >= 0)
 		close(q->sock);
+	finish_slots(q, -ECANCELED);	/* nobody's, all of them */
 	free(q);
 }

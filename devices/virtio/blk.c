@@ -638,6 +638,15 @@ static void blk_queue_stop(struct virtio_queue *q)
 	virtio_publish(q);
 }
 
+/* virtio 1.2, 2.4: what the guest has asked for need not be done, but its memory is its own from now on. */
+static void blk_queue_drop(struct virtio_queue *q)
+{
+	struct blk_queue *bq = &((struct virtio_blk *)q->v)->bq[q->index];
+
+	aio_cancel(bq->aio);
+	virtio_publish(q);
+}
+
 static int blk_load_config(struct virtio_device *v, const uint8_t *saved, struct state_error *err)
 {
 	const struct virtio_blk_config *now = (void *)v->config, *then = (const void *)saved;
@@ -655,6 +664,7 @@ static const struct virtio_ops blk_virtio_ops = {
 	.load_config = blk_load_config,
 	.handle = blk_handle,
 	.queue_stop = blk_queue_stop,
+	.queue_drop = blk_queue_drop,
 };
 
 /* ---------------------------------------------------------------------- making */

@@ -71,6 +71,8 @@ struct virtio_ops {
 	void (*handle)(struct virtio_queue *q);
 	/* Finish or cancel what is in flight: no guest memory is touched after it returns. */
 	void (*queue_stop)(struct virtio_queue *q);
+	/* The same for a reset, which need not finish anything and must not wait for long. NULL: queue_stop. */
+	void (*queue_drop)(struct virtio_queue *q);
 	/* Guest-owned queues (vhost): pause() and resume() instead of the queues' own. */
 	void (*pause)(struct virtio_device *v);
 	void (*resume)(struct virtio_device *v);

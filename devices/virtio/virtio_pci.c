@@ -147,6 +147,17 @@ static void halt_queue(void *opaque)
 		q->v->ops->queue_stop(q);
 }
 
+static void drop_queue(void *opaque)
+{
+	struct virtio_queue *q = opaque;
+
+	q->running = false;
+	if (q->v->ops->queue_drop)
+		q->v->ops->queue_drop(q);
+	else if (q->v->ops->queue_stop)
+		q->v->ops->queue_stop(q);
+}
+
 /* Let the kernel signal the kick eventfd by itself while the queue can be kicked. */
 static void update_ioeventfd(struct virtio_queue *q)
 {
@@ -195,10 +206,10 @@ static void start_queue(struct virtio_queue *q)
 		iothread_call(q->io, run_queue, q);
 }
 
-static void stop_queue(struct virtio_queue *q)
+static void stop_queue(struct virtio_queue *q, bool reset)
 {
 	if (!q->external)
-		iothread_call(q->io, halt_queue, q);
+		iothread_call(q->io, reset ? drop_queue : halt_queue, q);
 }
 
 static void start_device(struct virtio_device *v)
@@ -235,7 +246,7 @@ static void reset_device(struct virtio_device *v)
 	/* No new kicks first, then one queue after the other runs dry. */
 	for (i = 0; i < v->nr_queues; i++) {
 		if (v->queue[i].mapped)
-			stop_queue(&v->queue[i]);
+			stop_queue(&v->queue[i], true);
 	}
 	if (v->started && v->ops->stop)
 		v->ops->stop(v);
@@ -339,7 +350,7 @@ static void reset_queue(struct virtio_queue *q)
 	if (!virtio_has(q->v, F_RING_RESET) || !q->enabled)
 		return;
 	if (q->mapped) {
-		stop_queue(q);
+		stop_queue(q, true);
 		unmap_queue(q);
 	}
 	clear_queue(q);
@@ -837,7 +848,7 @@ void virtio_pause(struct device *dev)
 		v->ops->pause(v);
 	for (i = 0; i < v->nr_queues; i++) {
 		if (v->queue[i].mapped)
-			stop_queue(&v->queue[i]);
+			stop_queue(&v->queue[i], false);
 	}
 }
 

@@ -2,7 +2,7 @@
 /* units: devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c vmm/loop.c vmm/log.c vmm/unnamed.c */
 /*
  * Images of other formats than raw: headers that lead elsewhere, QEMU's storage daemon with
- * images of each format, and servers that lie, stall their words or hang up anywhere.
+ * images of each format. Servers that are none are served_test.c's.
  */
 #include <check.h>
 #include <errno.h>
@@ -24,36 +24,12 @@
 #include "devices/storage/image.h"
 #include "devices/storage/nbd_disk.h"
 #include "devices/storage/nbd_wire.h"
-#include "vmm/fdpass.h"
 #include "vmm/log.h"
-#include "vmm/sandbox.h"
-
-#define SIZE	(8U << 20)
-#define OPS	24
-
-bool sandbox_entered(void)
-{
-	return false;
-}
+#include "foreign_fixture.h"
 
 static unsigned int find_daemon(void);
 
-static char dir[] = "/var/tmp/hvx-foreign-XXXXXX";
 static char path[PATH_MAX];
-
-static void make_dir(void)
-{
-	strcpy(dir + sizeof(dir) - 7, "XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-}
-
-static void remove_dir(void)
-{
-	char cmd[128];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
-	ck_assert_int_eq(system(cmd), 0);
-}
 
 static int shell(const char *fmt, ...)
 {
@@ -156,85 +132,7 @@ START_TEST(headers)
 }
 END_TEST
 
-/* --------------------------------------------------- a disk, with a thread's requests */
-
-static struct {
-	struct dom_disk cfg;
-	struct image img;
-	struct loop *loop;
-	struct aio *aio;
-	unsigned int left;
-	int err[OPS];
-	struct aio_op op[OPS];
-	struct iovec iov[OPS][4];
-	uint8_t *model, *data;
-	char *file;
-} t;
-
-static void idle(void *opaque)
-{
-	(void)opaque;
-}
-
-static void done(struct aio_op *op, int err)
-{
-	t.err[op - t.op] = err;
-	if (!--t.left)
-		loop_stop(t.loop);
-}
-
-static void queue_up(void)
-{
-	t.loop = loop_new(NULL);
-	t.aio = aio_new(t.loop, idle, NULL);
-	ck_assert_ptr_nonnull(t.aio);
-	ck_assert_int_eq(aio_serve_by(t.aio, t.img.served, t.loop), 0);
-}
-
-static void queue_down(void)
-{
-	aio_free(t.aio);
-	loop_free(t.loop);
-}
-
-/* n operations, prepared: all are under way at once. */
-static void run(unsigned int n)
-{
-	unsigned int i;
-
-	t.left = n + 1;
-	for (i = 0; i < n; i++) {
-		t.err[i] = 1;
-		aio_add(t.aio, &t.op[i]);
-	}
-	aio_kick(t.aio);
-	if (--t.left)
-		loop_run(t.loop);
-	for (i = 0; i < n; i++)
-		ck_assert_int_le(t.err[i], 0);
-}
-
-/* Data in odd pieces. */
-static void prepare(unsigned int i, enum aio_type type, uint64_t offset, uint32_t len)
-{
-	uint8_t *at = t.data + offset;
-	uint32_t a = len / 3, b = len / 5;
-
-	t.iov[i][0] = (struct iovec){ at, a };
-	t.iov[i][1] = (struct iovec){ at + a, 0 };
-	t.iov[i][2] = (struct iovec){ at + a, b };
-	t.iov[i][3] = (struct iovec){ at + a + b, len - a - b };
-	t.op[i] = (struct aio_op){ .type = type, .fd = AIO_SERVED, .offset = offset, .len = len,
-				   .iov = t.iov[i], .nr_iov = 4, .done = done };
-	if (type == AIO_ALLOCATE)
-		t.op[i].mode = FALLOC_FL_KEEP_SIZE | (i & 1 ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-}
-
-static void all_good(unsigned int n)
-{
-	for (unsigned int i = 0; i < n; i++)
-		ck_assert_msg(!t.err[i], "operation %u (type %d, mode %d): %d", i, t.op[i].type, t.op[i].mode, t.err[i]);
-}
+/* ---------------------------------------------------------- a disk of each format */
 
 /* Writes and zeroes here and there, disjoint at a time; then all is read. */
 static void use_disk(void)
@@ -304,26 +202,6 @@ static bool can_run(void)
 	helper[n] = '\0';
 	strcpy(strrchr(helper, '/') + 1, FOREIGN_HELPER);
 	return !access(helper, X_OK) && !access("/usr/bin/qemu-storage-daemon", X_OK);
-}
-
-static void setup(void)
-{
-	make_dir();
-	place_helper();
-	memset(&t, 0, sizeof(t));
-	t.model = calloc(1, SIZE);
-	t.data = calloc(1, SIZE);
-	t.cfg = (struct dom_disk){ .target = (char *)"vda" };
-	ck_assert_int_gt(asprintf(&t.file, "%s/disk", dir), 0);
-	t.cfg.file = t.file;
-}
-
-static void teardown(void)
-{
-	free(t.model);
-	free(t.data);
-	free(t.file);
-	remove_dir();
 }
 
 static void save_model(void)
@@ -678,219 +556,6 @@ START_TEST(killed)
 }
 END_TEST
 
-/* ------------------------------------------------------- servers that lie */
-
-enum lie { TRUE, GARBAGE, WRONG_HANDLE, NO_SUCH_HANDLE, TWICE, SHORT_DATA, ERROR, STRANGE_ERROR, NR_LIES };
-
-/* The helper and the daemon in one: it answers with connections, each of which breaks off after so many bytes. */
-struct liar {
-	int control;
-	unsigned int cut;	/* bytes until it hangs up; UINT_MAX: never */
-	enum lie lie;
-	unsigned int cut_from;	/* the connection that it begins with */
-	pthread_t thread;
-};
-
-struct session {
-	int sock;
-	unsigned int left;
-	enum lie lie;
-};
-
-static bool say(struct session *s, const void *data, size_t len)
-{
-	size_t n = len < s->left ? len : s->left;
-
-	if (n && send(s->sock, data, n, MSG_NOSIGNAL) != (ssize_t)n)
-		return false;
-	if (s->left != UINT_MAX)
-		s->left -= (unsigned int)n;
-	return n == len;
-}
-
-static bool greet(struct session *s)
-{
-	uint8_t b[64], *at = b;
-	char in[256];
-
-	at = put_be(at, NBD_MAGIC, 8);
-	at = put_be(at, NBD_OPT_MAGIC, 8);
-	at = put_be(at, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES, 2);
-	if (!say(s, b, 18) || sock_get(s->sock, in, 4 + 16 + 4 + 4 + 2 + 2))
-		return false;
-	at = put_be(b, NBD_REP_MAGIC, 8);
-	at = put_be(at, NBD_OPT_GO, 4);
-	at = put_be(at, NBD_REP_INFO, 4);
-	at = put_be(at, 12, 4);
-	at = put_be(at, NBD_INFO_EXPORT, 2);
-	at = put_be(at, SIZE, 8);
-	at = put_be(at, NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH, 2);
-	if (!say(s, b, (size_t)(at - b)))
-		return false;
-	at = put_be(b, NBD_REP_MAGIC, 8);
-	at = put_be(at, NBD_OPT_GO, 4);
-	at = put_be(at, NBD_REP_ACK, 4);
-	at = put_be(at, 0, 4);
-	return say(s, b, (size_t)(at - b));
-}
-
-static bool reply(struct session *s, const uint8_t *request)
-{
-	unsigned int cmd = (unsigned int)get_be(request + 6, 2);
-	uint64_t handle = get_be(request + 8, 8);
-	uint32_t len = (uint32_t)get_be(request + 24, 4);
-	uint8_t b[16], *at, *data = calloc(1, len ? len : 1);
-	bool good, has_data = cmd == NBD_CMD_READ && s->lie != ERROR && s->lie != STRANGE_ERROR;
-
-	good = cmd != NBD_CMD_WRITE || !sock_get(s->sock, data, len);
-	at = put_be(b, s->lie == GARBAGE ? 0x6e6f6e73 : NBD_SIMPLE_REPLY_MAGIC, 4);
-	at = put_be(at, s->lie == ERROR ? NBD_ENOSPC : s->lie == STRANGE_ERROR ? 0xdeadbeef : 0, 4);
-	put_be(at, s->lie == WRONG_HANDLE ? handle + 1 : s->lie == NO_SUCH_HANDLE ? ~0ULL : handle, 8);
-	good = good && say(s, b, 16) && (!has_data || say(s, data, s->lie == SHORT_DATA ? len / 2 : len)) &&
-	       s->lie != SHORT_DATA && (s->lie != TWICE || say(s, b, 16));
-	free(data);
-	return good;
-}
-
-static void *serve(void *arg)
-{
-	struct session *s = arg;
-	uint8_t request[NBD_REQUEST_LEN];
-
-	if (greet(s))
-		while (!sock_get(s->sock, request, sizeof(request)) && reply(s, request))
-			;
-	shutdown(s->sock, SHUT_RDWR);
-	close(s->sock);
-	free(s);
-	return NULL;
-}
-
-static void *lie(void *arg)
-{
-	struct liar *l = arg;
-	pthread_t thread[8];
-	unsigned int n = 0;
-	char order;
-
-	while (n < 8 && recv(l->control, &order, 1, 0) == 1) {
-		struct session *s = malloc(sizeof(*s));
-		char answer = FOREIGN_OK;
-		int pair[2];
-
-		if (order == FOREIGN_CLOSE) {
-			free(s);
-			send(l->control, &answer, 1, MSG_NOSIGNAL);
-			continue;
-		}
-		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
-			abort();
-		*s = (struct session){ pair[0], n >= l->cut_from ? l->cut : UINT_MAX, l->lie };
-		pthread_create(&thread[n++], NULL, serve, s);
-		fd_send(l->control, &answer, 1, pair[1], 0);
-		close(pair[1]);
-	}
-	while (n--)
-		pthread_join(thread[n], NULL);
-	close(l->control);
-	return NULL;
-}
-
-static bool liar_up(struct liar *l)
-{
-	int pair[2];
-
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	l->control = pair[1];
-	pthread_create(&l->thread, NULL, lie, l);
-	t.img = (struct image){ .fd = AIO_SERVED };
-	t.img.served = nbd_disk_adopt(&t.cfg, pair[0]);
-	if (!t.img.served)
-		close(pair[0]);
-	return t.img.served;
-}
-
-static void liar_down(struct liar *l)
-{
-	nbd_disk_close(t.img.served);
-	pthread_join(l->thread, NULL);
-}
-
-/* Reads, writes and a flush: each ends, well or with an error. Whether all went well. */
-static bool try_queue(void)
-{
-	bool good = true;
-
-	t.loop = loop_new(NULL);
-	t.aio = aio_new(t.loop, idle, NULL);
-	if (aio_serve_by(t.aio, t.img.served, t.loop)) {
-		queue_down();
-		return false;
-	}
-	prepare(0, AIO_READ, 0, 4096);
-	prepare(1, AIO_WRITE, 8192, 2048);
-	prepare(2, AIO_SYNC, 0, 0);
-	prepare(3, AIO_READ, 65536, 512);
-	/* This server cannot do it: as on a file system that cannot. */
-	prepare(4, AIO_ALLOCATE, 65536, 512);
-	run(5);
-	for (unsigned int i = 0; i < 5; i++) {
-		ck_assert(t.err[i] == 0 || t.err[i] == -EIO || t.err[i] == -ENOSPC || (i == 4 && t.err[i] == -EOPNOTSUPP));
-		good &= !t.err[i] || t.err[i] == -EOPNOTSUPP;
-	}
-	aio_drain(t.aio);
-	queue_down();
-	return good;
-}
-
-#define HANDSHAKE	(18 + 20 + 12 + 20)
-#define REPLIES		(4 * 16 + 4096 + 512)
-
-START_TEST(hangs_up)
-{
-	for (unsigned int cut = 0; cut <= HANDSHAKE + REPLIES; cut += cut < HANDSHAKE + 80 || cut > HANDSHAKE + REPLIES - 80 ? 1 : 97) {
-		struct liar l = { .cut = cut, .cut_from = 1 };
-
-		ck_assert(liar_up(&l));
-		ck_assert_int_eq(try_queue(), cut >= HANDSHAKE + REPLIES);
-		liar_down(&l);
-	}
-}
-END_TEST
-
-START_TEST(hangs_up_at_once)
-{
-	for (unsigned int cut = 0; cut < HANDSHAKE; cut++) {
-		struct liar l = { .cut = cut };
-
-		ck_assert(!liar_up(&l));
-		pthread_join(l.thread, NULL);
-	}
-}
-END_TEST
-
-START_TEST(lies)
-{
-	struct liar l = { .cut = UINT_MAX, .lie = (enum lie)_i };
-
-	ck_assert(liar_up(&l));
-	ck_assert_int_eq(try_queue(), _i == TRUE);
-	liar_down(&l);
-}
-END_TEST
-
-START_TEST(lies_to_who_waits)
-{
-	struct liar l = { .cut = UINT_MAX, .lie = (enum lie)_i };
-	int ret;
-
-	ck_assert(liar_up(&l));
-	ret = nbd_disk_read(t.img.served, t.data, 4096, 4096) ?: nbd_disk_read(t.img.served, t.data, 4096, 0);
-	ck_assert_int_eq(ret, _i == TRUE ? 0 : _i == ERROR ? -ENOSPC : -EIO);
-	liar_down(&l);
-}
-END_TEST
-
 /* Where io_uring is not allowed, or the sandbox is entered, all is the same. */
 int main(void)
 {
@@ -903,6 +568,7 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	tcase_set_timeout(tc, 300);
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, place_helper, NULL);
 	if (!system("command -v qemu-img > /dev/null"))
 		tcase_add_test(tc, headers);
 	tcase_add_loop_test(tc, each_format, 0, 5);
@@ -914,10 +580,6 @@ int main(void)
 	tcase_add_test(tc, not_resized);
 	tcase_add_test(tc, stopped);
 	tcase_add_test(tc, killed);
-	tcase_add_test(tc, hangs_up);
-	tcase_add_test(tc, hangs_up_at_once);
-	tcase_add_loop_test(tc, lies, 0, NR_LIES);
-	tcase_add_loop_test(tc, lies_to_who_waits, 0, NR_LIES);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
