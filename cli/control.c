@@ -17,6 +17,7 @@
 
 #define LINE_MAX_	(8U << 20)	/* longer than any answer of the server */
 #define EVENTS_MAX	256
+#define BEGIN_MS	5000		/* for a VMM to open its socket */
 
 struct control {
 	int fd, timeout;
@@ -259,19 +260,29 @@ struct json_object *control_event(struct control *c, int ms)
 	return o;
 }
 
-struct control *control_open(const char *guest)
+/* -1: errno, ESRCH where it does not run. One that begins, or ends, has its folder but no socket: that passes. */
+static int connect_to(const char *guest)
 {
-	struct control *c;
-	char *dir = rundir_find(guest);
-	struct json_object *o;
+	int64_t end = now_ms() + BEGIN_MS;
 	int fd, err;
 
-	if (!dir) {
-		errno = ESRCH;
-		return NULL;
-	}
-	fd = connect_in(dir);
-	free(dir);
+	do {
+		char *dir = rundir_find(guest);
+
+		fd = dir ? connect_in(dir) : -1;
+		err = dir ? errno : ESRCH;
+		free(dir);
+	} while (fd < 0 && (err == ENOENT || err == ECONNREFUSED) && now_ms() < end && !poll(NULL, 0, 20));
+	errno = err;
+	return fd;
+}
+
+struct control *control_open(const char *guest)
+{
+	int fd = connect_to(guest), err;
+	struct control *c;
+	struct json_object *o;
+
 	if (fd < 0)
 		return NULL;
 	c = calloc(1, sizeof(*c));

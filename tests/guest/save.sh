@@ -39,11 +39,11 @@ restore() { # NAME FILE: goes on with its console where start() had it
 }
 
 for cycle in $(seq "$cycles"); do
-	before=$(round state)
 	file=$work/state.$((cycle % 2))
 	"$hvx" save state "$file" || fail "save $cycle"
 	finish state 60
 	[ "$status" -eq 70 ] || fail "the VMM ended with status $status"
+	before=$(round state)	# it ran on until it was saved
 	restore state "$file"
 	wait_for state 120 "^HVX-ROUND $((before + rounds))\$"
 	! shown state '^HVX-BAD' || fail "cycle $cycle: the guest complains"
