@@ -27,6 +27,7 @@ struct loop_fd {
 struct loop_timer {
 	struct loop *loop;
 	uint64_t deadline;		/* ns, 0: disarmed */
+	unsigned int round;		/* of run_timers(), in which it ran last */
 	void (*cb)(void *opaque);
 	void *opaque;
 	LIST_ENTRY(loop_timer) link;
@@ -48,6 +49,7 @@ struct loop {
 	LIST_HEAD(, loop_fd) fds, garbage;	/* garbage: deleted, may be in the batch in hand */
 	LIST_HEAD(, loop_timer) timers;		/* few: not sorted */
 	uint64_t armed;			/* deadline that the timerfd has, 0 none */
+	unsigned int round;
 	STAILQ_HEAD(, post) posts;
 };
 
@@ -185,28 +187,37 @@ static void arm(struct loop *loop)
 	timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &its, NULL);
 }
 
+/* list_lock held: the first that is due, but for those of this round. */
+static struct loop_timer *next_due(struct loop *loop, uint64_t now)
+{
+	struct loop_timer *t, *first = NULL;
+
+	LIST_FOREACH(t, &loop->timers, link)
+		if (t->deadline && t->deadline <= now && t->round != loop->round &&
+		    (!first || t->deadline < first->deadline))
+			first = t;
+	return first;
+}
+
+/* What is due, in order. One that sets itself into the past has its next turn after all others'. */
 static void run_timers(struct loop *loop)
 {
 	uint64_t now = clock_now_ns();
-	unsigned int budget = 64;	/* for timers that set themselves into the past */
 	struct loop_timer *t;
 
 	drain(loop->timer_fd);
-	for (;;) {
-		pthread_mutex_lock(&loop->list_lock);
-		LIST_FOREACH(t, &loop->timers, link)
-			if (t->deadline && t->deadline <= now)
-				break;
-		if (!t || !budget--) {
-			loop->armed = 0;
-			arm(loop);
-			pthread_mutex_unlock(&loop->list_lock);
-			return;
-		}
+	pthread_mutex_lock(&loop->list_lock);
+	loop->round++;
+	while ((t = next_due(loop, now))) {
 		t->deadline = 0;
+		t->round = loop->round;
 		pthread_mutex_unlock(&loop->list_lock);
 		t->cb(t->opaque);	/* may set, or delete, this timer */
+		pthread_mutex_lock(&loop->list_lock);
 	}
+	loop->armed = 0;
+	arm(loop);
+	pthread_mutex_unlock(&loop->list_lock);
 }
 
 static void dispatch(struct loop *loop, const struct epoll_event *ev)

@@ -141,6 +141,14 @@ START_TEST(timer_order)
 	loop_run(loop);
 	ck_assert_str_eq(order, "ba!");
 	ck_assert_uint_ge(clock_now_ns(), now + 30000000);
+	/* So it is where all of them are due when the loop comes to them. */
+	memset(order, 0, sizeof(order));
+	loop_timer_set(ta, now + 2);
+	loop_timer_set(tb, now + 1);
+	loop_timer_set(tc, now + 3);
+	loop_timer_set(loop_add_timer(loop, stop_cb, NULL), now + 4);
+	loop_run(loop);
+	ck_assert_str_eq(order, "bac!");
 	loop_del_timer(ta);
 	loop_del_timer(tb);
 	loop_del_timer(tc);
