@@ -556,7 +556,6 @@ START_TEST(killed)
 }
 END_TEST
 
-/* Where io_uring is not allowed, or the sandbox is entered, all is the same. */
 int main(void)
 {
 	Suite *s = suite_create("foreign");
