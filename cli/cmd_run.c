@@ -513,6 +513,8 @@ static void vmm_args(struct vmm_args *a, const struct run *r, int ready)
 		add(a, "--reverted", NULL);
 	add_fd(a, "--ram-fd", NULL, r->ram);
 	add_fd(a, "--ready-fd", NULL, ready);
+	if (r->log)
+		add(a, "--log-file", r->log);
 	if (r->paused)
 		add(a, "--paused", NULL);
 	if (r->gdb)

@@ -100,7 +100,7 @@ int run_incoming(const char *file, const char *text, size_t len, const char *nam
  * $XDG_STATE_HOME/hvx/NAME.log (~/.local/state/hvx) for others. free() it.
  */
 char *log_path(const char *name);
-/* Its path, opened to append (*fd, -1 with errno), *start its end now. A long one becomes NAME.log.1. */
+/* Its path, opened to append (*fd, -1 with errno), *start its end now. The VMM keeps it short (vmm/logfile.h). */
 char *log_open(const char *name, int *fd, off_t *start);
 
 void print_json(struct json_object *o);		/* puts it, too */

@@ -28,6 +28,7 @@
 #include "chardev.h"
 #include "console_share.h"
 #include "devices/device.h"
+#include "logfile.h"
 
 #define TX_RING		(64U << 10)	/* bytes kept for a slow peer */
 #define TX_BLOCK	4096U		/* written at once */
@@ -39,7 +40,8 @@ struct chardev {
 	struct machine *m;
 	char id[32];
 	int in, out;			/* -1: none; may be the same */
-	int listen_fd, log_fd;
+	int listen_fd;
+	struct logfile *log, *file;	/* <log file=>; type='file', unless that is no regular file. NULL: none */
 	char *socket_path;		/* ours, removed on close */
 	int pty_fd;			/* the pty's other side, kept open: without it the first would hang up */
 	char *link_path;		/* runtime directory's link to the pty, removed on close */
@@ -113,6 +115,33 @@ int terminal_raw(int fd)
 
 static void hang_up(struct chardev *chr);
 
+/* Its guest loses nothing but text; said once. */
+static void file_error(struct chardev *chr, const char *what, int err)
+{
+	if (err)
+		log_warn("%s: %s: %s; what does not fit is left out", chr->id, what, strerror(-err));
+}
+
+static void flush_files(struct chardev *chr)
+{
+	if (chr->log)
+		file_error(chr, "log file", logfile_flush(chr->log));
+	if (chr->file)
+		file_error(chr, "file", logfile_flush(chr->file));
+}
+
+static void put_files(struct chardev *chr, const void *buf, size_t len)
+{
+	bool timed = (chr->log && logfile_pending(chr->log)) || (chr->file && logfile_pending(chr->file));
+
+	if (chr->log)
+		file_error(chr, "log file", logfile_put(chr->log, buf, len));
+	if (chr->file)
+		file_error(chr, "file", logfile_put(chr->file, buf, len));
+	if (!timed && (chr->log || chr->file))
+		loop_timer_set(chr->flush_timer, clock_now_ns() + TX_DELAY_NS);
+}
+
 /* Write what can be written now. False: the peer is gone. */
 static bool flush(struct chardev *chr)
 {
@@ -167,6 +196,7 @@ static void out_ready(void *opaque, uint32_t events)
 
 static void flush_due(void *opaque)
 {
+	flush_files(opaque);
 	push(opaque);
 }
 
@@ -193,11 +223,7 @@ size_t chardev_write(struct chardev *chr, const void *buf, size_t len)
 
 	if (!chr)
 		return len;
-	if (chr->log_fd >= 0 && write(chr->log_fd, buf, len) < 0) {
-		log_warn("%s: log file: %s; logging stops", chr->id, strerror(errno));
-		close(chr->log_fd);
-		chr->log_fd = -1;
-	}
+	put_files(chr, buf, len);
 	console_share_output(chr->share, buf, len);
 	if (chr->out < 0 && chr->listen_fd < 0)
 		return len;	/* null */
@@ -613,8 +639,24 @@ static int open_tcp(struct chardev *chr, const struct dom_chr *cfg)
 	return 0;
 }
 
+static struct logfile *open_log(struct chardev *chr, const char *path, bool append)
+{
+	struct logfile *f = logfile_open(path, append);
+
+	if (f && logfile_backups(f) < LOGFILE_BACKUPS)
+		log_warn("%s: %s.0 to %s.%u cannot all be written; of what the guest writes, less than %u MiB are kept",
+			 chr->id, path, path, LOGFILE_BACKUPS - 1, (LOGFILE_BACKUPS + 1) * (LOGFILE_MAX >> 20));
+	return f;
+}
+
 static int open_file(struct chardev *chr, const struct dom_chr *cfg)
 {
+	struct stat st;
+
+	if (stat(cfg->path, &st) < 0 || S_ISREG(st.st_mode)) {
+		chr->file = open_log(chr, cfg->path, cfg->append);
+		return chr->file ? 0 : -errno;
+	}
 	chr->out = open(cfg->path, O_WRONLY | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC |
 			(cfg->append ? O_APPEND : O_TRUNC), 0600);
 	return chr->out < 0 ? -errno : 0;
@@ -667,7 +709,7 @@ struct chardev *chardev_open(struct machine *m, const struct dom_chr *cfg, const
 		return NULL;
 	}
 	chr->m = m;
-	chr->in = chr->out = chr->listen_fd = chr->log_fd = chr->pty_fd = -1;
+	chr->in = chr->out = chr->listen_fd = chr->pty_fd = -1;
 	snprintf(chr->id, sizeof(chr->id), "%s", id);
 	ret = open_backend(chr, cfg);
 	if (ret) {
@@ -677,9 +719,8 @@ struct chardev *chardev_open(struct machine *m, const struct dom_chr *cfg, const
 		goto fail;
 	}
 	if (cfg->log_file) {
-		chr->log_fd = open(cfg->log_file, O_WRONLY | O_CREAT | O_NOCTTY | O_NONBLOCK |
-				   O_CLOEXEC | (cfg->append ? O_APPEND : O_TRUNC), 0600);
-		if (chr->log_fd < 0) {
+		chr->log = open_log(chr, cfg->log_file, cfg->log_append);
+		if (!chr->log) {
 			log_error("%s: cannot open log file %s: %s", id, cfg->log_file,
 				  strerror(errno));
 			goto fail;
@@ -716,10 +757,22 @@ static void drain(struct chardev *chr)
 	}
 }
 
+static void close_file(struct chardev *chr, struct logfile *f)
+{
+	if (f && logfile_lost(f))
+		log_warn("%s: %llu bytes of output are not in its file", chr->id,
+			 (unsigned long long)logfile_lost(f));
+	logfile_close(f);
+}
+
 void chardev_close(struct chardev *chr)
 {
 	if (!chr)
 		return;
+	flush_files(chr);
+	close_file(chr, chr->log);
+	close_file(chr, chr->file);
+	chr->log = chr->file = NULL;
 	drain(chr);
 	console_share_close(chr->share);
 	if (chr->dropped)
@@ -733,8 +786,6 @@ void chardev_close(struct chardev *chr)
 		close(chr->in);
 	if (chr->listen_fd >= 0)
 		close(chr->listen_fd);
-	if (chr->log_fd >= 0)
-		close(chr->log_fd);
 	if (chr->pty_fd >= 0)
 		close(chr->pty_fd);
 	if (chr->socket_path)

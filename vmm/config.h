@@ -27,8 +27,9 @@ struct dom_chr {
 	char *path;		/* file, Unix socket; NULL for a socket: in the runtime directory */
 	char *host, *service;	/* TCP */
 	bool listen;		/* <source mode='bind'> */
-	bool append;
+	bool append;		/* file */
 	char *log_file;		/* <log file=> */
+	bool log_append;
 };
 
 struct dom_serial {

@@ -83,6 +83,7 @@ static bool read_chr(struct px *px, xmlNode *n, struct dom_chr *c, bool socket_o
 	c->listen = x_is(source, "mode", "bind");
 	c->append = x_yes(source, "append");
 	c->log_file = x_path(px, x_attr(x_child(n, "log"), "file"));
+	c->log_append = x_yes(x_child(n, "log"), "append");
 	if (c->type == CHR_FILE) {
 		chr_path(px, n, source, c, false);
 	} else if (c->type == CHR_UNIX) {

@@ -175,7 +175,7 @@ static const struct xelem nic_kids[] = {
 		{ .name = "master", .act = IGN }, { .name = "slave", .act = IGN }) }, \
 	{ .name = "protocol", .flags = F_ONCE, .attrs = ATTRS( \
 		{ .name = "type", .only = "raw", .note = "only raw TCP is supported; write <protocol type='raw'/>" }) }, \
-	{ .name = "log", .flags = F_ONCE, .attrs = ATTRS({ .name = "file" }, { .name = "append", .act = IGN }) }, \
+	{ .name = "log", .flags = F_ONCE, .attrs = ATTRS({ .name = "file" }, { .name = "append", .only = "on|off" }) }, \
 	COMMON
 
 #define CHR_ATTRS ATTRS({ .name = "type" }, { .name = "tty", .act = IGN })

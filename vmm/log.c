@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,12 +10,21 @@
 bool log_raw_terminal;
 static char guest[64];
 static int verbosity;
+static void (*line_put)(void *opaque, const char *line, size_t len);	/* NULL: stderr */
+static void *line_opaque;
+static pthread_mutex_t line_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local char last_error[512];	/* without the guest's name */
 
 void log_init(const char *guest_name, int verbose)
 {
 	snprintf(guest, sizeof(guest), "%s", guest_name ? guest_name : "");
 	verbosity = verbose;
+}
+
+void log_to(void (*put)(void *opaque, const char *line, size_t len), void *opaque)
+{
+	line_put = put;
+	line_opaque = opaque;
 }
 
 /*
@@ -40,8 +50,13 @@ static void put(const char *level, const char *fmt, va_list ap)
 	if (log_raw_terminal)
 		line[len++] = '\r';
 	line[len++] = '\n';
-	if (write(STDERR_FILENO, line, len) < 0)
+	if (line_put) {
+		pthread_mutex_lock(&line_lock);
+		line_put(line_opaque, line, len);
+		pthread_mutex_unlock(&line_lock);
+	} else if (write(STDERR_FILENO, line, len) < 0) {
 		return;		/* nowhere left to complain */
+	}
 }
 
 #define LOG_FUNCTION(name, level, min)				\

@@ -10,6 +10,8 @@
 extern bool log_raw_terminal;
 
 void log_init(const char *guest_name, int verbosity);
+/* Lines go there, by any thread and one at a time, not to stderr (NULL). While there is one thread. */
+void log_to(void (*put)(void *opaque, const char *line, size_t len), void *opaque);
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));	/* with -v */

@@ -17,6 +17,7 @@
 #include "chardev.h"
 #include "devices/device.h"
 #include "domxml_int.h"
+#include "logfile.h"
 #include "machine.h"
 #include "migrate.h"
 #include "qmp.h"
@@ -26,7 +27,7 @@
 #include "tune.h"
 
 struct options {
-	const char *file, *name, *runtime_dir, *gdb;
+	const char *file, *name, *runtime_dir, *gdb, *log_file;
 	const struct hv_ops *accel;
 	int xml_fd, restore_fd, ram_fd, ready_fd, verbosity;
 	int incoming_fd[MIG_MAX_STREAMS];
@@ -75,6 +76,8 @@ static const char usage_text[] =
 "  --paused              wait for `cont` on the control socket before the guest runs\n"
 "  --gdb WHERE           let a debugger come: unix (DIR/gdb.sock), unix:PATH, tcp:PORT\n"
 "                        (of 127.0.0.1) or tcp:HOST:PORT\n"
+"  --log-file FILE       append messages to FILE, at most 2 MiB of them, and of earlier\n"
+"                        ones to FILE.0, FILE.1, FILE.2; not to standard error\n"
 "  --no-sandbox          keep capabilities and system calls (for debugging)\n"
 "  --devices             list the devices there are, and the XML that makes them\n"
 "  --commands            describe the commands of the control socket, in Markdown\n"
@@ -93,7 +96,7 @@ static const char usage_text[] =
 enum { OPT_CONSOLE = 256, OPT_NAME, OPT_RUNTIME_DIR, OPT_XML_FD, OPT_NO_SANDBOX, OPT_DEVICES,
        OPT_COMMANDS, OPT_PAUSED, OPT_RESTORE_FD,
        OPT_FORK, OPT_REVERTED, OPT_RAM_FD, OPT_OWN_DIR, OPT_GDB, OPT_THROWAWAY, OPT_AGENT,
-       OPT_ACCEL, OPT_READY_FD, OPT_INCOMING, OPT_INCOMING_FD, OPT_DISK_FD, OPT_NBD_FD };
+       OPT_ACCEL, OPT_READY_FD, OPT_INCOMING, OPT_INCOMING_FD, OPT_DISK_FD, OPT_NBD_FD, OPT_LOG_FILE };
 
 static const struct option long_options[] = {
 	{ "accel", required_argument, NULL, OPT_ACCEL },
@@ -116,6 +119,7 @@ static const struct option long_options[] = {
 	{ "nbd-fd", required_argument, NULL, OPT_NBD_FD },
 	{ "ram-fd", required_argument, NULL, OPT_RAM_FD },
 	{ "gdb", required_argument, NULL, OPT_GDB },
+	{ "log-file", required_argument, NULL, OPT_LOG_FILE },
 	{ "throwaway", no_argument, NULL, OPT_THROWAWAY },
 	{ "agent", no_argument, NULL, OPT_AGENT },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -266,6 +270,9 @@ static int take_option(int c, struct options *o)
 		break;
 	case OPT_GDB:
 		o->gdb = optarg;
+		break;
+	case OPT_LOG_FILE:
+		o->log_file = optarg;
 		break;
 	case 'v':
 		o->verbosity++;
@@ -589,10 +596,63 @@ static void refuse_incoming(const struct options *o)
 	incoming_refuse(&in);
 }
 
+static int run(const struct options *o, struct source *src)
+{
+	int status = read_source(o, src);
+
+	if (status && o->nr_incoming)
+		refuse_incoming(o);
+	if (status)
+		return status;
+	if (o->name) {
+		free(src->dom->name);
+		src->dom->name = strdup(o->name);
+	}
+	log_init(src->dom->name, o->verbosity);
+	if (o->throwaway)
+		drop_writes(src->dom);
+	if (o->agent)
+		add_agent(src->dom);
+	if (sandbox_init(!o->no_sandbox, o->accel->ioc))
+		return VMM_ERR_SETUP;
+	status = run_guest(o, src);
+	domain_free(src->dom);
+	free(src->xml);
+	return status;
+}
+
+static void log_line(void *opaque, const char *line, size_t len)
+{
+	struct logfile *f = opaque;
+
+	/* nowhere left to complain */
+	logfile_put(f, line, len);
+	logfile_flush(f);
+}
+
+/* NULL: stderr it is. */
+static struct logfile *open_log(const struct options *o)
+{
+	struct logfile *f = o->log_file ? logfile_open(o->log_file, true) : NULL;
+
+	if (f)	/* standard error is the same file: what the C library and other programs have to say */
+		log_to(log_line, f);
+	else if (o->log_file)
+		log_warn("%s: %s; messages go to standard error", o->log_file, strerror(errno));
+	return f;
+}
+
+static void close_log(struct logfile *f)
+{
+	log_to(NULL, NULL);
+	logfile_close(f);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct source src = { 0 };
+	struct logfile *log;
 	int status;
 
 	/* Many threads, little to allocate: one arena saves a heap for each. */
@@ -603,26 +663,11 @@ int main(int argc, char **argv)
 		return status < 0 ? VMM_OK : status;
 	log_init(NULL, o.verbosity);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* a write fails instead */
 	raise_limits();
+	log = open_log(&o);
 
-	status = read_source(&o, &src);
-	if (status && o.nr_incoming)
-		refuse_incoming(&o);
-	if (status)
-		return status;
-	if (o.name) {
-		free(src.dom->name);
-		src.dom->name = strdup(o.name);
-	}
-	log_init(src.dom->name, o.verbosity);
-	if (o.throwaway)
-		drop_writes(src.dom);
-	if (o.agent)
-		add_agent(src.dom);
-	if (sandbox_init(!o.no_sandbox, o.accel->ioc))
-		return VMM_ERR_SETUP;
-	status = run_guest(&o, &src);
-	domain_free(src.dom);
-	free(src.xml);
+	status = run(&o, &src);
+	close_log(log);
 	return status;
 }

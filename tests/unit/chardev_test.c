@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: vmm/chardev.c vmm/console_share.c vmm/loop.c vmm/log.c */
+/* units: vmm/chardev.c vmm/console_share.c vmm/loop.c vmm/log.c vmm/logfile.c */
 /* Character back ends: nothing is lost that could be kept, nothing blocks, peers come and go. */
 #include <check.h>
 #include <errno.h>
@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,6 +18,7 @@
 
 #include "devices/device.h"
 #include "vmm/chardev.h"
+#include "vmm/logfile.h"
 
 #define RING (64U << 10)	/* what a chardev keeps at least, less one block */
 #define BLOCK 4096U
@@ -139,6 +142,7 @@ START_TEST(files)
 	ck_assert_uint_eq(chardev_write(chr, "one\n", 4), 4);
 	chardev_close(chr);
 	cfg.append = true;
+	cfg.log_append = true;
 	open_chr(&cfg);
 	chardev_write(chr, "two\n", 4);
 	turn();		/* written without being closed */
@@ -150,14 +154,73 @@ START_TEST(files)
 	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 8);
 	close(fd);
 	chardev_close(chr);
+	/* Each its own. */
 	cfg.append = false;
-	cfg.log_file = NULL;
 	open_chr(&cfg);
 	chardev_close(chr);
 	chr = NULL;
 	fd = open(path, O_RDONLY);
 	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 0);
 	close(fd);
+	fd = open(log, O_RDONLY);
+	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 8);
+	close(fd);
+	cfg.append = true;
+	cfg.log_append = false;
+	open_chr(&cfg);
+	chardev_close(chr);
+	chr = NULL;
+	fd = open(log, O_RDONLY);
+	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 0);
+	close(fd);
+	unlink(path);
+	unlink(log);
+}
+END_TEST
+
+/* What a guest writes without end stays short in both files, and a full disk is said once for each. */
+START_TEST(files_end)
+{
+	struct dom_chr cfg = { .type = CHR_FILE, .path = path };
+	static char text[1U << 16];
+	struct rlimit rl = { 100000, RLIM_INFINITY };
+	int keep = dup(2), said, n = 0;
+	char log[160], name[192];
+	struct stat st;
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "%s/out", dir);
+	snprintf(log, sizeof(log), "%s/log", dir);
+	cfg.log_file = log;
+	memset(text, 'x', sizeof(text));
+	open_chr(&cfg);
+	for (unsigned int i = 0; i < 5 * LOGFILE_MAX / sizeof(text); i++)
+		ck_assert_uint_eq(chardev_write(chr, text, sizeof(text)), sizeof(text));
+	chardev_close(chr);
+	for (int i = 0; i < 2; i++)
+		for (int k = -1; k < LOGFILE_BACKUPS; k++) {
+			snprintf(name, sizeof(name), k < 0 ? "%s" : "%s.%d", i ? log : path, k);
+			ck_assert_int_eq(stat(name, &st), 0);
+			ck_assert_int_le(st.st_size, LOGFILE_MAX);
+		}
+	open_chr(&cfg);		/* anew: none of that is left */
+	said = memfd_create("said", 0);
+	dup2(said, 2);
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &rl), 0);
+	for (int i = 0; i < 5; i++)
+		ck_assert_uint_eq(chardev_write(chr, text, sizeof(text)), sizeof(text));
+	rl.rlim_cur = RLIM_INFINITY;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &rl), 0);
+	len = pread(said, text, sizeof(text), 0);
+	for (ssize_t i = 0; i < len; i++)
+		n += text[i] == '\n';
+	ck_assert_int_eq(n, 2);
+	chardev_close(chr);
+	chr = NULL;
+	dup2(keep, 2);
+	close(keep);
+	close(said);
 	unlink(path);
 	unlink(log);
 }
@@ -471,6 +534,7 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, files);
+	tcase_add_test(t, files_end);
 	tcase_add_test(t, refused);
 	tcase_add_test(t, unix_socket);
 	tcase_add_test(t, stale_socket);

@@ -444,6 +444,9 @@ START_TEST(everything_chardevs)
 	ck_assert_int_eq(dom->serial[1].chr.type, CHR_TCP);
 	ck_assert(dom->serial[1].chr.listen);
 	ck_assert_str_eq(dom->serial[1].chr.service, "4555");
+	ends_with(dom->serial[1].chr.log_file, "/tests/config/good/serial.log");
+	ck_assert(dom->serial[1].chr.log_append && !dom->serial[1].chr.append);
+	ck_assert_ptr_null(dom->serial[0].chr.log_file);
 	ck_assert_uint_eq(dom->nr_ports, 2);
 	ck_assert(dom->port[0].console && dom->port[0].port == 0 && dom->port[0].chr.type == CHR_PTY);
 	ck_assert(!dom->port[1].console && dom->port[1].port == 1 && !dom->port[1].chr.listen);
