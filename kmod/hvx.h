@@ -184,6 +184,7 @@ struct hvx_vcpu {
 	/* CPUID and MSRs: x86/ */
 	struct hvx_cpuid_entry *cpuid;	/* ascending by leaf, subleaf; kvfree() */
 	unsigned int cpuid_count;
+	u16 cpuid_hint[32];		/* by a hash of the leaf: where its last look-up ended */
 	u64 caps;			/* from CPUID: HVX_CAP_*, low half 0x40000001 EAX */
 	u64 cr4_allowed;
 	u64 efer_allowed;

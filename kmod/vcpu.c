@@ -303,6 +303,18 @@ static bool host_wants(void)
 	return hvx_work_pending() || local_softirq_pending();
 }
 
+/* For ->enter(), interrupts off: an exit has been answered, and the next entry needs nothing of the run loop. */
+bool hvx_goes_on(struct hvx_vcpu *vcpu)
+{
+	const struct hvx_events *ev = &vcpu->ev;
+	struct hvx_lapic *l = vcpu->lapic;
+
+	return !(READ_ONCE(vcpu->requests) | ev->injected | ev->exception | ev->extint |
+		 READ_ONCE(vcpu->extint_level) | ev->nmi_pending |
+		 atomic_read(&vcpu->nmi_queued)) && !host_wants() &&
+	       (l->delivers || hvx_lapic_highest_irr(l) < 0);
+}
+
 /* The host's values of what load_cpu() gave to the guest, and the vCPU that ran last. */
 static DEFINE_PER_CPU(struct {
 	u64 serial;

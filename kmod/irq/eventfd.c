@@ -171,8 +171,8 @@ bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64
 {
 	struct ioev *e, *best = NULL;
 
-	rcu_read_lock();
-	hash_for_each_possible_rcu(vcpu->vm->ioevents, e, node, addr)
+	rcu_read_lock_sched();
+	hash_for_each_possible_rcu(vcpu->vm->ioevents, e, node, addr, rcu_read_lock_sched_held())
 		if (e->arg.addr == addr && !!(e->arg.flags & HVX_IOEVENTFD_PIO) == pio &&
 		    (!e->arg.len || e->arg.len == len) &&
 		    (!(e->arg.flags & HVX_IOEVENTFD_DATAMATCH) || e->arg.datamatch == val) &&
@@ -182,7 +182,7 @@ bool hvx_ioeventfd_write(struct hvx_vcpu *vcpu, bool pio, u64 addr, u32 len, u64
 		vcpu->stats.ioeventfd++;
 		hvx_eventfd_signal(best->ctx);
 	}
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
 	return best;
 }
 

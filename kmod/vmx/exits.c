@@ -2,8 +2,9 @@
 /*
  * What to do about each VM exit: translate it and hand it to the shared code.
  *
- * handle_exit() runs with preemption off. A handler that needs to sleep says
- * HVX_SLOW and is called again with preemption on.
+ * handle_exit() runs with preemption off, for what vmx.c answers at once with interrupts off
+ * and the VMCS current. A handler that needs to sleep says HVX_SLOW and is called again with
+ * preemption on.
  */
 #include "irq/lapic.h"
 #include "trace.h"
@@ -16,9 +17,6 @@ typedef enum hvx_next (*vmx_handler)(struct hvx_vcpu *vcpu, unsigned int len);
 
 /* Those of a #DB exit's qualification. */
 #define DR6_CAUSES		(DR_TRAP_BITS | DR_STEP | HVX_DR_GD)
-
-/* Qualification and event bit 12: an IRET was cut short after it had unblocked NMIs. */
-#define UNBLOCKED_NMI		BIT(12)
 
 /* ------------------------------------------------------------ instructions */
 
@@ -248,11 +246,59 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_XSAVES ... EXIT_REASON_XRSTORS] = hvx_exit_gp,
 };
 
+#define QUICK	(BIT_ULL(EXIT_REASON_CPUID) | BIT_ULL(EXIT_REASON_MSR_READ) |		\
+		 BIT_ULL(EXIT_REASON_MSR_WRITE) | BIT_ULL(EXIT_REASON_IO_INSTRUCTION) |	\
+		 BIT_ULL(EXIT_REASON_VMCALL))
+
+/* Without the table, whose calls cost more. None of these says HVX_SLOW. */
+static enum hvx_next handle_quickly(struct hvx_vcpu *vcpu, u32 reason, unsigned int len)
+{
+	switch (reason) {
+	case EXIT_REASON_CPUID:
+		return hvx_exit_cpuid(vcpu, len);
+	case EXIT_REASON_MSR_READ:
+		return hvx_exit_msr(vcpu, len, false);
+	case EXIT_REASON_MSR_WRITE:
+		return hvx_exit_msr(vcpu, len, true);
+	case EXIT_REASON_IO_INSTRUCTION:
+		return on_io(vcpu, len);
+	default:
+		return hvx_exit_hypercall(vcpu, len);
+	}
+}
+
+/*
+ * Exits that come most often, and wait for no other CPU and no interrupt, are answered in their
+ * window, and the guest goes on. An interrupt that has come meanwhile, a kick's too, is
+ * the next exit. True: enter again, the run loop has nothing to do for it.
+ */
+bool vmx_answer_quickly(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+	u32 reason = v->reason;
+
+	if (reason >= 64 || !(QUICK & BIT_ULL(reason)) || unlikely(vcpu->pv.eoi_set))
+		return false;
+	trace_hvx_exit(vcpu, reason, v->qual, 0);
+	v->reason = EXIT_HANDLED;
+	v->next = handle_quickly(vcpu, reason, v->insn_len);
+	/* For the run loop is all but registers and fields. Of these handlers WRMSR can do most. */
+	if (v->next != HVX_REENTER || !hvx_goes_on(vcpu) ||
+	    (reason == EXIT_REASON_MSR_WRITE &&
+	     (v->flush_ept || v->flush_vpid || vcpu->lapic->near || v->x2apic != vmx_can_x2apic(vcpu))))
+		return false;
+	vcpu->stats.exits++;
+	trace_hvx_entry(vcpu, vcpu->rflags, vcpu->cr2, vcpu->cpu);
+	return true;
+}
+
 enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu)
 {
 	const struct vmx_vcpu *v = to_vmx(vcpu);
 	u32 reason = v->reason;
 
+	if (reason == EXIT_HANDLED)
+		return v->next;
 	trace_hvx_exit(vcpu, reason, v->qual, reason == EXIT_REASON_EPT_VIOLATION ? v->gpa :
 		       v->intr_info);
 	if (likely(reason < ARRAY_SIZE(handlers))) {
@@ -268,23 +314,3 @@ enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu)
 		return fail(vcpu, HVX_EXIT_FAIL_ENTRY, 0);
 	return fail(vcpu, HVX_EXIT_INTERNAL, HVX_INTERNAL_UNHANDLED);
 }
-
-/* After an exit. */
-void vmx_complete_events(struct hvx_vcpu *vcpu)
-{
-	const struct vmx_vcpu *v = to_vmx(vcpu);
-
-	/* HVX_SHADOW_STI and _MOV_SS are the CPU's own bits. */
-	vcpu->ev.interrupt_shadow = v->val[F_INT_STATE] & 3;
-	vcpu->ev.nmi_masked = v->val[F_INT_STATE] & GUEST_INTR_STATE_NMI;
-	/* SDM vol. 3 "Resuming Guest Software after Handling an Exception" */
-	if (unlikely(!(v->idt_info & VECTORING_INFO_VALID_MASK) &&
-		     (((v->reason == EXIT_REASON_EPT_VIOLATION ||
-			v->reason == EXIT_REASON_PML_FULL) && v->qual & UNBLOCKED_NMI) ||
-		      (v->reason == EXIT_REASON_EXCEPTION_NMI && v->intr_info & UNBLOCKED_NMI &&
-		       (v->intr_info & INTR_INFO_VECTOR_MASK) != 8))))
-		vcpu->ev.nmi_masked = true;
-	hvx_event_cut_short(vcpu, v->idt_info, v->idt_code);
-}
-static_assert(HVX_SHADOW_STI == GUEST_INTR_STATE_STI &&
-	      HVX_SHADOW_MOV_SS == GUEST_INTR_STATE_MOV_SS);

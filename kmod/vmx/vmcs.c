@@ -368,12 +368,12 @@ int vmcs_open(struct vmx_vcpu *v)
 
 	if (WARN_ON_ONCE(v->cpu >= 0 && v->cpu != cpu))
 		return -EIO;
-	if (likely(c->owned)) {
-		if (likely(c->current_vmcs == v))
-			return 0;
-	} else if (window_begin(c)) {
-		return -EIO;
+	if (likely(c->owned && c->current_vmcs == v)) {
+		v->open = true;
+		return 0;
 	}
+	if (!c->owned && window_begin(c))
+		return -EIO;
 	/* A new VMCS is of no known state before VMCLEAR. */
 	if ((v->host_cpu < 0 && v->cpu < 0 && vmclear(&v->vmcs_pa)) || vmptrld(&v->vmcs_pa)) {
 		if (!c->owned)
@@ -386,6 +386,7 @@ int vmcs_open(struct vmx_vcpu *v)
 			list_add(&v->active, &c->active);
 		WRITE_ONCE(v->cpu, cpu);
 	}
+	v->open = true;
 	return 0;
 }
 
@@ -393,6 +394,7 @@ void vmcs_close(struct vmx_vcpu *v)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpus);
 
+	v->open = false;
 	if (likely(c->owned))
 		return;
 	vmclear(&v->vmcs_pa);
@@ -454,28 +456,27 @@ const u16 vmx_encoding[F_NR] = {
 	[F_TPR_THRESHOLD] = TPR_THRESHOLD, [F_PIN] = PIN_BASED_VM_EXEC_CONTROL,
 };
 
-/*
- * Read a field that the cache does not have: with it the rest of its segment,
- * and where a window is dear, everything. All zero when VMX is gone.
- */
+/* Read a field that the cache does not have, and where a window is dear, all. All zero when VMX is gone. */
 void vmcs_fetch(struct vmx_vcpu *v, enum vmx_field f)
 {
-	u64 want = f < F_SEG_END ? 0xfULL << (f & ~3) : BIT_ULL(f);
+	u64 want = BIT_ULL(f);
 	unsigned long flags;
+	bool open;
 
 	preempt_disable();
 	if (!irqs_disabled())
 		vmcs_migrate(v);
 	local_irq_save(flags);
-	if (!__this_cpu_read(vmx_cpus.owned))
+	open = v->open;
+	if (!open && !__this_cpu_read(vmx_cpus.owned))
 		want = GENMASK_ULL(F_OURS - 1, 0);
 	want &= ~v->valid;
-	if (!vmcs_open(v)) {
-		for (f = 0; f < F_OURS; f++)
-			if (want & BIT_ULL(f))
-				v->val[f] = vmcs_read(vmx_encoding[f]);
+	if (open || !vmcs_open(v)) {
 		v->valid |= want;
-		vmcs_close(v);
+		for (; want; want &= want - 1)
+			v->val[__ffs64(want)] = vmcs_read(vmx_encoding[__ffs64(want)]);
+		if (!open)
+			vmcs_close(v);
 	}
 	local_irq_restore(flags);
 	preempt_enable();

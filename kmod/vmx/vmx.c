@@ -142,7 +142,7 @@ static int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
  * interrupts by itself. Others are not for it that userspace filters. Out of x2APIC
  * mode these MSRs would be the host's. A PV EOI must be seen by the module first.
  */
-static bool can_x2apic(struct hvx_vcpu *vcpu)
+bool vmx_can_x2apic(struct hvx_vcpu *vcpu)
 {
 	return vmx_caps.x2apic && vcpu->lapic->mode == LAPIC_X2APIC &&
 	       (to_vmx(vcpu)->x2apic || !vcpu->pv.eoi_set) &&
@@ -517,7 +517,7 @@ static void write_host(struct hvx_vcpu *vcpu)
 		vmcs_write(HOST_CR4, v->host_cr4 = cr4);
 }
 
-/* Before the window: what of the guest's state the entry checks want to fit together. */
+/* In the window: what of the guest's state the entry checks want to fit together. */
 static void prepare_guest(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
@@ -534,10 +534,10 @@ static void prepare_guest(struct hvx_vcpu *vcpu)
 	/* An NMI that is injected blocks the next one by itself. */
 	if (vcpu->ev.nmi_masked && !hvx_event_is(vcpu->ev.injected, HVX_EVENT_NMI))
 		state |= GUEST_INTR_STATE_NMI;
-	vmx_set(v, F_INT_STATE, state);
-	vmx_set(v, F_RSP, vcpu->regs[4]);
-	vmx_set(v, F_RIP, vcpu->rip);
-	vmx_set(v, F_RFLAGS, vcpu->rflags);
+	vmx_set_valid(v, F_INT_STATE, state);
+	vmx_set_valid(v, F_RSP, vcpu->regs[4]);
+	vmx_set_valid(v, F_RIP, vcpu->rip);
+	vmx_set_valid(v, F_RFLAGS, vcpu->rflags);
 }
 
 /* A page that the CPU says is dirty. */
@@ -565,18 +565,38 @@ static void flush_pml(struct hvx_vcpu *vcpu)
 	vmcs_write(GUEST_PML_INDEX, PML_LAST);
 }
 
-static u64 read_field(struct vmx_vcpu *v, enum vmx_field f)
+/* Qualification and event bit 12: an IRET was cut short after it had unblocked NMIs. */
+#define UNBLOCKED_NMI		BIT(12)
+
+/* What became of what the entry injected, and of what holds back events. */
+static void complete_events(struct hvx_vcpu *vcpu)
 {
-	v->valid |= BIT_ULL(f);
-	return v->val[f] = vmcs_read(vmx_encoding[f]);
+	const struct vmx_vcpu *v = to_vmx(vcpu);
+
+	/* HVX_SHADOW_STI and _MOV_SS are the CPU's own bits. */
+	vcpu->ev.interrupt_shadow = v->val[F_INT_STATE] & 3;
+	vcpu->ev.nmi_masked = v->val[F_INT_STATE] & GUEST_INTR_STATE_NMI;
+	/* SDM vol. 3 "Resuming Guest Software after Handling an Exception" */
+	if (unlikely(!(v->idt_info & VECTORING_INFO_VALID_MASK) &&
+		     (((v->reason == EXIT_REASON_EPT_VIOLATION ||
+			v->reason == EXIT_REASON_PML_FULL) && v->qual & UNBLOCKED_NMI) ||
+		      (v->reason == EXIT_REASON_EXCEPTION_NMI && v->intr_info & UNBLOCKED_NMI &&
+		       (v->intr_info & INTR_INFO_VECTOR_MASK) != 8))))
+		vcpu->ev.nmi_masked = true;
+	vcpu->ev.injected = 0;
+	if (unlikely(v->idt_info & VECTORING_INFO_VALID_MASK))
+		hvx_event_cut_short(vcpu, v->idt_info, v->idt_code);
 }
+static_assert(HVX_SHADOW_STI == GUEST_INTR_STATE_STI &&
+	      HVX_SHADOW_MOV_SS == GUEST_INTR_STATE_MOV_SS);
 
 /* In the window, after an exit or an entry that failed on the guest's state. */
 static void collect_exit(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	v->valid &= ~GENMASK_ULL(F_OURS - 1, 0);
+	v->valid = GENMASK_ULL(F_NR - 1, F_OURS) | BIT_ULL(F_RSP) | BIT_ULL(F_RIP) |
+		   BIT_ULL(F_RFLAGS) | BIT_ULL(F_INT_STATE);
 	v->reason = vmcs_read(VM_EXIT_REASON);
 	v->qual = vmcs_read(EXIT_QUALIFICATION);
 	v->insn_len = vmcs_read(VM_EXIT_INSTRUCTION_LEN);
@@ -585,10 +605,10 @@ static void collect_exit(struct hvx_vcpu *vcpu)
 		read_interrupts(v, vcpu->lapic);
 	if (unlikely(READ_ONCE(vcpu->vm->mmu.logged)) && vmx_pml)
 		flush_pml(vcpu);
-	vcpu->regs[4] = read_field(v, F_RSP);
-	vcpu->rip = read_field(v, F_RIP);
-	vcpu->rflags = read_field(v, F_RFLAGS);
-	read_field(v, F_INT_STATE);
+	vcpu->regs[4] = v->val[F_RSP] = vmcs_read(GUEST_RSP);
+	vcpu->rip = v->val[F_RIP] = vmcs_read(GUEST_RIP);
+	vcpu->rflags = v->val[F_RFLAGS] = vmcs_read(GUEST_RFLAGS);
+	v->val[F_INT_STATE] = vmcs_read(GUEST_INTERRUPTIBILITY_INFO);
 	if (unlikely(v->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
 		vmcs_explain_state(v);
 		/* Nothing was delivered: the core injects it again. */
@@ -608,7 +628,9 @@ static void collect_exit(struct hvx_vcpu *vcpu)
 		v->gpa = vmcs_read(GUEST_PHYSICAL_ADDRESS);
 		v->l1d_dirty = true;
 	}
-	vmx_complete_events(vcpu);
+	complete_events(vcpu);
+	/* The CPU writes the TPR into the page, and no more than that. */
+	hvx_lapic_update_ppr(vcpu->lapic);
 }
 
 static bool is_event(const struct vmx_vcpu *v, u32 type, u8 vector)
@@ -653,24 +675,31 @@ static u64 lapic_near(struct hvx_vcpu *vcpu)
 	return vcpu->tsc_ratio ? ((l->near - now) << 32) / vcpu->tsc_ratio : l->near - now;
 }
 
-/* In the window. */
-static void run_vmcs(struct hvx_vcpu *vcpu)
+/* In the window: what stays as it is while interrupts are off. */
+static void prepare_window(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 	u32 timer = v->timer;
 
-	flush_l1d(v);
 	write_host(vcpu);
 	v->flush_ept |= vcpu->flush_tlb;
 	vcpu->flush_tlb = false;
 	vmcs_flush_tlb(v);
-	vmcs_write_dirty(v);
-	if (vcpu->lapic->delivers)
-		write_interrupts(v, vcpu->lapic);
 	if (vmx_preemption_timer)
 		timer = min_t(u64, lapic_near(vcpu) >> timer_shift, U32_MAX);
 	if (unlikely(v->timer != timer))
 		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, v->timer = timer);
+}
+
+/* In the window, prepared: one entry and exit. */
+static void run_vmcs(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	flush_l1d(v);
+	vmcs_write_dirty(v);
+	if (vcpu->lapic->delivers)
+		write_interrupts(v, vcpu->lapic);
 	if (v->inject) {
 		vmcs_write(VM_ENTRY_INTR_INFO_FIELD, v->inject);
 		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, v->inject_code);
@@ -701,15 +730,18 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 	v->reason = EXIT_AGAIN;
 	if (unlikely(v->pdpte_stale))
 		return;
-	if (unlikely(v->x2apic != can_x2apic(vcpu))) {
+	if (unlikely(v->x2apic != vmx_can_x2apic(vcpu))) {
 		switch_x2apic(vcpu);
 		return;		/* whose affair it is to deliver has changed */
 	}
-	prepare_guest(vcpu);
 	v->reason = EXIT_LOST;
 	if (unlikely(vmcs_open(v)))
 		return;
-	run_vmcs(vcpu);
+	prepare_window(vcpu);
+	do {
+		prepare_guest(vcpu);
+		run_vmcs(vcpu);
+	} while (vmx_answer_quickly(vcpu));
 	vmcs_close(v);
 
 	/*
@@ -726,8 +758,6 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 			    (u16)v->reason == EXIT_REASON_MCE_DURING_VMENTRY)) {
 		hvx_host_machine_check();
 	}
-	/* The CPU writes the TPR into the page, and no more than that. */
-	hvx_lapic_update_ppr(vcpu->lapic);
 }
 
 struct hvx_backend hvx_vmx = {

@@ -42,6 +42,7 @@ static_assert(F_NR <= 64);
 #define EXIT_LOST	0x10000		/* VMX operation is gone from this CPU */
 #define EXIT_VMFAIL	0x10001		/* the entry failed with a VM-instruction error */
 #define EXIT_AGAIN	0x10002		/* not entered: something is to be done first */
+#define EXIT_HANDLED	0x10003		/* vmx_vcpu.next is what the handler said */
 
 #define VMX_MSRS	4	/* switched at load and put */
 
@@ -58,6 +59,7 @@ struct vmx_vcpu {
 	int cpu;			/* where the VMCS is active, -1 nowhere; list's CPU */
 	struct list_head active;
 	bool launched;
+	bool open;			/* this CPU is in its window */
 	int host_cpu;			/* whose values the host-state area holds, -1 none */
 	u64 host_cr3, host_cr4, host_fs_base, host_efer;	/* in the host-state area */
 
@@ -71,6 +73,7 @@ struct vmx_vcpu {
 
 	/* The last exit. */
 	u32 reason, insn_len;
+	enum hvx_next next;
 	u32 intr_info, intr_code;
 	u32 idt_info, idt_code;
 	u64 qual, gpa;
@@ -147,13 +150,22 @@ static inline u64 vmx_get(struct vmx_vcpu *v, enum vmx_field f)
 	return v->val[f];
 }
 
-static inline void vmx_set(struct vmx_vcpu *v, enum vmx_field f, u64 val)
+/* Of what each exit collects, and what the CPU never changes. */
+static inline void vmx_set_valid(struct vmx_vcpu *v, enum vmx_field f, u64 val)
 {
-	if (v->valid & BIT_ULL(f) && v->val[f] == val)
+	if (v->val[f] == val)
 		return;
 	v->val[f] = val;
-	v->valid |= BIT_ULL(f);
 	v->dirty |= BIT_ULL(f);
+}
+
+static inline void vmx_set(struct vmx_vcpu *v, enum vmx_field f, u64 val)
+{
+	if (!(v->valid & BIT_ULL(f))) {
+		v->val[f] = ~val;
+		v->valid |= BIT_ULL(f);
+	}
+	vmx_set_valid(v, f, val);
 }
 
 /* enter.S: 0 after an exit, 1 when VMLAUNCH or VMRESUME itself failed. */
@@ -163,7 +175,10 @@ void vmx_interrupt(unsigned long handler);	/* what the CPU does on an interrupt;
 
 /* exits.c */
 enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu);
-void vmx_complete_events(struct hvx_vcpu *vcpu);
+bool vmx_answer_quickly(struct hvx_vcpu *vcpu);	/* in a window, after an exit */
+
+/* vmx.c */
+bool vmx_can_x2apic(struct hvx_vcpu *vcpu);	/* what vmx_vcpu.x2apic should be */
 
 /* state.c */
 extern struct hvx_pte_format vmx_pte;	/* constant after setup */

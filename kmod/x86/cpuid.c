@@ -62,6 +62,11 @@ static u64 key(const struct hvx_cpuid_entry *e)
 	return (u64)e->leaf << 32 | e->subleaf;
 }
 
+static bool answers(const struct hvx_cpuid_entry *e, u32 subleaf)
+{
+	return e && (e->subleaf == subleaf || !(e->flags & HVX_CPUID_SUBLEAF));
+}
+
 /* The entry for a leaf and subleaf, or the one before its place; NULL: no such leaf. */
 static const struct hvx_cpuid_entry *find_near(const struct hvx_vcpu *vcpu, u32 leaf, u32 subleaf)
 {
@@ -77,11 +82,6 @@ static const struct hvx_cpuid_entry *find_near(const struct hvx_vcpu *vcpu, u32 
 			hi = mid;
 	}
 	return lo && e[lo - 1].leaf == leaf ? &e[lo - 1] : NULL;
-}
-
-static bool answers(const struct hvx_cpuid_entry *e, u32 subleaf)
-{
-	return e && (e->subleaf == subleaf || !(e->flags & HVX_CPUID_SUBLEAF));
 }
 
 const struct hvx_cpuid_entry *hvx_cpuid_find(const struct hvx_vcpu *vcpu, u32 leaf)
@@ -113,8 +113,14 @@ static noinline void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub)
 void hvx_cpuid(struct hvx_vcpu *vcpu)
 {
 	u32 leaf = vcpu->regs[EAX], sub = vcpu->regs[ECX];
-	const struct hvx_cpuid_entry *e = find_near(vcpu, leaf, sub);
+	u16 *hint = &vcpu->cpuid_hint[(leaf ^ leaf >> 26) % ARRAY_SIZE(vcpu->cpuid_hint)];
+	const struct hvx_cpuid_entry *e = vcpu->cpuid_count ? &vcpu->cpuid[*hint] : NULL;
 
+	/* Guests ask for a few leaves again and again. */
+	if (unlikely(!e || e->leaf != leaf || !answers(e, sub))) {
+		e = find_near(vcpu, leaf, sub);
+		*hint = e ? e - vcpu->cpuid : 0;
+	}
 	if (likely(answers(e, sub))) {
 		vcpu->regs[EAX] = e->eax;
 		vcpu->regs[ECX] = e->ecx;
@@ -231,6 +237,7 @@ int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigne
 	kvfree(vcpu->cpuid);
 	vcpu->cpuid = e;
 	vcpu->cpuid_count = count;
+	memset(vcpu->cpuid_hint, 0, sizeof(vcpu->cpuid_hint));
 	hvx_cpuid_init(vcpu);
 	hvx_backend->update(vcpu);
 	return 0;

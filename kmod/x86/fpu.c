@@ -137,14 +137,11 @@ void hvx_fpu_save(struct hvx_vcpu *vcpu)
 /* SDM vol. 1 13.3: which combinations XSETBV takes. */
 static bool xcr0_ok(u64 val, u64 allowed)
 {
-	if (!(val & XFEATURE_MASK_FP) || (val & ~allowed))
-		return false;
-	if ((val & XFEATURE_MASK_YMM) && !(val & XFEATURE_MASK_SSE))
-		return false;
-	if (val & XFEATURE_MASK_AVX512)
-		return (val & XFEATURE_MASK_AVX512) == XFEATURE_MASK_AVX512 &&
-		       (val & XFEATURE_MASK_YMM);
-	return true;
+	u64 avx512 = val & XFEATURE_MASK_AVX512;
+
+	return val & XFEATURE_MASK_FP && !(val & ~allowed) &&
+	       (!(val & XFEATURE_MASK_YMM) || val & XFEATURE_MASK_SSE) &&
+	       (!avx512 || (avx512 == XFEATURE_MASK_AVX512 && val & XFEATURE_MASK_YMM));
 }
 
 bool hvx_set_xcr0(struct hvx_vcpu *vcpu, u64 val)

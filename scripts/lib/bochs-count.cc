@@ -5,14 +5,17 @@
  * that are dear on silicon. Host code that an interrupt or a fault came into is left out.
  *
  * At the end, into the file named by HVX_COUNT, for each exit handler (HOST_RIP),
- * exit reason and way (in the kernel, or by userspace): how often, the fewest
- * instructions, and the most frequent set of dear ones.
+ * exit reason and way (in the kernel, or by userspace): how often, and of the most
+ * frequent set of dear instructions, which the fewest instructions were. A set
+ * tells apart what has the same reason, as a page fault and a device's register. With
+ * HVX_COUNT_TRACE also the addresses of that shortest way.
  */
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
+#include <vector>
 #include "bochs.h"
 #include "cpu/cpu.h"
 
@@ -35,12 +38,17 @@ static struct interval {
 	unsigned insns, counts[NR_DEAR];
 } now[MAX_CPUS];
 
-struct row {
+struct step { Bit64u rip; unsigned op; };
+
+/* Of one set of dear instructions. */
+struct cell {
 	unsigned long n = 0;
 	unsigned fewest = ~0U;
-	std::map<std::string, unsigned long> sets;
+	std::vector<step> steps;	/* of the shortest */
 };
-static std::map<std::string, row> rows;
+static std::map<std::string, std::map<std::string, cell>> rows;
+static std::vector<step> steps[MAX_CPUS];
+static bool tracing;
 
 static void report()
 {
@@ -50,21 +58,24 @@ static void report()
 	if (!f)
 		return;
 	for (auto &r : rows) {
-		const std::string *best = NULL;
-		unsigned long most = 0;
+		std::pair<const std::string, cell> *most = NULL;
+		unsigned long n = 0;
 
-		for (auto &s : r.second.sets)
-			if (s.second > most) {
-				most = s.second;
-				best = &s.first;
-			}
+		for (auto &c : r.second) {
+			n += c.second.n;
+			if (!most || c.second.n > most->second.n)
+				most = &c;
+		}
 		fprintf(f, "%s: %lu times, %u instructions at least;%s (%lu times)\n", r.first.c_str(),
-			r.second.n, r.second.fewest, best->c_str(), most);
+			n, most->second.fewest, most->first.c_str(), most->second.n);
+		for (auto &s : most->second.steps)
+			fprintf(f, "trace %s %llx %s\n", r.first.c_str(), (unsigned long long)s.rip,
+				get_bx_opcode_name(s.op));
 	}
 	fclose(f);
 }
 
-static void close_interval(interval &v)
+static void close_interval(interval &v, unsigned cpu)
 {
 	char key[64];
 	std::string set;
@@ -77,11 +88,12 @@ static void close_interval(interval &v)
 	for (unsigned i = 1; i < NR_DEAR; i++)
 		if (v.counts[i])
 			set += std::string(" ") + dear[i] + " " + std::to_string(v.counts[i]);
-	row &r = rows[key];
-	r.n++;
-	r.sets[set]++;
-	if (v.insns < r.fewest)
-		r.fewest = v.insns;
+	cell &c = rows[key][set];
+	c.n++;
+	if (v.insns < c.fewest) {
+		c.fewest = v.insns;
+		c.steps = steps[cpu];
+	}
 }
 
 static unsigned char classify(bxInstruction_c *i)
@@ -106,13 +118,15 @@ void bx_instr_before_execution(unsigned cpu, bxInstruction_c *i)
 		kind[op] = classify(i);
 	interval &v = now[cpu];
 	v.insns++;
+	if (tracing)
+		steps[cpu].push_back({ BX_CPU(cpu)->get_instruction_pointer(), op });
 	if (kind[op] == 1)
 		v.user = true;
 	else if (kind[op] > 2)
 		v.counts[kind[op] - 2]++;
 	if (!strncmp(dear[kind[op] > 2 ? kind[op] - 2 : 0], "VMRES", 5) ||
 	    !strncmp(dear[kind[op] > 2 ? kind[op] - 2 : 0], "VMLAU", 5))
-		close_interval(v);
+		close_interval(v, cpu);
 }
 
 void bx_instr_vmexit(unsigned cpu, Bit32u reason, Bit64u qualification)
@@ -121,6 +135,7 @@ void bx_instr_vmexit(unsigned cpu, Bit32u reason, Bit64u qualification)
 		return;
 	now[cpu] = interval();
 	now[cpu].open = true;
+	steps[cpu].clear();
 	now[cpu].handler = BX_CPU(cpu)->vmcs.host_state.rip;
 	now[cpu].reason = reason & 0xffff;
 }
@@ -137,7 +152,11 @@ void bx_instr_exception(unsigned cpu, unsigned vector, unsigned error_code) { sp
 void bx_instr_hlt(unsigned cpu) { spoil(cpu); }
 void bx_instr_mwait(unsigned cpu, bx_phy_address addr, unsigned len, Bit32u flags) { spoil(cpu); }
 
-void bx_instr_init_env(void) { atexit(report); }
+void bx_instr_init_env(void)
+{
+	tracing = getenv("HVX_COUNT_TRACE");
+	atexit(report);
+}
 void bx_instr_exit_env(void) {}
 void bx_instr_initialize(unsigned cpu) {}
 void bx_instr_exit(unsigned cpu) {}
