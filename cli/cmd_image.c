@@ -59,6 +59,7 @@ static const struct cli_cmd image_verb = {
 "and a NoCloud seed: NAME.img (an ext4 file system), NAME.vmlinuz, NAME.initrd and\n"
 "NAME.xml, which `hvx run NAME.xml` boots. Needs mmdebstrap and a mirror, and root or\n"
 "user namespaces. Root has no password: it logs in on the console, or by --ssh-key.\n"
+"A clone gets a name, a machine-id and SSH host keys of its own.\n"
 "\n"
 "Exit status: 0, 64 bad command line, 65 it could not be made.\n",
 	.opts = OPTS(
