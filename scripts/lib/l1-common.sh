@@ -22,6 +22,21 @@ l1_choose_kernel() {
 	moddir=$(cd "$moddir" && pwd)
 }
 
+# l1_choose_link DRIVER: completes $l1_link, the number of this host, from $link.
+l1_choose_link() {
+	l1_link=''
+	[ -n "$link" ] || return 0
+	case $link in
+	listen:?*) l1_link=1 ;;
+	connect:?*) l1_link=2 ;;
+	*) die "--link wants listen:SOCKET or connect:SOCKET, not $link" ;;
+	esac
+	l1_nic=$1
+}
+
+# l1_mac NUMBER: the address of that host of a link.
+l1_mac() { echo "52:54:00:00:09:0$1"; }
+
 # l1_write_job COMMAND...: the job, from $release, $moddir, $shell, ${rw[@]}.
 l1_write_job() {
 	local dir
@@ -34,6 +49,7 @@ l1_write_job() {
 		printf 'l1_shell=%q\n' "${shell:-}"
 		printf 'l1_cpus=%q\n' "${l1_cpus:-}"
 		printf 'l1_beat=%q\n' "${l1_beat:-}"
+		printf 'l1_link=%q\nl1_nic=%q\nl1_mac=%q\n' "${l1_link:-}" "${l1_nic:-}" "$(l1_mac "${l1_link:-}")"
 		printf 'l1_term=%q\n' "${TERM:-dumb}"
 		[ -z "${shell:-}" ] || printf 'l1_size=%q\n' "$(stty size 2>/dev/null)"
 		printf 'l1_rw=('
