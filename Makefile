@@ -218,7 +218,7 @@ $(B)/san/kmod/%.o $(B)/san/tests/unit/decode%.o $(B)/san/tests/unit/lapic%.o: CP
 tests: $(unit_bin) $(uapi_bin)
 
 .PHONY: check
-check: check-unit check-hosts
+check: check-unit check-hosts check-two-hosts
 
 unit_scripts := tests/kmod-lines tests/bench-figures
 .PHONY: check-unit
@@ -260,6 +260,13 @@ check-debug: vmm $(uapi_bin)
 		--kernel $$(scripts/debug-kernel image) --modules $$(scripts/debug-kernel modules) \
 		$(or $(TESTS),$(patsubst tests/uapi/%_test.c,%,$(uapi_src)) initramfs)
 
+# A guest moves between two nested hosts that run at once.
+.PHONY: check-two-hosts
+check-two-hosts: vmm
+	+kver=$$(scripts/l1 --print-release) && \
+	$(MAKE) --no-print-directory module KVER=$$kver && \
+	tests/two-hosts --build $(B) --module $(B)/module-$$kver/hvx.ko
+
 # make install, DKMS and signing, in a root of their own.
 .PHONY: check-install
 check-install: vmm
@@ -277,6 +284,7 @@ check-hosts: vmm $(uapi_bin)
 
 ifneq ($(filter check,$(MAKECMDGOALS)),)
 check-hosts: check-unit
+check-two-hosts: check-hosts
 endif
 
 # tests/fuzz/NAME_fuzz.c, for libFuzzer: make fuzz, then build/fuzz/NAME_fuzz.
@@ -359,6 +367,7 @@ help:
 	@echo 'make check-kernels   tests on kernels of other releases; KERNELS="6.12 7.3" picks some'
 	@echo 'make check-debug     tests on a kernel with KASAN, UBSAN, lockdep, kmemleak; TESTS="NAME..."'
 	@echo 'make check-power     suspend, kexec, reboot, crash of a host while a guest runs'
+	@echo 'make check-two-hosts a guest moves between two nested hosts that run at once'
 	@echo 'make check-install   make install, DKMS and module signing, in a root of their own'
 	@echo 'make fuzz            fuzzers (libFuzzer, clang) into $(B)/fuzz/'
 	@echo 'make bench           instruction counts against KVM, into docs/performance.md; fails where one is'

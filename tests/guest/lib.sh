@@ -144,13 +144,13 @@ shown() { # NAME REGEX
 # What a kernel says when it lost time, an interrupt or a CPU. Its opinion of the
 # CPU model's mitigations is no complaint.
 no_complaints() {
-	! tr -d '\r' < "$work/$1.out" | grep -v 'RETBleed: WARNING: Spectre v2 mitigation' |
+	! tr -d '\r' < "$work/$1.out" | grep -Ev 'RETBleed: WARNING: Spectre v2 mitigation|Speculative Return Stack Overflow: WARNING: See' |
 		grep -E 'soft lockup|hard LOCKUP|rcu.*(stall|starved)|hung_task|blocked for more than|Clocksource .* unstable|clocksource: .*unstable|WARNING:|BUG:|Oops|Call Trace|irq .*: nobody cared|NETDEV WATCHDOG'
 }
 
-# checking_loop KIB: what a guest runs that checks itself for ever. So much of its memory
+# checking_loop KIB [SECONDS]: what a guest runs that checks itself for ever. So much of its memory
 # and of /dev/vda is written once and compared in each round, the same with what is fresh
-# in each, 1 MiB at most; its clock must not go back, nor leap. "HVX-ROUND N" ends round N;
+# in each, 1 MiB at most; its clock must not go back, nor leap by SECONDS (60). "HVX-ROUND N" ends round N;
 # "HVX-BAD WHAT" is a complaint.
 checking_loop() {
 	local loop fresh=$(($1 < 4096 ? $1 / 4 : 1024))
@@ -165,6 +165,6 @@ checking_loop() {
 	loop+='; [ $(md5sum < /dev/shm/b | cut -c1-32) = $b ] || echo HVX-BAD fresh memory'
 	loop+='; echo $n | dd of=/dev/vda bs=512 seek=60000 conv=sync 2>/dev/null; sync'
 	loop+='; read -r now x < /proc/uptime; now=${now%%.*}'
-	loop+='; [ $last -eq 0 ] || { [ $now -ge $last ] && [ $((now - last)) -lt 60 ]; } || echo HVX-BAD clock $last $now'
+	loop+='; [ $last -eq 0 ] || { [ $now -ge $last ] && [ $((now - last)) -lt '${2:-60}' ]; } || echo HVX-BAD clock $last $now'
 	echo "$loop; last=\$now; echo HVX-ROUND \$n; done"
 }

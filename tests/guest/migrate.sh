@@ -8,6 +8,7 @@
 # limit: 900
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/../pki.sh"
 for host in a b; do mkdir -p "$work/$host/state"; done
 sock=$work/sock
 
@@ -161,21 +162,6 @@ break_postcopy() { # FROM TO
 	went_on "$1" "$2" "with a lost connection"
 }
 
-# An authority, and a certificate for each side.
-make_pki() {
-	local n
-
-	mkdir "$work/pki" && cd "$work/pki" || return 1
-	printf 'basicConstraints=CA:TRUE\nkeyUsage=keyCertSign\n' > ca.ext
-	printf 'subjectAltName=DNS:localhost\n' > host.ext
-	openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout ca.key -subj /CN=ca -out ca.csr || return 1
-	openssl x509 -req -in ca.csr -signkey ca.key -extfile ca.ext -days 2 -out cacert.pem || return 1
-	for n in server client; do
-		openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout ${n}key.pem -subj /CN=$n -out $n.csr || return 1
-		openssl x509 -req -in $n.csr -CA cacert.pem -CAkey ca.key -CAcreateserial -extfile host.ext -days 2 -out ${n}cert.pem || return 1
-	done
-}
-
 # fake_ssh [OPTION...]: what looks like ssh to host b, whose `hvx receive` gets these.
 fake_ssh() {
 	mkdir -p "$work/bin"
@@ -192,7 +178,7 @@ fake_ssh() {
 kill_postcopy() {
 	local pid status seen
 
-	(make_pki) 2> "$work/pki.err" || fail "no certificates"
+	(make_pki "$work/pki" localhost) 2> "$work/pki.err" || fail "no certificates"
 	begin_postcopy a b tls://:49152 --pki "$work/pki"
 	go_over a
 	pid=$(pgrep -P "$receiver") || pid=$receiver
