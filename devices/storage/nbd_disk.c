@@ -2,6 +2,7 @@
 /* The helper of an image that is not raw, and connections to its daemon. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,9 @@
 #include "vmm/log.h"
 
 #define MAX_ARGS	80
-#define HANG_S		60	/* a guard, for a daemon that does not greet */
+#define HANG_S		30	/* for a daemon that does not greet */
+#define FLUSH_MS	30000	/* for one that does not flush */
+#define ORDER_MS	60000	/* for a helper, which gives its daemon 40 s to end */
 
 void nbd_disk_lost(struct nbd_disk *d, const char *why)
 {
@@ -30,10 +33,40 @@ void nbd_disk_lost(struct nbd_disk *d, const char *why)
 
 /* ----------------------------------------------------------- the helper's orders */
 
+static int ms_until(uint64_t end)
+{
+	uint64_t now = clock_now_ns();
+
+	return now < end ? (int)((end - now) / 1000000) + 1 : 0;
+}
+
+/* Does the helper answer? One that does so later would answer another order. */
+static bool answers(struct nbd_disk *d)
+{
+	struct pollfd p = { .fd = d->control, .events = POLLIN };
+	uint64_t end = clock_now_ns() + (uint64_t)d->order_ms * 1000000;
+	int left;
+
+	if (d->order_ms < 0)
+		return true;
+	while (!p.revents && (left = ms_until(end)))
+		poll(&p, 1, left);
+	d->stuck = !p.revents;
+	if (d->stuck)
+		shutdown(d->control, SHUT_RDWR);
+	return !d->stuck;
+}
+
 /* The answer, with its descriptor or -1. 0, or -errno with text. */
 static int get_answer(struct nbd_disk *d, int *fd, char text[FOREIGN_ANSWER])
 {
-	ssize_t n = fd_recv(d->control, text, FOREIGN_ANSWER - 1, fd, 0);
+	ssize_t n;
+
+	if (!answers(d)) {
+		strcpy(text, "its helper " FOREIGN_HELPER " does not answer");
+		return -ETIMEDOUT;
+	}
+	n = fd_recv(d->control, text, FOREIGN_ANSWER - 1, fd, 0);
 
 	if (n <= 0) {
 		strcpy(text, "its helper " FOREIGN_HELPER " is gone");
@@ -94,6 +127,7 @@ static int greet(struct nbd_disk *d, int sock, char text[FOREIGN_ANSWER])
 		return ret;
 	}
 	no_hang(sock, 0);
+	d->owed = false;
 	d->size = c.size;
 	d->flags = c.flags;
 	return 0;
@@ -228,6 +262,8 @@ static void disk_free(struct nbd_disk *d)
 	free(d->name);
 	if (d->gate >= 0)
 		close(d->gate);
+	if (d->hurry >= 0)
+		close(d->hurry);
 	pthread_mutex_destroy(&d->gate_lock);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
@@ -242,11 +278,14 @@ static struct nbd_disk *new_disk(const struct dom_disk *cfg)
 	d->target = cfg->target;
 	d->name = strdup(the_file(cfg));
 	d->control = d->sock = -1;
+	d->order_ms = ORDER_MS;
+	d->flush_ms = FLUSH_MS;
 	d->fua = cfg->cache == CACHE_WRITETHROUGH || cfg->cache == CACHE_DIRECTSYNC;
 	d->gate = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	d->hurry = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_mutex_init(&d->gate_lock, NULL);
-	if (d->name && d->gate >= 0)
+	if (d->name && d->gate >= 0 && d->hurry >= 0)
 		return d;
 	disk_free(d);
 	return NULL;
@@ -262,7 +301,9 @@ struct nbd_disk *nbd_disk_open(const struct dom_disk *cfg, const char *xml, bool
 		return NULL;
 	ret = start_helper(d, cfg);
 	if (!ret) {
+		d->order_ms = -1;	/* an image may have much to repair */
 		ret = connect_more(d, look ? FOREIGN_LOOK : FOREIGN_OPEN, &d->sock, text);
+		d->order_ms = ORDER_MS;
 		if (ret) {
 			d->sock = -1;
 			if (xml)
@@ -289,9 +330,7 @@ struct nbd_disk *nbd_disk_adopt(const struct dom_disk *cfg, int control)
 	if (!d)
 		return NULL;
 	d->control = control;
-	no_hang(control, HANG_S);
 	if (!connect_more(d, FOREIGN_CONNECT, &d->sock, text)) {
-		no_hang(control, 0);
 		list_disk(d, true);
 		return d;
 	}
@@ -356,11 +395,16 @@ void nbd_disk_close(struct nbd_disk *d)
 	hang_up(d);
 	/* Whoever starts the next guest on the image finds it closed. */
 	if (d->control >= 0) {
-		if (order(d, FOREIGN_CLOSE, &fd, text) == -EIO)
+		int ret = order(d, FOREIGN_CLOSE, &fd, text);
+
+		if (ret == -EIO || ret == -ETIMEDOUT)
 			log_error("disk %s: '%s': %s", d->target, d->name, text);
 		list_disk(d, false);
 		close(d->control);
 	}
+	/* Its daemon ends with it. */
+	if (d->pid > 0 && d->stuck)
+		kill(d->pid, SIGKILL);
 	if (d->pid > 0)
 		waitpid(d->pid, NULL, 0);
 	disk_free(d);
@@ -483,31 +527,112 @@ int nbd_disk_resize(struct nbd_disk *d, uint64_t size, char *why, size_t len)
 
 /* -------------------------------------------------- for those who wait */
 
-/* One request, with its data from out or to in. */
-static int ask(struct nbd_disk *d, enum nbd_cmd type, uint64_t offset, const void *out, void *in, uint32_t len)
+int nbd_disk_patience(struct nbd_disk *d)
 {
-	uint8_t head[NBD_REQUEST_LEN], reply[NBD_REPLY_LEN], *at = head;
-	int ret;
+	uint64_t end = atomic_load(&d->deadline);
 
+	return end ? ms_until(end) : -1;
+}
+
+void nbd_disk_hurry(struct nbd_disk *d, uint64_t deadline)
+{
+	eventfd_t n;
+
+	atomic_store(&d->deadline, deadline);
+	if (deadline)
+		eventfd_write(d->hurry, 1);
+	else
+		eventfd_read(d->hurry, &n);
+}
+
+/* Until something comes in; limit 0: none. -ECANCELED: see nbd_disk_hurry(); -ETIMEDOUT. */
+static int wait_more(struct nbd_disk *d, uint64_t limit)
+{
+	struct pollfd p[] = { { .fd = d->sock, .events = POLLIN }, { .fd = d->hurry, .events = POLLIN } };
+
+	for (;;) {
+		int hurry = nbd_disk_patience(d), own = limit ? ms_until(limit) : -1;
+		int ms = hurry < 0 || (own >= 0 && own < hurry) ? own : hurry;
+
+		p[1].fd = hurry < 0 ? d->hurry : -1;
+		if (poll(p, 2, ms) > 0 && p[0].revents)
+			return 0;
+		if (!hurry)
+			return -ECANCELED;
+		if (!own)
+			return -ETIMEDOUT;
+	}
+}
+
+static int get(struct nbd_disk *d, uint8_t *to, uint32_t len, uint32_t *have, uint64_t limit)
+{
+	int ret = 0;
+
+	while (!ret && *have < len) {
+		ssize_t n = recv(d->sock, to + *have, len - *have, MSG_DONTWAIT);
+
+		if (n > 0)
+			*have += (uint32_t)n;
+		else if (!n || (errno != EAGAIN && errno != EINTR))
+			ret = n ? -errno : -EPIPE;
+		else
+			ret = wait_more(d, limit);
+	}
+	return ret;
+}
+
+/* All of an answer, its data to in; NULL: to nowhere. *error is the server's. */
+static int take_answer(struct nbd_disk *d, uint8_t *in, uint64_t limit, int *error)
+{
+	int ret = get(d, d->reply, sizeof(d->reply), &d->reply_len, limit);
+	uint32_t err = (uint32_t)get_be(d->reply + 4, 4);
+	uint8_t sink[4096];
+
+	if (!ret && (get_be(d->reply, 4) != NBD_SIMPLE_REPLY_MAGIC || get_be(d->reply + 8, 8) != d->handle))
+		return -EPROTO;
+	if (err)
+		d->data_len = 0;
+	if (!ret && in)
+		ret = get(d, in, d->data_len, &d->data_have, limit);
+	while (!ret && d->data_have < d->data_len) {
+		uint32_t left = d->data_len - d->data_have, n = 0;
+
+		ret = get(d, sink, left < sizeof(sink) ? left : sizeof(sink), &n, limit);
+		d->data_have += n;
+	}
+	*error = !err ? 0 : err == NBD_ENOSPC ? -ENOSPC : -EIO;
+	return ret;
+}
+
+/* One request, with its data from out or to in. */
+static int ask(struct nbd_disk *d, enum nbd_cmd type, uint64_t offset, const void *out, void *in, uint32_t len,
+	       uint64_t limit)
+{
+	uint8_t head[NBD_REQUEST_LEN], *at = head;
+	int error, ret = d->owed ? take_answer(d, NULL, limit, &error) : 0;
+
+	if (ret)
+		goto fail;
 	at = put_be(at, NBD_REQUEST_MAGIC, 4);
 	at = put_be(at, 0, 2);
 	at = put_be(at, type, 2);
 	at = put_be(at, ++d->handle, 8);
 	at = put_be(at, offset, 8);
 	put_be(at, len, 4);
+	d->reply_len = d->data_have = 0;
+	d->data_len = in ? len : 0;
 	ret = sock_put(d->sock, head, sizeof(head), out);
 	if (!ret && out)
 		ret = sock_put(d->sock, out, len, false);
 	if (!ret)
-		ret = sock_get(d->sock, reply, sizeof(reply));
-	if (!ret && (get_be(reply, 4) != NBD_SIMPLE_REPLY_MAGIC || get_be(reply + 8, 8) != d->handle))
-		ret = -EPROTO;
-	if (!ret && get_be(reply + 4, 4))
-		return get_be(reply + 4, 4) == NBD_ENOSPC ? -ENOSPC : -EIO;
-	if (!ret && in)
-		ret = sock_get(d->sock, in, len);
+		ret = take_answer(d, in, limit, &error);
+	d->owed = ret;
 	if (!ret)
-		return 0;
+		return error;
+fail:
+	/* The connection is sound: the answer comes when it comes. */
+	if (ret == -ECANCELED || ret == -ETIMEDOUT)
+		return ret;
 	nbd_disk_lost(d, ret == -EPROTO ? "broke the protocol" : "is gone");
 	hang_up(d);
 	return -EIO;
@@ -521,7 +646,7 @@ static int in_parts(struct nbd_disk *d, enum nbd_cmd type, const uint8_t *out, u
 	for (uint64_t done = 0; done < len && !ret;) {
 		uint32_t part = len - done < NBD_MAX_DATA ? (uint32_t)(len - done) : NBD_MAX_DATA;
 
-		ret = d->sock < 0 ? -EIO : ask(d, type, offset + done, out ? out + done : NULL, in ? in + done : NULL, part);
+		ret = d->sock < 0 ? -EIO : ask(d, type, offset + done, out ? out + done : NULL, in ? in + done : NULL, part, 0);
 		done += part;
 	}
 	return ret;
@@ -562,7 +687,7 @@ int nbd_disk_zero(struct nbd_disk *d, uint32_t len, uint64_t offset)
 	else if (!(d->flags & NBD_FLAG_SEND_WRITE_ZEROES))
 		ret = -EOPNOTSUPP;
 	else
-		ret = ask(d, NBD_CMD_WRITE_ZEROES, offset, NULL, NULL, len);
+		ret = ask(d, NBD_CMD_WRITE_ZEROES, offset, NULL, NULL, len, 0);
 	pthread_mutex_unlock(&d->lock);
 	return ret;
 }
@@ -574,8 +699,13 @@ int nbd_disk_flush(struct nbd_disk *d)
 	pthread_mutex_lock(&d->lock);
 	if (d->sock < 0)
 		ret = -EIO;
+	else if (!(d->flags & NBD_FLAG_READ_ONLY) && atomic_load(&d->orphans))
+		ret = -ETIMEDOUT;
 	else if (d->flags & NBD_FLAG_SEND_FLUSH && !(d->flags & NBD_FLAG_READ_ONLY))
-		ret = ask(d, NBD_CMD_FLUSH, 0, NULL, NULL, 0);
+		ret = ask(d, NBD_CMD_FLUSH, 0, NULL, NULL, 0, clock_now_ns() + (uint64_t)d->flush_ms * 1000000);
 	pthread_mutex_unlock(&d->lock);
+	if (ret == -ETIMEDOUT)
+		log_error("disk %s: the storage daemon of '%s' does not answer; is it stopped (kill -CONT), or what the image is on? Then try again",
+			  d->target, d->name);
 	return ret;
 }

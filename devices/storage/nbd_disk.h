@@ -74,8 +74,17 @@ int nbd_disk_read(struct nbd_disk *d, void *buf, uint64_t len, uint64_t offset);
 int nbd_disk_write(struct nbd_disk *d, const void *buf, uint64_t len, uint64_t offset);
 /* Zeroes, without room of their own where the format can; -EOPNOTSUPP: write them. */
 int nbd_disk_zero(struct nbd_disk *d, uint32_t len, uint64_t offset);
-/* All that was written is on stable storage. */
+/*
+ * All that was written is on stable storage. -ETIMEDOUT, after a message: the server does not
+ * answer; that of a queue's given up requests is not waited for at all.
+ */
 int nbd_disk_flush(struct nbd_disk *d);
+/*
+ * Who waits for the server, here or in nbd_queue_drain(), does so until then (CLOCK_MONOTONIC, ns) and
+ * then gives up with -ECANCELED; what is read or flushed is nobody's from there on. 0: as long as it
+ * takes, as it is at first. Machine lock; for those who wait, any thread.
+ */
+void nbd_disk_hurry(struct nbd_disk *d, uint64_t deadline);
 
 /* ------------------------------------------------ of one thread: nbd_queue.c */
 
@@ -85,7 +94,10 @@ struct nbd_queue *nbd_queue_new(struct nbd_disk *d, struct loop *loop, void (*id
 void nbd_queue_free(struct nbd_queue *q);
 /* done may run before the return. */
 void nbd_queue_add(struct nbd_queue *q, struct aio_op *op);
-/* Wait until nothing is under way, however long the server takes. */
+/*
+ * Wait until nothing is under way; where nbd_disk_hurry()'s time is up, as nbd_queue_cancel(). What was
+ * given up before is not waited for.
+ */
 void nbd_queue_drain(struct nbd_queue *q);
 /*
  * Nothing is under way any more: what has not gone out does not, of the rest nobody hears. Each
@@ -111,7 +123,18 @@ struct nbd_disk {
 	pthread_mutex_t gate_lock;
 	_Atomic unsigned int orphans;	/* requests that are under way and nobody's; changed under gate_lock */
 	int gate;			/* eventfd, readable while there are none */
+	_Atomic uint64_t deadline;	/* nbd_disk_hurry()'s */
+	int hurry;			/* eventfd, readable while there is one */
+	/* Of the last request on sock, under lock: how much of its answer has come. */
+	bool owed;			/* not all, and its owner waits no more */
+	uint8_t reply[16];
+	uint32_t reply_len, data_len, data_have;
+	bool stuck;			/* the helper did not answer */
+	int order_ms, flush_ms;		/* what it, and a flush, may take; -1: any time */
 };
+
+/* How long may somebody wait, in ms? -1: any time; then `hurry` tells when that changes. */
+int nbd_disk_patience(struct nbd_disk *d);
 
 /* One more connection, past the handshake, that does not block. -1 after a message. */
 int nbd_disk_connect(struct nbd_disk *d);

@@ -55,6 +55,7 @@ struct nbd_queue {
 	struct slot *sending, *reading;	/* whose request goes out, whose data come in */
 	uint8_t out[NBD_REQUEST_LEN], in[NBD_REPLY_LEN];
 	unsigned int out_pos, in_len;
+	uint8_t *sink;			/* SINK bytes, for what comes in and is nobody's; made when it is wanted */
 };
 
 struct nbd_queue **nbd_queue_link(struct nbd_queue *q)
@@ -413,19 +414,6 @@ void nbd_queue_add(struct nbd_queue *q, struct aio_op *op)
 	work(q, false);
 }
 
-void nbd_queue_drain(struct nbd_queue *q)
-{
-	while (q->sock >= 0 && (q->in_use || q->first)) {
-		struct pollfd p[] = {
-			{ .fd = q->sock, .events = (short)(POLLIN | (q->wants_write ? POLLOUT : 0)) },
-			{ .fd = q->gate_watch ? q->disk->gate : -1, .events = POLLIN },
-		};
-
-		if (poll(p, 2, -1) > 0)
-			work(q, true);
-	}
-}
-
 /* --------------------------------------------------------------- giving up */
 
 /* In an operation's place, until its request is answered. */
@@ -459,9 +447,8 @@ static void orphan_done(struct aio_op *op, int err)
 }
 
 /* What is still to go out, which its owner will change; or a place for what comes in. */
-static bool orphan_data(struct orphan *o, const struct slot *s)
+static bool orphan_data(struct nbd_queue *q, struct orphan *o, const struct slot *s)
 {
-	static uint8_t sink[SINK];
 	const struct aio_op *op = s->op;
 	uint32_t left = s->left, n;
 	uint8_t *at;
@@ -475,9 +462,13 @@ static bool orphan_data(struct orphan *o, const struct slot *s)
 		o->iov[o->op.nr_iov++] = (struct iovec){ o->rest, s->left };
 		return at;
 	}
+	if (left && !q->sink)
+		q->sink = malloc(SINK);
+	if (left && !q->sink)
+		return false;
 	for (; left; left -= n) {
 		n = left < SINK ? left : SINK;
-		o->iov[o->op.nr_iov++] = (struct iovec){ sink, n };
+		o->iov[o->op.nr_iov++] = (struct iovec){ q->sink, n };
 	}
 	return true;
 }
@@ -492,7 +483,7 @@ static bool orphan(struct nbd_queue *q, struct slot *s)
 		return false;
 	o->op = (struct aio_op){ .type = op->type, .len = s->left, .iov = o->iov, .done = orphan_done };
 	o->disk = q->disk;
-	if (!orphan_data(o, s)) {
+	if (!orphan_data(q, o, s)) {
 		free(o);
 		return false;
 	}
@@ -521,6 +512,32 @@ void nbd_queue_cancel(struct nbd_queue *q)
 	}
 	finish_waiting(q, -ECANCELED);
 	q->busy = false;
+}
+
+/* Is there anything under way that is somebody's? */
+static bool wanted(const struct nbd_queue *q)
+{
+	for (unsigned int i = 0; i < SLOTS; i++)
+		if (q->slot[i].op && q->slot[i].op->done != orphan_done)
+			return true;
+	return q->first;
+}
+
+void nbd_queue_drain(struct nbd_queue *q)
+{
+	while (q->sock >= 0 && wanted(q)) {
+		int ms = nbd_disk_patience(q->disk);
+		struct pollfd p[] = {
+			{ .fd = q->sock, .events = (short)(POLLIN | (q->wants_write ? POLLOUT : 0)) },
+			{ .fd = q->gate_watch ? q->disk->gate : -1, .events = POLLIN },
+			{ .fd = ms < 0 ? q->disk->hurry : -1, .events = POLLIN },
+		};
+
+		if (poll(p, 3, ms) > 0 && (p[0].revents || p[1].revents))
+			work(q, true);
+		else if (!ms)
+			nbd_queue_cancel(q);
+	}
 }
 
 /* ------------------------------------------------------------------- making */
@@ -597,5 +614,6 @@ void nbd_queue_free(struct nbd_queue *q)
 	if (q->sock >= 0)
 		close(q->sock);
 	finish_slots(q, -ECANCELED);	/* nobody's, all of them */
+	free(q->sink);
 	free(q);
 }

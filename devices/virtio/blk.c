@@ -35,11 +35,13 @@
 #define ZERO_PIECE	(64U << 10)
 #define BOUNCE_MAX	(4U << 20)	/* bytes of one bounce buffer */
 #define BOUNCE_TOTAL	(16U << 20)	/* of all of a queue */
+#define STOP_MS		10000	/* a server's, before what it has not answered is parked */
 
 struct blk_req {
 	struct blk_queue *bq;
-	struct blk_req *next;		/* in the free list */
+	struct blk_req *next;		/* in the free list, or of those that are parked */
 	uint16_t head;
+	uint64_t sector;
 	uint32_t type;
 	uint32_t used_len;
 	uint8_t *status;		/* in guest memory */
@@ -191,11 +193,40 @@ static void start_sync(struct blk_req *req)
 		op_start(op);
 }
 
+/*
+ * The queue stands still, and the server that has the image does not answer: what it was asked for
+ * is done anew, whole, when the queue goes on. What it does of it until then is the same, and comes before
+ * (nbd_queue.c). A reset of one queue may do this to others, which look again when it is over.
+ */
+static void park(struct blk_req *req)
+{
+	struct blk_queue *bq = req->bq;
+
+	req->err = 0;
+	req->synced = false;
+	req->next = NULL;
+	*bq->last_parked = req;
+	bq->last_parked = &req->next;
+}
+
+static struct blk_req *take_parked(struct blk_queue *bq)
+{
+	struct blk_req *list = bq->parked;
+
+	bq->parked = NULL;
+	bq->last_parked = &bq->parked;
+	return list;
+}
+
 /* Drop one count; the last one ends the request. */
 static void req_unref(struct blk_req *req)
 {
 	if (--req->pending)
 		return;
+	if (req->err == -ECANCELED && req->bq->blk->img.served) {
+		park(req);
+		return;
+	}
 	if (wants_sync(req)) {
 		req->synced = true;
 		start_sync(req);
@@ -520,15 +551,13 @@ void blk_resume_queue(void *opaque)
 	eventfd_write(bq->q->kick_fd, 1);
 }
 
-static void dispatch(struct blk_req *req, uint64_t sector)
+static void dispatch(struct blk_req *req)
 {
-	if (req->bq->blk->limited)
-		charge(req);
 	req->pending = 1;	/* ours, so that nothing ends before all is started */
 	switch (req->type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
-		do_transfer(req, sector);
+		do_transfer(req, req->sector);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		do_flush(req);
@@ -596,7 +625,10 @@ static void start_request(struct blk_queue *bq, struct vq_chain *c)
 		nr = iov_slice(&iov, c->nr_in, 0, req->len);
 	}
 	if (keep_iov(req, iov, nr)) {
-		dispatch(req, le64toh(hdr.sector));
+		req->sector = le64toh(hdr.sector);
+		if (bq->blk->limited)
+			charge(req);
+		dispatch(req);
 		return;
 	}
 	req_put(req);
@@ -609,8 +641,13 @@ no_memory:
 static void blk_handle(struct virtio_queue *q)
 {
 	struct blk_queue *bq = &((struct virtio_blk *)q->v)->bq[q->index];
+	struct blk_req *req = take_parked(bq), *next;
 	struct vq_chain c;
 
+	for (; req; req = next) {
+		next = req->next;
+		dispatch(req);
+	}
 	while (virtio_pop(q, &c)) {
 		if (bq->blk->limited && must_wait(bq, &c)) {
 			vq_unpop(&q->vq);
@@ -635,6 +672,11 @@ static void blk_queue_stop(struct virtio_queue *q)
 	struct blk_queue *bq = &((struct virtio_blk *)q->v)->bq[q->index];
 
 	aio_drain(bq->aio);
+	if (bq->parked && !bq->blk->parks) {
+		bq->blk->parks = true;
+		log_warn("%s: its storage daemon does not answer; what the guest asked for is done once it does, and the guest runs",
+			 bq->blk->v.dev.id);
+	}
 	virtio_publish(q);
 }
 
@@ -642,9 +684,28 @@ static void blk_queue_stop(struct virtio_queue *q)
 static void blk_queue_drop(struct virtio_queue *q)
 {
 	struct blk_queue *bq = &((struct virtio_blk *)q->v)->bq[q->index];
+	struct blk_req *req, *next;
 
 	aio_cancel(bq->aio);
+	for (req = take_parked(bq); req; req = next) {
+		next = req->next;
+		finish(req, VIRTIO_BLK_S_IOERR);
+	}
 	virtio_publish(q);
+}
+
+/* A thread may wait for the server: for a part of a block that a write covers (overlay.h), or for all. */
+static void blk_hurry(struct virtio_device *v, bool on, bool reset)
+{
+	struct virtio_blk *blk = (struct virtio_blk *)v;
+
+	if (!blk->img.served)
+		return;
+	if (on)
+		blk->parks = false;
+	nbd_disk_hurry(blk->img.served, on ? clock_now_ns() + (reset ? 0 : blk->stop_ms * 1000000ULL) : 0);
+	for (unsigned int i = 0; !on && i < blk->nr_queues; i++)
+		blk_resume_queue(&blk->bq[i]);
 }
 
 static int blk_load_config(struct virtio_device *v, const uint8_t *saved, struct state_error *err)
@@ -663,6 +724,7 @@ static int blk_load_config(struct virtio_device *v, const uint8_t *saved, struct
 static const struct virtio_ops blk_virtio_ops = {
 	.load_config = blk_load_config,
 	.handle = blk_handle,
+	.hurry = blk_hurry,
 	.queue_stop = blk_queue_stop,
 	.queue_drop = blk_queue_drop,
 };
@@ -722,6 +784,10 @@ static int blk_save(struct device *dev, void *state, struct state_error *err)
 
 	if (blk->img.overlay && !image_layered(&blk->img))
 		return state_error(err, "what the guest writes to a <transient/> disk ends with it; take <transient/> out");
+	for (unsigned int i = 0; i < blk->nr_queues; i++)
+		if (blk->bq[i].parked)
+			return state_error(err, "%s: its storage daemon does not answer, and the guest waits for it; is it stopped (kill -CONT)? Then try again",
+					   blk->cfg->file);
 	if (blk->img.served && nbd_disk_flush(blk->img.served))
 		return state_error(err, "%s: what the guest wrote cannot be put on stable storage", blk->cfg->file);
 	return virtio_save(dev, state, err);
@@ -839,6 +905,7 @@ static int start_threads(struct virtio_blk *blk, const struct dom_disk *cfg)
 		struct blk_queue *bq = &blk->bq[i];
 
 		bq->blk = blk;
+		bq->last_parked = &bq->parked;
 		bq->q = &blk->v.queue[i];
 		snprintf(name, sizeof(name), "%.10s/%u", cfg->target ? cfg->target : "disk",
 			 i % 1000);
@@ -875,6 +942,7 @@ int virtio_blk_create_on(struct machine *m, const struct dom_disk *cfg, struct i
 		sizes[i] = QUEUE_SIZE;
 	blk->img = *img;
 	blk->nr_queues = nr;
+	blk->stop_ms = STOP_MS;
 	blk->cfg = cfg;
 	for (i = 0; i < RATE_NR; i++) {
 		throttle_init(&blk->limit[i], &cfg->rate[i]);

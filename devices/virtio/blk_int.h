@@ -21,6 +21,7 @@ struct blk_queue {
 	struct loop_timer *resume;	/* when a limit lets the next request through */
 	struct blk_req *free;
 	unsigned int nr_free;
+	struct blk_req *parked, **last_parked;	/* begun, and to be begun anew: see park() */
 	size_t bounced;
 	/* stat_add() on the queue's thread; [0] reads, [1] writes, [2] flushes */
 	uint64_t ops[3], bytes[3], ns[3], failed;
@@ -34,6 +35,8 @@ struct virtio_blk {
 	char *file;			/* another than cfg's since a snapshot, NULL: cfg's */
 	struct throttle limit[RATE_NR];
 	_Atomic bool limited;
+	unsigned int stop_ms;		/* how long whoever stops it waits for a server */
+	bool parks;			/* since its queues were last stopped; that is said */
 	struct disk_log *_Atomic log;	/* who wants to know what is written to; NULL: nobody */
 	unsigned int nr_queues;
 	struct blk_queue bq[];

@@ -69,6 +69,11 @@ struct virtio_ops {
 	int (*load_config)(struct virtio_device *v, const uint8_t *saved, struct state_error *err);
 	/* The driver kicked; also called once when the queue starts or resumes. */
 	void (*handle)(struct virtio_queue *q);
+	/*
+	 * Queues are about to be stopped, for a reset or else, and their threads waited for: none may wait for
+	 * long from now on. on false: they stand still, or this is over. Machine lock. NULL: none ever does.
+	 */
+	void (*hurry)(struct virtio_device *v, bool on, bool reset);
 	/* Finish or cancel what is in flight: no guest memory is touched after it returns. */
 	void (*queue_stop)(struct virtio_queue *q);
 	/* The same for a reset, which need not finish anything and must not wait for long. NULL: queue_stop. */

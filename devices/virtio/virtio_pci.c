@@ -206,6 +206,12 @@ static void start_queue(struct virtio_queue *q)
 		iothread_call(q->io, run_queue, q);
 }
 
+static void hurry(struct virtio_device *v, bool on, bool reset)
+{
+	if (v->ops->hurry)
+		v->ops->hurry(v, on, reset);
+}
+
 static void stop_queue(struct virtio_queue *q, bool reset)
 {
 	if (!q->external)
@@ -244,10 +250,12 @@ static void reset_device(struct virtio_device *v)
 	unsigned int i;
 
 	/* No new kicks first, then one queue after the other runs dry. */
+	hurry(v, true, true);
 	for (i = 0; i < v->nr_queues; i++) {
 		if (v->queue[i].mapped)
 			stop_queue(&v->queue[i], true);
 	}
+	hurry(v, false, true);
 	if (v->started && v->ops->stop)
 		v->ops->stop(v);
 	v->started = false;
@@ -350,7 +358,9 @@ static void reset_queue(struct virtio_queue *q)
 	if (!virtio_has(q->v, F_RING_RESET) || !q->enabled)
 		return;
 	if (q->mapped) {
+		hurry(q->v, true, true);
 		stop_queue(q, true);
+		hurry(q->v, false, true);
 		unmap_queue(q);
 	}
 	clear_queue(q);
@@ -846,10 +856,12 @@ void virtio_pause(struct device *dev)
 	v->paused = true;
 	if (v->ops->pause)
 		v->ops->pause(v);
+	hurry(v, true, false);
 	for (i = 0; i < v->nr_queues; i++) {
 		if (v->queue[i].mapped)
 			stop_queue(&v->queue[i], false);
 	}
+	hurry(v, false, false);
 }
 
 void virtio_resume(struct device *dev)

@@ -1,169 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* units: devices/storage/foreign.c devices/storage/nbd_*.c vmm/helper.c devices/storage/aio.c devices/storage/image.c devices/storage/overlay*.c vmm/loop.c vmm/log.c vmm/unnamed.c */
 /* Servers of a disk that lie, stall their words, hang up anywhere, or do not answer. */
-#include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include "devices/storage/foreign.h"
-#include "devices/storage/nbd_wire.h"
-#include "vmm/fdpass.h"
 #include "vmm/log.h"
 #include "foreign_fixture.h"
+#include "liar_fixture.h"
 
-/* ------------------------------------------------------- servers that lie */
-
-enum lie { TRUE, GARBAGE, WRONG_HANDLE, NO_SUCH_HANDLE, TWICE, SHORT_DATA, ERROR, STRANGE_ERROR, NR_LIES, LATE };
-
-/* The helper and the daemon in one: it answers with connections, each of which breaks off after so many bytes. */
-struct liar {
-	int control;
-	unsigned int cut;	/* bytes until it hangs up; UINT_MAX: never */
-	enum lie lie;
-	unsigned int cut_from;	/* the connection that it begins with */
-	pthread_t thread;
-};
-
-struct session {
-	int sock;
-	unsigned int left;
-	enum lie lie;
-};
-
-/* LATE: requests come in, and are answered when they may; what was written, in the order in which it came. */
-static struct {
-	sem_t came, may;
-	_Atomic unsigned int writes;
-	struct { uint64_t offset; uint32_t len; uint8_t first, last; } write[4];
-} late;
-
-static bool say(struct session *s, const void *data, size_t len)
+static bool served_up(struct liar *l)
 {
-	size_t n = len < s->left ? len : s->left;
-
-	if (n && send(s->sock, data, n, MSG_NOSIGNAL) != (ssize_t)n)
-		return false;
-	if (s->left != UINT_MAX)
-		s->left -= (unsigned int)n;
-	return n == len;
-}
-
-static bool greet(struct session *s)
-{
-	uint8_t b[64], *at = b;
-	char in[256];
-
-	at = put_be(at, NBD_MAGIC, 8);
-	at = put_be(at, NBD_OPT_MAGIC, 8);
-	at = put_be(at, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES, 2);
-	if (!say(s, b, 18) || sock_get(s->sock, in, 4 + 16 + 4 + 4 + 2 + 2))
-		return false;
-	at = put_be(b, NBD_REP_MAGIC, 8);
-	at = put_be(at, NBD_OPT_GO, 4);
-	at = put_be(at, NBD_REP_INFO, 4);
-	at = put_be(at, 12, 4);
-	at = put_be(at, NBD_INFO_EXPORT, 2);
-	at = put_be(at, SIZE, 8);
-	at = put_be(at, NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH, 2);
-	if (!say(s, b, (size_t)(at - b)))
-		return false;
-	at = put_be(b, NBD_REP_MAGIC, 8);
-	at = put_be(at, NBD_OPT_GO, 4);
-	at = put_be(at, NBD_REP_ACK, 4);
-	at = put_be(at, 0, 4);
-	return say(s, b, (size_t)(at - b));
-}
-
-static bool reply(struct session *s, const uint8_t *request)
-{
-	unsigned int cmd = (unsigned int)get_be(request + 6, 2);
-	uint64_t handle = get_be(request + 8, 8);
-	uint32_t len = (uint32_t)get_be(request + 24, 4);
-	uint8_t b[16], *at, *data = calloc(1, len ? len : 1);
-	bool good, has_data = cmd == NBD_CMD_READ && s->lie != ERROR && s->lie != STRANGE_ERROR;
-
-	if (s->lie == LATE) {
-		sem_post(&late.came);
-		sem_wait(&late.may);
-	}
-	good = cmd != NBD_CMD_WRITE || !sock_get(s->sock, data, len);
-	if (s->lie == LATE && cmd == NBD_CMD_WRITE && good && late.writes < 4) {
-		late.write[late.writes].offset = get_be(request + 16, 8);
-		late.write[late.writes].len = len;
-		late.write[late.writes].first = data[0];
-		late.write[late.writes++].last = data[len - 1];
-	}
-	at = put_be(b, s->lie == GARBAGE ? 0x6e6f6e73 : NBD_SIMPLE_REPLY_MAGIC, 4);
-	at = put_be(at, s->lie == ERROR ? NBD_ENOSPC : s->lie == STRANGE_ERROR ? 0xdeadbeef : 0, 4);
-	put_be(at, s->lie == WRONG_HANDLE ? handle + 1 : s->lie == NO_SUCH_HANDLE ? ~0ULL : handle, 8);
-	good = good && say(s, b, 16) && (!has_data || say(s, data, s->lie == SHORT_DATA ? len / 2 : len)) &&
-	       s->lie != SHORT_DATA && (s->lie != TWICE || say(s, b, 16));
-	free(data);
-	return good;
-}
-
-static void *serve(void *arg)
-{
-	struct session *s = arg;
-	uint8_t request[NBD_REQUEST_LEN];
-
-	if (greet(s))
-		while (!sock_get(s->sock, request, sizeof(request)) && reply(s, request))
-			;
-	shutdown(s->sock, SHUT_RDWR);
-	close(s->sock);
-	free(s);
-	return NULL;
-}
-
-static void *lie(void *arg)
-{
-	struct liar *l = arg;
-	pthread_t thread[8];
-	unsigned int n = 0;
-	char order;
-
-	while (n < 8 && recv(l->control, &order, 1, 0) == 1) {
-		struct session *s = malloc(sizeof(*s));
-		char answer = FOREIGN_OK;
-		int pair[2];
-
-		if (order == FOREIGN_CLOSE) {
-			free(s);
-			send(l->control, &answer, 1, MSG_NOSIGNAL);
-			continue;
-		}
-		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
-			abort();
-		*s = (struct session){ pair[0], n >= l->cut_from ? l->cut : UINT_MAX, l->lie };
-		pthread_create(&thread[n++], NULL, serve, s);
-		fd_send(l->control, &answer, 1, pair[1], 0);
-		close(pair[1]);
-	}
-	while (n--)
-		pthread_join(thread[n], NULL);
-	close(l->control);
-	return NULL;
-}
-
-static bool liar_up(struct liar *l)
-{
-	int pair[2];
-
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	l->control = pair[1];
-	pthread_create(&l->thread, NULL, lie, l);
-	t.img = (struct image){ .fd = AIO_SERVED };
-	t.img.served = nbd_disk_adopt(&t.cfg, pair[0]);
-	if (!t.img.served)
-		close(pair[0]);
+	t.img = (struct image){ .fd = AIO_SERVED, .served = liar_up(l, &t.cfg) };
 	return t.img.served;
 }
 
-static void liar_down(struct liar *l)
+static void served_down(struct liar *l)
 {
-	nbd_disk_close(t.img.served);
-	pthread_join(l->thread, NULL);
+	liar_down(l, t.img.served);
 }
 
 /* Reads, writes and a flush: each ends, well or with an error. Whether all went well. */
@@ -201,9 +52,9 @@ START_TEST(hangs_up)
 	for (unsigned int cut = 0; cut <= HANDSHAKE + REPLIES; cut += cut < HANDSHAKE + 80 || cut > HANDSHAKE + REPLIES - 80 ? 1 : 97) {
 		struct liar l = { .cut = cut, .cut_from = 1 };
 
-		ck_assert(liar_up(&l));
+		ck_assert(served_up(&l));
 		ck_assert_int_eq(try_queue(), cut >= HANDSHAKE + REPLIES);
-		liar_down(&l);
+		served_down(&l);
 	}
 }
 END_TEST
@@ -213,7 +64,7 @@ START_TEST(hangs_up_at_once)
 	for (unsigned int cut = 0; cut < HANDSHAKE; cut++) {
 		struct liar l = { .cut = cut };
 
-		ck_assert(!liar_up(&l));
+		ck_assert(!served_up(&l));
 		pthread_join(l.thread, NULL);
 	}
 }
@@ -223,9 +74,9 @@ START_TEST(lies)
 {
 	struct liar l = { .cut = UINT_MAX, .lie = (enum lie)_i };
 
-	ck_assert(liar_up(&l));
+	ck_assert(served_up(&l));
 	ck_assert_int_eq(try_queue(), _i == TRUE);
-	liar_down(&l);
+	served_down(&l);
 }
 END_TEST
 
@@ -234,10 +85,10 @@ START_TEST(lies_to_who_waits)
 	struct liar l = { .cut = UINT_MAX, .lie = (enum lie)_i };
 	int ret;
 
-	ck_assert(liar_up(&l));
+	ck_assert(served_up(&l));
 	ret = nbd_disk_read(t.img.served, t.data, 4096, 4096) ?: nbd_disk_read(t.img.served, t.data, 4096, 0);
 	ck_assert_int_eq(ret, _i == TRUE ? 0 : _i == ERROR ? -ENOSPC : -EIO);
-	liar_down(&l);
+	served_down(&l);
 }
 END_TEST
 
@@ -253,10 +104,7 @@ START_TEST(given_up)
 	struct liar l = { .cut = UINT_MAX, .lie = LATE };
 	struct aio *first;
 
-	memset(&late, 0, sizeof(late));
-	sem_init(&late.came, 0, 0);
-	sem_init(&late.may, 0, 0);
-	ck_assert(liar_up(&l));
+	ck_assert(served_up(&l));
 	queue_up();
 	first = t.aio;
 	t.aio = aio_new(t.loop, idle, NULL);
@@ -299,7 +147,85 @@ START_TEST(given_up)
 	sem_post(&late.may);
 	aio_free(first);
 	queue_down();
-	liar_down(&l);
+	served_down(&l);
+}
+END_TEST
+
+/* ------------------------------------------------------ nobody waits for ever */
+
+static void *hurry_on(void *arg)
+{
+	sem_wait(&late.came);
+	nbd_disk_hurry(arg, clock_now_ns());
+	return NULL;
+}
+
+/* Whoever waits stops when he is told to, and the answer that comes later is nobody else's. */
+START_TEST(not_waited_for)
+{
+	struct liar l = { .cut = UINT_MAX, .lie = LATE };
+	pthread_t thread;
+
+	ck_assert(served_up(&l));
+	memset(t.data, 'd', 8192);
+	pthread_create(&thread, NULL, hurry_on, t.img.served);
+	ck_assert_int_eq(nbd_disk_read(t.img.served, t.data, 4096, 0), -ECANCELED);
+	pthread_join(thread, NULL);
+	/* As long as that holds; others get their turn, and no more. */
+	ck_assert_int_eq(nbd_disk_read(t.img.served, t.data, 4096, 0), -ECANCELED);
+	ck_assert_int_eq(nbd_disk_flush(t.img.served), -ECANCELED);
+	nbd_disk_hurry(t.img.served, 0);
+	sem_post(&late.may);
+	sem_post(&late.may);
+	ck_assert_int_eq(nbd_disk_read(t.img.served, t.data + 4096, 512, 0), 0);
+	ck_assert(t.data[4095] == 'd' && !t.data[4096] && !t.data[4607] && t.data[4608] == 'd');
+	served_down(&l);
+}
+END_TEST
+
+/* A flush has a time; what was given up has none, and cannot be put anywhere. */
+START_TEST(no_flush)
+{
+	struct liar l = { .cut = UINT_MAX, .lie = LATE };
+
+	ck_assert(served_up(&l));
+	t.img.served->flush_ms = 50;
+	ck_assert_int_eq(nbd_disk_flush(t.img.served), -ETIMEDOUT);
+	sem_post(&late.may);
+	sem_post(&late.may);
+	t.img.served->flush_ms = 600000;
+	ck_assert_int_eq(nbd_disk_flush(t.img.served), 0);
+	queue_up();
+	prepare(0, AIO_WRITE, 0, 4096);
+	t.left = 100;
+	aio_add(t.aio, &t.op[0]);
+	nbd_disk_hurry(t.img.served, clock_now_ns());
+	aio_drain(t.aio);
+	ck_assert_int_eq(t.err[0], -ECANCELED);
+	nbd_disk_hurry(t.img.served, 0);
+	aio_drain(t.aio);	/* nothing of it is anybody's */
+	ck_assert_int_eq(nbd_disk_flush(t.img.served), -ETIMEDOUT);
+	sem_post(&late.may);
+	prepare(1, AIO_SYNC, 0, 0);
+	t.left = 1;
+	sem_post(&late.may);
+	aio_add(t.aio, &t.op[1]);
+	loop_run(t.loop);
+	sem_post(&late.may);
+	ck_assert_int_eq(nbd_disk_flush(t.img.served), 0);
+	queue_down();
+	served_down(&l);
+}
+END_TEST
+
+/* Its helper does not answer: the image is closed without it. */
+START_TEST(deaf_helper)
+{
+	struct liar l = { .cut = UINT_MAX, .deaf = true };
+
+	ck_assert(served_up(&l));
+	t.img.served->order_ms = 50;
+	served_down(&l);
 }
 END_TEST
 
@@ -315,6 +241,9 @@ int main(void)
 	tcase_set_timeout(tc, 300);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, given_up);
+	tcase_add_test(tc, not_waited_for);
+	tcase_add_test(tc, no_flush);
+	tcase_add_test(tc, deaf_helper);
 	tcase_add_test(tc, hangs_up);
 	tcase_add_test(tc, hangs_up_at_once);
 	tcase_add_loop_test(tc, lies, 0, NR_LIES);
