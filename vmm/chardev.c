@@ -169,6 +169,8 @@ static void out_ready(void *opaque, uint32_t events);
 static void push(struct chardev *chr)
 {
 	if (!flush(chr)) {
+		if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
+			log_warn("%s: its output: %s; from here on it goes nowhere", chr->id, strerror(errno));
 		hang_up(chr);
 		return;
 	}
