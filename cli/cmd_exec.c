@@ -19,19 +19,6 @@
 #define ANSWER_MS	5000	/* for an agent that runs */
 #define MAX_ENV		64
 
-bool seconds_parse(const char *s, unsigned int *out)
-{
-	char *end;
-	unsigned long n;
-
-	errno = 0;
-	n = strtoul(s, &end, 10);
-	if (errno || end == s || *end || !isdigit((unsigned char)*s) || n > 31536000)
-		return false;
-	*out = (unsigned int)n;
-	return true;
-}
-
 bool variable_ok(const char *s)
 {
 	if (!isalpha((unsigned char)*s) && *s != '_')
@@ -88,12 +75,15 @@ static int cmd_exec(const struct cli_cmd *cmd, int argc, char **argv)
 	unsigned int nr_env = 0;
 	struct agent *a;
 	const char *value, *vm, *way = "agent";
+	long seconds;
 	int c, status;
 
 	while ((c = cli_getopt(cmd, argc, argv, &value)) != -1) {
-		if (c == 't' && seconds_parse(value, &req.timeout_s))
-			continue;
-		if (c == 'e' && nr_env < MAX_ENV && variable_ok(value)) {
+		if (c == 't') {
+			if (!cli_number(cmd, "timeout", value, 0, 31536000, &seconds))
+				return EXEC_FAILED;
+			req.timeout_s = (unsigned int)seconds;
+		} else if (c == 'e' && nr_env < MAX_ENV && variable_ok(value)) {
 			env[nr_env++] = (char *)value;
 		} else if (c == 'w') {
 			req.dir = value;
@@ -104,9 +94,7 @@ static int cmd_exec(const struct cli_cmd *cmd, int argc, char **argv)
 		} else if (c == CLI_OPT_HELP) {
 			return VMM_OK;
 		} else {
-			if (c == 't')
-				cli_error("exec: --timeout %s: not a number of seconds", value);
-			else if (c == 'e')
+			if (c == 'e')
 				cli_error("exec: --env %s: write VAR=VALUE, at most %d times", value, MAX_ENV);
 			return EXEC_FAILED;
 		}

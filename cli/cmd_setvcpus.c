@@ -120,19 +120,14 @@ static int change(const struct cli_cmd *cmd, const char *v[], struct guest *g, u
 static int cmd_setvcpus(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *v[S_NR + 1];
-	unsigned long want;
 	struct guest g;
-	char *end;
-	long ms;
+	long want, ms;
 	int status = cli_parse(cmd, argc, argv, v, 2, 2);
 
 	if (status >= 0)
 		return status;
-	want = strtoul(argv[optind + 1], &end, 10);
-	if (!want || want > MAX_VCPUS || *end) {
-		cli_error("%s: %s: 1 to %d", cmd->name, argv[optind + 1], MAX_VCPUS);
+	if (!cli_number(cmd, NULL, argv[optind + 1], 1, MAX_VCPUS, &want))
 		return VMM_ERR_USAGE;
-	}
 	ms = v[S_TIMEOUT] ? cli_seconds(cmd, "timeout", v[S_TIMEOUT]) : OUT_MS;
 	if (ms < 0)
 		return VMM_ERR_USAGE;

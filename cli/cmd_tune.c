@@ -72,17 +72,15 @@ static char *group_of(const struct guest *g)
 /* "max", or a number that is scaled; *out "max" stays. False: neither. */
 static bool value_of(const char *text, unsigned int shift, char *out, size_t size)
 {
-	unsigned long long n;
-	char *end;
+	long n;
 
 	if (!strcmp(text, "max") || !strcmp(text, "-1")) {
 		snprintf(out, size, "max");
 		return true;
 	}
-	n = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || n > (unsigned long long)INT64_MAX >> shift)
+	if (!number_parse(text, 0, LONG_MAX >> shift, &n))
 		return false;
-	snprintf(out, size, "%llu", n << shift);
+	snprintf(out, size, "%ld", n << shift);
 	return true;
 }
 
@@ -423,16 +421,15 @@ static int cmd_vcpupin(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	const char *v[O_OWN + 1], *which, *cpus;
 	struct tuning t;
+	long number;
 	int status = cli_parse(cmd, argc, argv, v, 1, 3);
 
 	if (status >= 0)
 		return status;
 	which = argc - optind > 1 ? argv[optind + 1] : NULL;
 	cpus = argc - optind > 2 ? argv[optind + 2] : NULL;
-	if (which && (!*which || which[strspn(which, "0123456789")] || strlen(which) > 3)) {
-		cli_error("%s: %s: not a vCPU's number", cmd->name, which);
+	if (which && !cli_number(cmd, NULL, which, 0, DOM_MAX_VCPUS - 1, &number))
 		return VMM_ERR_USAGE;
-	}
 	status = tune_begin(cmd, v, argv[optind], DEF_DOMAIN, NULL, &t);
 	if (!status && t.scope.config && (cpus || !t.scope.live))
 		status = pin_vcpus_config(&t, which, cpus);
@@ -482,19 +479,17 @@ CLI_VERB(emulatorpin_verb);
 
 /* --------------------------------------------------- disks, interfaces */
 
-static bool put_num(const struct cli_cmd *cmd, struct json_object *args, const char *key, const char *text, unsigned int shift)
+/* NULL: not given. 0 is no limit. */
+static bool put_num(const struct cli_cmd *cmd, struct json_object *args, const char *option, const char *key,
+		    const char *text, unsigned int shift)
 {
-	unsigned long long n;
-	char *end;
+	long n;
 
 	if (!text)
 		return true;
-	n = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || n > (unsigned long long)INT64_MAX >> shift) {
-		cli_error("%s: %s: not a number; 0 is no limit", cmd->name, text);
+	if (!cli_number(cmd, option, text, 0, LONG_MAX >> shift, &n))
 		return false;
-	}
-	json_object_object_add(args, key, json_object_new_int64((int64_t)(n << shift)));
+	json_object_object_add(args, key, json_object_new_int64((int64_t)n << shift));
 	return true;
 }
 
@@ -593,7 +588,7 @@ static int cmd_blkdeviotune(const struct cli_cmd *cmd, int argc, char **argv)
 	args = json_object_new_object();
 	for (unsigned int i = 0; i < 6 && ok; i++) {
 		any |= v[O_OWN + i] != NULL;
-		ok = put_num(cmd, args, rate_names[i][1], v[O_OWN + i], 0);
+		ok = put_num(cmd, args, cmd->opts[O_OWN + i].name, rate_names[i][1], v[O_OWN + i], 0);
 	}
 	if (!ok) {
 		json_object_put(args);
@@ -641,7 +636,8 @@ static bool take_rate(const struct cli_cmd *cmd, const char *text, struct rate_t
 
 static bool put_rate(const struct cli_cmd *cmd, struct json_object *args, const char *key, const char *burst_key, const struct rate_text *r)
 {
-	return put_num(cmd, args, key, r->average, 10) && put_num(cmd, args, burst_key, r->burst[0] ? r->burst : NULL, 10);
+	return put_num(cmd, args, NULL, key, r->average, 10) &&
+	       put_num(cmd, args, NULL, burst_key, r->burst[0] ? r->burst : NULL, 10);
 }
 
 static int put_rate_config(struct def *d, const char *path, const struct rate_text *r)

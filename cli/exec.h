@@ -67,7 +67,6 @@ struct agent *exec_agent(const char *verb, const char *vm, const char *sock, int
 int agent_wait(const char *vm, int64_t deadline, int stop_fd);
 
 /* --- what verbs that take commands share (cmd_exec.c) --- */
-bool seconds_parse(const char *s, unsigned int *out);
 bool variable_ok(const char *s);	/* "VAR=..." */
 bool stdin_wanted(void);
 

@@ -107,27 +107,22 @@ int exec_ssh(const struct guest *g, const char *user, const struct exec_req *req
 
 /* --- the connection --- */
 
-static bool number(const char *s, unsigned int *out)
-{
-	char *end;
-	unsigned long n;
-
-	errno = 0;
-	n = strtoul(s, &end, 10);
-	*out = (unsigned int)n;
-	return !errno && end != s && !*end && n < UINT_MAX;
-}
-
 static int cmd_vsock_connect(const struct cli_cmd *cmd, int argc, char **argv)
 {
 	struct sockaddr_vm sa = { .svm_family = AF_VSOCK };
 	struct timeval limit = { .tv_sec = CONNECT_S };
+	long cid, port;
 	int fd;
 
-	if (argc != 3 || !number(argv[1], &sa.svm_cid) || !number(argv[2], &sa.svm_port)) {
+	if (argc != 3) {
 		cli_error("%s: wanted: %s", cmd->name, cmd->args);
 		return VMM_ERR_USAGE;
 	}
+	if (!cli_number(cmd, NULL, argv[1], 0, UINT_MAX - 1, &cid) ||
+	    !cli_number(cmd, NULL, argv[2], 0, UINT_MAX - 1, &port))
+		return VMM_ERR_USAGE;
+	sa.svm_cid = (unsigned int)cid;
+	sa.svm_port = (unsigned int)port;
 	fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit)) ||
 	    connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {

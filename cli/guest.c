@@ -39,34 +39,6 @@ int cli_parse(const struct cli_cmd *cmd, int argc, char **argv, const char *valu
 	return VMM_ERR_USAGE;
 }
 
-long cli_seconds(const struct cli_cmd *cmd, const char *option, const char *text)
-{
-	char *end;
-	double s;
-
-	errno = 0;
-	s = strtod(text, &end);
-	if (!errno && end != text && !*end && s >= 0 && s <= 1000000)
-		return (long)(s * 1000);
-	cli_error("%s: --%s %s: not a number of seconds", cmd->name, option, text);
-	return -1;
-}
-
-bool cli_number(const struct cli_cmd *cmd, const char *option, const char *text, long min, long max, long *out)
-{
-	char *end;
-
-	errno = 0;
-	*out = strtol(text, &end, 10);
-	if (*text >= '0' && *text <= '9' && !errno && !*end && *out >= min && *out <= max)
-		return true;
-	if (max == LONG_MAX)
-		cli_error("%s: --%s %s: a number is wanted, %ld at least", cmd->name, option, text, min);
-	else
-		cli_error("%s: --%s %s: a number from %ld to %ld is wanted", cmd->name, option, text, min, max);
-	return false;
-}
-
 void print_json(struct json_object *o)
 {
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));

@@ -376,6 +376,11 @@ START_TEST(statuses)
 	/* Numbers are whole and alone, before anything else is looked at. */
 	ck_assert_int_eq(STATUS("stat", "--count", "3x", "nowhere"), VMM_ERR_USAGE);
 	ck_assert_int_eq(STATUS("top", "--count", "3x"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("setvcpus", "nowhere", "+3"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("setvcpus", "nowhere", "3"), VMM_ERR_SETUP);
+	ck_assert_int_eq(STATUS("vcpupin", "nowhere", "1x", "0"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("blkdeviotune", "nowhere", "vda", "--total-iops-sec", "99999999999999999999"), VMM_ERR_USAGE);
+	ck_assert_int_eq(STATUS("exec", "--timeout", "3x", "nowhere", "true"), 125);
 	ck_assert_int_eq(STATUS("trace", "--count", "3x", "nowhere"), VMM_ERR_USAGE);
 	ck_assert_int_eq(STATUS("trace", "--count", "3", "nowhere"), VMM_ERR_SETUP);
 	ck_assert_int_eq(STATUS("fork", "--count", "0", "nowhere"), VMM_ERR_USAGE);

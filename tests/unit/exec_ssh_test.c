@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: cli/exec_ssh.c cli/exec_console.c */
+/* units: cli/exec_ssh.c cli/number.c cli/exec_console.c */
 /* What ssh(1) is told: a program of that name, first in PATH, says it. */
 #include <check.h>
 #include <stdarg.h>

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/falloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "devices/storage/aio.h"
 #include "devices/storage/image.h"
 #include "devices/storage/nbd_disk.h"
+#include "vmm/log.h"
 
 #define SIZE	(8U << 20)
 #define OPS	24
@@ -136,6 +138,27 @@ static inline void teardown(void)
 	free(t.data);
 	free(t.file);
 	remove_dir();
+}
+
+/* main(): each case with a disk of its own. */
+static inline int foreign_main(const char *name, void (*add)(TCase *tc))
+{
+	Suite *s = suite_create(name);
+	TCase *tc = tcase_create(name);
+	SRunner *sr;
+	int failed;
+
+	log_init("test", -2);
+	signal(SIGPIPE, SIG_IGN);
+	tcase_set_timeout(tc, 300);	/* against hangs only */
+	tcase_add_checked_fixture(tc, setup, teardown);
+	add(tc);
+	suite_add_tcase(s, tc);
+	sr = srunner_create(s);
+	srunner_run_all(sr, CK_NORMAL);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
 }
 
 #endif

@@ -556,17 +556,8 @@ START_TEST(killed)
 }
 END_TEST
 
-int main(void)
+static void add(TCase *tc)
 {
-	Suite *s = suite_create("foreign");
-	TCase *tc = tcase_create("images");
-	SRunner *sr;
-	int failed;
-
-	log_init("test", -2);
-	signal(SIGPIPE, SIG_IGN);
-	tcase_set_timeout(tc, 300);
-	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_checked_fixture(tc, place_helper, NULL);
 	if (!system("command -v qemu-img > /dev/null"))
 		tcase_add_test(tc, headers);
@@ -579,10 +570,9 @@ int main(void)
 	tcase_add_test(tc, not_resized);
 	tcase_add_test(tc, stopped);
 	tcase_add_test(tc, killed);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+}
+
+int main(void)
+{
+	return foreign_main("foreign", add);
 }

@@ -8,6 +8,7 @@
  */
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -64,13 +65,29 @@ static void nobody_was_patient(void)
 
 /* --------------------------------------------------------------- `hvx`, a process */
 
+/* What it says of itself, and where it listens, if it does. */
+struct hello {
+	pid_t pid;
+	unsigned int port;
+};
+
+static bool say_hello(int sock, int listener, int fd)
+{
+	struct hello h = { .pid = getpid() };
+	struct sockaddr_in sa = { .sin_family = AF_UNSPEC };
+	socklen_t len = sizeof(sa);
+
+	if (listener >= 0 && !getsockname(listener, (struct sockaddr *)&sa, &len) && sa.sin_family == AF_INET)
+		h.port = ntohs(sa.sin_port);
+	return fd_send(sock, &h, sizeof(h), fd, 0) == sizeof(h);
+}
+
 static int listen_and_accept(const struct wire_uri *u, const struct wire_options *o, int sock, struct wire *w)
 {
 	int listener = wire_listen(u, o), ret;
-	pid_t pid = getpid();
 
 	/* It waits now: said without a descriptor. */
-	if (listener == -1 || fd_send(sock, &pid, sizeof(pid), -1, 0) != sizeof(pid))
+	if (listener == -1 || !say_hello(sock, listener, -1))
 		return -1;
 	do {
 		ret = wire_accept(listener, u, o, w);
@@ -86,7 +103,6 @@ static int be_hvx(char **arg)
 	bool receiving = !strcmp(arg[0], "there");
 	struct wire_options o = { .pki = arg[2] };
 	int sock = atoi(arg[3]), fd, ret;
-	pid_t pid = getpid();
 	struct wire_uri u;
 	struct wire w;
 
@@ -99,7 +115,7 @@ static int be_hvx(char **arg)
 	if (ret)
 		return 3;
 	fd = wire_give(&w);
-	ret = fd_send(sock, &pid, sizeof(pid), fd, 0) == sizeof(pid) ? 0 : 4;
+	ret = say_hello(sock, -1, fd) ? 0 : 4;
 	close(fd);
 	close(sock);
 	wire_close(&w);
@@ -121,18 +137,23 @@ static pid_t spawn(const char *side, const char *uri, int sock, int more)
 	_exit(127);
 }
 
-static int hear_from(int sock, pid_t *pid)
+static int hear_from(int sock, enum side side, unsigned int *port)
 {
+	struct hello h;
 	int fd = -1;
 
-	ck_assert_int_eq(fd_recv(sock, pid, sizeof(*pid), &fd, 0), sizeof(*pid));
+	ck_assert_int_eq(fd_recv(sock, &h, sizeof(h), &fd, 0), sizeof(h));
+	hvx_pid[side] = h.pid;
+	if (port)
+		*port = h.port;
 	return fd;
 }
 
 /* A connection, with a relay at each end of it. */
 static void connect_relayed(int *here_fd, int *there_fd)
 {
-	char path[PATH_MAX + 80], number[16];
+	char path[PATH_MAX + 80], number[16], uri[64];
+	unsigned int port;
 	int a[2], b[2];
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, a), 0);
@@ -144,16 +165,17 @@ static void connect_relayed(int *here_fd, int *there_fd)
 		setenv("HVX_TEST_SELF", self, 1);
 		setenv("HVX_TEST_SOCKET", number, 1);
 		hvx_pid[HERE] = spawn("here", "ssh://host", a[1], b[1]);
-		hear_from(b[0], &hvx_pid[THERE]);
+		hear_from(b[0], THERE, NULL);
 	} else {
-		spawn("there", "tls://127.0.0.1:49941", b[1], b[1]);
-		hear_from(b[0], &hvx_pid[THERE]);
-		hvx_pid[HERE] = spawn("here", "tls://localhost:49941", a[1], a[1]);
+		spawn("there", "tls://127.0.0.1:0", b[1], b[1]);
+		hear_from(b[0], THERE, &port);
+		snprintf(uri, sizeof(uri), "tls://localhost:%u", port);
+		hvx_pid[HERE] = spawn("here", uri, a[1], a[1]);
 	}
 	close(a[1]);
 	close(b[1]);
-	*here_fd = hear_from(a[0], &hvx_pid[HERE]);
-	*there_fd = hear_from(b[0], &hvx_pid[THERE]);
+	*here_fd = hear_from(a[0], HERE, NULL);
+	*there_fd = hear_from(b[0], THERE, NULL);
 	ck_assert_int_ge(*here_fd, 0);
 	ck_assert_int_ge(*there_fd, 0);
 	close(a[0]);
@@ -178,6 +200,24 @@ static void kill_hvx(void)
 	/* The other one's child is the other one's. */
 	if (by == BY_TLS || victim == HERE)
 		ck_assert_int_eq(waitpid(hvx_pid[victim], NULL, 0), hvx_pid[victim]);
+}
+
+/* A move whose `who` is killed `at`; most of the memory stays here until it is asked for. */
+static void begin_to_break(enum by way, enum side who, enum point at)
+{
+	by = way;
+	victim = who;
+	wanted = at;
+	begin(3 * RAM_CHUNK, 1);
+	s.post_limit = 1;
+	connect_ends();
+}
+
+/* It is over: no relay has waited in vain. */
+static void finish_broken(void)
+{
+	nobody_was_patient();
+	finish();
 }
 
 /* -------------------------------------------------------------------- tests */
@@ -222,12 +262,7 @@ START_TEST(test_relay_killed)
 {
 	bool again;
 
-	by = _i % 2 ? BY_SSH : BY_TLS;
-	victim = _i / 2 % 2 ? THERE : HERE;
-	wanted = (enum point)(_i / 4);
-	begin(3 * RAM_CHUNK, 1);
-	s.post_limit = 1;		/* most of it stays here until it is asked for */
-	connect_ends();
+	begin_to_break(_i % 2 ? BY_SSH : BY_TLS, _i / 2 % 2 ? THERE : HERE, (enum point)(_i / 4));
 	at_point = kill_relay_at;
 	start_both();
 	while (wanted == NR_POINTS && s.phase != MIG_POSTCOPY)
@@ -257,8 +292,7 @@ START_TEST(test_relay_killed)
 		ck_assert(world->runs_there && again && s.phase == MIG_COMPLETED);
 	if (world->runs_there)
 		check_memory("relay killed", _i);
-	nobody_was_patient();
-	finish();
+	finish_broken();
 }
 END_TEST
 
@@ -303,20 +337,14 @@ START_TEST(test_dest_killed)
 {
 	static const enum point at[] = { AT_MISSING, AT_DEST_TAIL, AT_COMMIT, AT_RUNNING, NR_POINTS };
 
-	by = (enum by)(_i % 3);
-	victim = THERE;
-	wanted = at[_i / 3];
-	begin(3 * RAM_CHUNK, 1);
-	s.post_limit = 1;
-	connect_ends();
+	begin_to_break((enum by)(_i % 3), THERE, at[_i / 3]);
 	with_victim();
 	if (wanted < AT_COMMIT) {
 		ck_assert(!paused());
 		join_source();
 		ck_assert_int_eq(s.phase, MIG_FAILED);
 		ck_assert(world->runs_here && world->owns_here);
-		nobody_was_patient();
-		finish();
+		finish_broken();
 		return;
 	}
 	/* It may have run: it stands still here, with all that it had. */
@@ -329,8 +357,7 @@ START_TEST(test_dest_killed)
 	join_source();
 	ck_assert_int_eq(s.phase, wanted == NR_POINTS ? MIG_UNCONFIRMED : MIG_FAILED);
 	ck_assert_int_eq(world->runs_here, wanted != NR_POINTS);
-	nobody_was_patient();
-	finish();
+	finish_broken();
 }
 END_TEST
 
@@ -338,12 +365,7 @@ START_TEST(test_source_killed)
 {
 	static const enum point at[] = { AT_PASS, AT_STOP, AT_SOURCE_TAIL, AT_RELEASE, NR_POINTS };
 
-	by = (enum by)(_i % 3);
-	victim = HERE;
-	wanted = at[_i / 3];
-	begin(3 * RAM_CHUNK, 1);
-	s.post_limit = 1;
-	connect_ends();
+	begin_to_break((enum by)(_i % 3), HERE, at[_i / 3]);
 	with_victim();
 	while (!dest_ended && d.post.phase != MIG_POST_PAUSED)
 		nap_us(100);
@@ -356,8 +378,7 @@ START_TEST(test_source_killed)
 	pthread_join(dest_thread, NULL);
 	ck_assert_int_eq(world->runs_there, wanted == NR_POINTS);
 	ck_assert_int_ne(dest_result, 0);
-	nobody_was_patient();
-	finish();
+	finish_broken();
 }
 END_TEST
 

@@ -229,17 +229,8 @@ START_TEST(deaf_helper)
 }
 END_TEST
 
-int main(void)
+static void add(TCase *tc)
 {
-	Suite *s = suite_create("served");
-	TCase *tc = tcase_create("servers");
-	SRunner *sr;
-	int failed;
-
-	log_init("test", -2);
-	signal(SIGPIPE, SIG_IGN);
-	tcase_set_timeout(tc, 300);
-	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, given_up);
 	tcase_add_test(tc, not_waited_for);
 	tcase_add_test(tc, no_flush);
@@ -248,10 +239,9 @@ int main(void)
 	tcase_add_test(tc, hangs_up_at_once);
 	tcase_add_loop_test(tc, lies, 0, NR_LIES);
 	tcase_add_loop_test(tc, lies_to_who_waits, 0, NR_LIES);
-	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+}
+
+int main(void)
+{
+	return foreign_main("served", add);
 }

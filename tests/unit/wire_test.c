@@ -3,6 +3,7 @@
 /* Connections of a migration: addresses, greetings, TLS with and without the right certificates, and the relay. */
 #include <check.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -145,6 +146,17 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+/* Where it came to listen: `connect` has no port then. */
+static void add_port(struct wire_uri *u, int listener)
+{
+	struct sockaddr_in sa;
+	socklen_t len = sizeof(sa);
+
+	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&sa, &len), 0);
+	ck_assert_ptr_null(u->port);
+	ck_assert_int_gt(asprintf(&u->port, "%u", ntohs(sa.sin_port)), 0);
+}
+
 /* Connect by uri; false: not possible. */
 static bool meet(struct end *s, struct end *c, const char *listen, const char *connect, const char *pki_s, const char *pki_c)
 {
@@ -160,6 +172,8 @@ static bool meet(struct end *s, struct end *c, const char *listen, const char *c
 	ck_assert_int_eq(wire_uri_parse("migrate", connect, false, &c->o, &c->u), 0);
 	s->listener = wire_listen(&s->u, &s->o);
 	ck_assert_int_ge(s->listener, 0);
+	if (s->u.kind != WIRE_UNIX)
+		add_port(&c->u, s->listener);
 	pthread_create(&s->t, NULL, serve, s);
 	json_object_object_add(hello, "name", json_object_new_string("g"));
 	if (!wire_connect(&c->u, &c->o, &c->w)) {
@@ -241,7 +255,7 @@ START_TEST(test_plain)
 	ck_assert_str_eq(json_object_get_string(json_object_object_get(s.got, "name")), "g");
 	exchange(&s, &c);
 	part(&s, &c);
-	ck_assert(meet(&s, &c, "tcp://127.0.0.1:49931", "tcp://127.0.0.1:49931", NULL, NULL));
+	ck_assert(meet(&s, &c, "tcp://127.0.0.1:0", "tcp://127.0.0.1", NULL, NULL));
 	exchange(&s, &c);
 	part(&s, &c);
 }
@@ -249,7 +263,7 @@ END_TEST
 
 START_TEST(test_tls)
 {
-	static const char at[] = "tls://127.0.0.1:49932", to[] = "tls://localhost:49932";
+	static const char at[] = "tls://127.0.0.1:0", to[] = "tls://localhost";
 	char good[96], other[96], wrong[96], none[96];
 	struct end s, c;
 
@@ -344,7 +358,7 @@ END_TEST
 /* One end of the relay is gone: the other sees it. */
 START_TEST(test_gone)
 {
-	static const char at[] = "tls://127.0.0.1:49933", to[] = "tls://localhost:49933";
+	static const char at[] = "tls://127.0.0.1:0", to[] = "tls://localhost";
 	char good[96], byte;
 	struct end s, c;
 
