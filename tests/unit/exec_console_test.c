@@ -265,6 +265,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("exec_console");
 	TCase *tc = tcase_create("all");
 
+	tcase_set_timeout(tc, 60);	/* against hangs only */
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, a_login);
 	tcase_add_test(tc, a_late_login);
