@@ -265,16 +265,14 @@ static bool has_work(struct hvx_vcpu *vcpu)
 {
 	const struct hvx_events *ev = &vcpu->ev;
 
-	if (READ_ONCE(vcpu->requests) & ~(BIT(HVX_REQ_EVENT) | BIT(HVX_REQ_TLB_FLUSH) |
+	if (READ_ONCE(vcpu->init_sipi) ||
+	    READ_ONCE(vcpu->requests) & ~(BIT(HVX_REQ_EVENT) | BIT(HVX_REQ_TLB_FLUSH) |
 					  BIT(HVX_REQ_CLOCK) | BIT(HVX_REQ_STEAL)))
-		return true;
-	if (READ_ONCE(vcpu->init_sipi))
 		return true;
 	if (ev->mp_state != HVX_MP_HALTED)
 		return ev->mp_state == HVX_MP_RUNNABLE;
-	if ((atomic_read(&vcpu->nmi_queued) || ev->nmi_pending) && !ev->nmi_masked)
-		return true;
-	if (ev->exception || ev->injected || READ_ONCE(vcpu->pv.unhalted))
+	if (((atomic_read(&vcpu->nmi_queued) || ev->nmi_pending) && !ev->nmi_masked) ||
+	    ev->exception || ev->injected || READ_ONCE(vcpu->pv.unhalted))
 		return true;
 	return vcpu->rflags & X86_EFLAGS_IF &&
 	       (hvx_lapic_pending(vcpu->lapic) >= 0 || ev->extint || extint_wanted(vcpu));
@@ -338,7 +336,6 @@ static void load_cpu(struct hvx_vcpu *vcpu)
 		hvx_branch_barrier();
 	this_cpu_write(host.serial, vcpu->serial);
 	this_cpu_write(host.turn, turn);
-	/* Read, not known: KVM leaves its guest's there until the CPU next returns to userspace, and relies on it. */
 	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {
 		rdmsrq(MSR_TSC_AUX, *this_cpu_ptr(&host.tsc_aux));
 		if (this_cpu_read(host.tsc_aux) != vcpu->tsc_aux)
@@ -380,12 +377,13 @@ static void put_cpu_back(struct hvx_vcpu *vcpu)
 static int run_guest(struct hvx_vcpu *vcpu)
 {
 	const struct hvx_backend *be = hvx_backend;
-	int next = HVX_LEAVE;
+	int next;
 
 	preempt_disable();
-	if (unlikely(!this_cpu_read(hvx_cpu_on))) {
+	next = this_cpu_read(hvx_cpu_on) ? HVX_LEAVE : -EIO;
+	if (unlikely(next < 0 || hvx_kvm_msrs_left())) {
 		preempt_enable();
-		return -EIO;
+		return next;
 	}
 	hvx_fpu_load(vcpu);
 	vcpu->cpu = smp_processor_id();
@@ -519,8 +517,8 @@ static int run_loop(struct hvx_vcpu *vcpu)
 		r = serve_slow(vcpu);
 		if (r)
 			break;
-		/* Task work and rseq are done on the way to userspace, and only there. */
-		if (signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME)) {
+		/* Task work, rseq and KVM's MSRs are done on the way to userspace, and only there. */
+		if (signal_pending(current) || test_thread_flag(TIF_NOTIFY_RESUME) || hvx_kvm_msrs_left()) {
 			hvx_exit_to_user(vcpu, HVX_EXIT_INTERRUPTED);
 			return -EINTR;
 		}

@@ -324,8 +324,6 @@ static void switch_msrs(const u64 *from, const u64 *to)
 /*
  * What VM exits do not restore as it was is noted here: they leave null
  * selectors, as the host-state area takes none of a user's (RPL must be 0).
- * MSRs are read, not known: KVM leaves its guest's in them until the CPU next
- * returns to userspace, and relies on finding them there.
  */
 static void vmx_load(struct hvx_vcpu *vcpu)
 {

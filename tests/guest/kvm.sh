@@ -6,6 +6,7 @@
 # and comes back. HVX_KVM_SECONDS: how long each KVM guest works (default 5); the
 # long run: make check-nested TESTS=kvm HVX_KVM_SECONDS=300 HVX_LIMIT=2000
 # limit: 900
+# bench: bochs-named
 #
 # KVM's module is loaded after hvx.ko, removed and loaded again under a running
 # hvx guest, and loaded before hvx.ko. Every guest computes what it should to the
