@@ -70,11 +70,7 @@ struct hvx_backend {
 	void (*inject)(struct hvx_vcpu *vcpu, u32 event, u32 code);	/* HVX_EVENT_*, its error code */
 	void (*request_window)(struct hvx_vcpu *vcpu, bool nmi);	/* exit when open */
 	void (*set_tpr_threshold)(struct hvx_vcpu *vcpu, int vector);	/* IRR vector that TPR holds back, -1 none */
-	/*
-	 * One VM entry and exit; host interrupts off. Exits that are answered at once may be
-	 * followed by more entries, while hvx_goes_on().
-	 */
-	void (*enter)(struct hvx_vcpu *vcpu);
+	void (*enter)(struct hvx_vcpu *vcpu);	/* VM entry and exit, more while hvx_goes_on(); irqs off */
 	/*
 	 * Host interrupts on. First with preemption off (vcpu->fpu_loaded): fast, never
 	 * sleeps; after HVX_SLOW once more with preemption on, where it may.
@@ -137,6 +133,7 @@ enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64
 enum hvx_next hvx_exit_to_user(struct hvx_vcpu *vcpu, u32 reason);	/* without details */
 void hvx_exit_complete(struct hvx_vcpu *vcpu);	/* what userspace answered; start of HVX_RUN */
 void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code); /* after each exit; without _VALID: none was */
+void hvx_tsc_aux(struct hvx_vcpu *vcpu, bool guest);	/* from load to put, who owns the CPU; else around entries */
 bool hvx_goes_on(struct hvx_vcpu *vcpu);	/* ->enter() may do so without the run loop */
 enum hvx_cpu_mode hvx_mode(struct hvx_vcpu *vcpu);
 int hvx_cpl(struct hvx_vcpu *vcpu);

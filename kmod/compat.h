@@ -81,10 +81,7 @@ typedef typeof(((const struct mmu_notifier_ops *)0)->test_young(NULL, NULL, 0)) 
 #include <linux/entry-kvm.h>
 #endif
 #define hvx_work_pending()	__xfer_to_guest_mode_work_pending()
-/*
- * KVM's guest's MSRs are still in this CPU, until this thread returns to user mode. Up to 6.11 KVM puts
- * the host's back from an interrupt as well, when its last guest ends.
- */
+/* A guest of KVM's left MSRs until user mode. Up to 6.11 its last guest's end cleans up by interrupt. */
 #define hvx_kvm_msrs_left()	test_thread_flag(TIF_USER_RETURN_NOTIFY)
 
 /* 6.19 and some 6.12 updates: syscore operations take a data pointer and an object around them. */

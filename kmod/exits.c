@@ -261,22 +261,16 @@ static bool mov_to_cr4(struct hvx_vcpu *vcpu, u64 val)
 	return true;
 }
 
-static bool mov_to_cr8(struct hvx_vcpu *vcpu, u64 val)
-{
-	if (val > 15)
-		return false;
-	hvx_lapic_set_cr8(vcpu, val);
-	return true;
-}
-
 enum hvx_next hvx_exit_mov_to_cr(struct hvx_vcpu *vcpu, int cr, int reg, unsigned int len)
 {
 	u64 val = vcpu->regs[reg] & reg_mask(vcpu);
 
 	vcpu->stats.exit_cr++;
-	if (cr == 0 ? mov_to_cr0(vcpu, val) : cr == 4 ? mov_to_cr4(vcpu, val) : mov_to_cr8(vcpu, val))
-		return hvx_skip(vcpu, vcpu->rip + len);
-	return hvx_inject_gp(vcpu);
+	if (!(cr == 0 ? mov_to_cr0(vcpu, val) : cr == 4 ? mov_to_cr4(vcpu, val) : val <= 15))
+		return hvx_inject_gp(vcpu);
+	if (cr == 8)
+		hvx_lapic_set_cr8(vcpu, val);
+	return hvx_skip(vcpu, vcpu->rip + len);
 }
 
 /* The guest's own debug registers, SDM vol. 3 "Debug Registers". DR4 and 5 are 6 and 7 unless CR4.DE. */

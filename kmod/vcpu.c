@@ -170,9 +170,8 @@ static bool deliver_nmi(struct hvx_vcpu *vcpu, bool busy)
 }
 
 /*
- * Which event was delivered, and which must go in again. Software interrupts,
- * INT3 and INTO among them, do not: RIP still points at the instruction, which
- * runs again.
+ * Which event was delivered, and which must go in again. Software interrupts, INT3 and INTO among
+ * them, do not: RIP still points at the instruction, which runs again.
  */
 void hvx_event_cut_short(struct hvx_vcpu *vcpu, u32 event, u32 code)
 {
@@ -198,9 +197,8 @@ static int vector_to_inject(struct hvx_lapic *l)
 }
 
 /*
- * Put at most one event into the entry, the one of the highest priority, and
- * ask for a window for the next. Interrupts off. Returns false when userspace
- * must acknowledge the 8259 first.
+ * Put at most one event into the entry, the one of the highest priority, and ask for a window for
+ * the next. Interrupts off. Returns false when userspace must acknowledge the 8259 first.
  */
 static bool inject_events(struct hvx_vcpu *vcpu)
 {
@@ -322,6 +320,15 @@ static DEFINE_PER_CPU(struct {
 	bool dr_loaded;
 }, host);
 
+/* Whose TSC_AUX is in the CPU: the guest's from before an entry until others may look at it. */
+void hvx_tsc_aux(struct hvx_vcpu *vcpu, bool guest)
+{
+	u64 tsc_aux = this_cpu_read(host.tsc_aux);
+
+	if (boot_cpu_has(X86_FEATURE_RDTSCP) && tsc_aux != vcpu->tsc_aux)
+		wrmsrq(MSR_TSC_AUX, guest ? vcpu->tsc_aux : tsc_aux);
+}
+
 /* What neither vendor's CPU switches. Preemption off. */
 static void load_cpu(struct hvx_vcpu *vcpu)
 {
@@ -336,11 +343,8 @@ static void load_cpu(struct hvx_vcpu *vcpu)
 		hvx_branch_barrier();
 	this_cpu_write(host.serial, vcpu->serial);
 	this_cpu_write(host.turn, turn);
-	if (boot_cpu_has(X86_FEATURE_RDTSCP)) {
+	if (boot_cpu_has(X86_FEATURE_RDTSCP))
 		rdmsrq(MSR_TSC_AUX, *this_cpu_ptr(&host.tsc_aux));
-		if (this_cpu_read(host.tsc_aux) != vcpu->tsc_aux)
-			wrmsrq(MSR_TSC_AUX, vcpu->tsc_aux);
-	}
 	this_cpu_write(host.dr_loaded, dr7 & 0xff);
 	/* The host's own breakpoints must not be in force at addresses of the guest's. */
 	if (unlikely(dr7 & 0xff))
@@ -353,7 +357,6 @@ static void load_cpu(struct hvx_vcpu *vcpu)
 
 static void put_cpu_back(struct hvx_vcpu *vcpu)
 {
-	u64 tsc_aux = this_cpu_read(host.tsc_aux);
 	int i;
 
 	hvx_guest_ran();
@@ -362,8 +365,6 @@ static void put_cpu_back(struct hvx_vcpu *vcpu)
 	/* Exits leave DR7 with everything off (APM vol. 2 15.6, SDM vol. 3 "Loading Host State"). */
 	if (unlikely(hw_breakpoint_active()))
 		set_debugreg(__this_cpu_read(cpu_dr7), 7);
-	if (boot_cpu_has(X86_FEATURE_RDTSCP) && tsc_aux != vcpu->tsc_aux)
-		wrmsrq(MSR_TSC_AUX, tsc_aux);
 	/*
 	 * Exits bring back no LDT, or the one of ->load(): another thread may have
 	 * replaced the process's since, so that it is freed memory. The GDT has the

@@ -200,9 +200,8 @@ static void save_host(struct svm_cpu *sc)
 }
 
 /*
- * Interrupts off, as until window_end(). VMRUN's save area holds nothing between
- * an exit and the next entry (APM vol. 2 15.5.1): the other's, as long as it has
- * SVM on, will do.
+ * Interrupts off, as until window_end(). VMRUN's save area holds nothing between an exit and the
+ * next entry (APM vol. 2 15.5.1): the other's, as long as it has SVM on, will do.
  */
 static void window_begin(struct svm_cpu *sc)
 {
@@ -361,9 +360,8 @@ static void set_cr0(struct hvx_vcpu *vcpu, u64 val)
 }
 
 /*
- * The host's machine checks come through whatever the guest wants: with MCE clear
- * they would end in SHUTDOWN. Guests that have it clear, which is early in their
- * lives, do not see it set.
+ * The host's machine checks come through whatever the guest wants: with MCE clear they would end in
+ * SHUTDOWN. Guests that have it clear, which is early in their lives, do not see it set.
  */
 static void set_cr4(struct hvx_vcpu *vcpu, u64 val)
 {
@@ -462,10 +460,9 @@ static void flush_behind(struct svm_cpu *sc, struct svm_vcpu *svm)
 }
 
 /*
- * Have the entry start without stale translations where there may be some, and
- * with the whole VMCB read where the CPU does not know it. A fresh ASID has no
- * translations on this CPU, whoever used it before: when they run out a new
- * generation begins with a flush of them all (APM vol. 2 15.16).
+ * Have the entry start without stale translations where there may be some, and with the whole VMCB
+ * read where the CPU does not know it. A fresh ASID has no translations on this CPU, whoever used
+ * it before: when they run out a new generation begins with a flush of them all (APM vol. 2 15.16).
  */
 static void prepare_asid(struct hvx_vcpu *vcpu, struct svm_cpu *sc, int cpu)
 {
@@ -502,6 +499,7 @@ static void svm_load(struct hvx_vcpu *vcpu)
 	local_irq_disable();
 	if (likely(sc->owned)) {
 		save_host(sc);
+		hvx_tsc_aux(vcpu, true);
 		set_tsc_ratio(sc, vcpu->tsc_ratio ?: TSC_RATIO_ONE);
 	} else {
 		vcpu->flush_tlb = true;
@@ -520,6 +518,7 @@ static void svm_put(struct hvx_vcpu *vcpu)
 {
 	struct svm_cpu *sc = this_cpu_ptr(svm_cpus);
 
+	hvx_tsc_aux(vcpu, false);
 	if (unlikely(!sc->owned))
 		flush_behind(sc, to_svm(vcpu));
 }
@@ -570,6 +569,7 @@ static void enter_window(struct hvx_vcpu *vcpu, struct svm_cpu *sc)
 		      (ratio != TSC_RATIO_ONE || sc->tsc_ratio != TSC_RATIO_ONE);
 
 	window_begin(sc);
+	hvx_tsc_aux(vcpu, true);
 	if (unlikely(scaled)) {
 		rdmsrq(MSR_AMD_TSC_RATIO, prev);
 		wrmsrq(MSR_AMD_TSC_RATIO, ratio);
@@ -577,6 +577,8 @@ static void enter_window(struct hvx_vcpu *vcpu, struct svm_cpu *sc)
 	svm_vmrun(to_svm(vcpu)->vmcb_pa, vcpu->regs, sc->host_pa);
 	if (unlikely(scaled))
 		wrmsrq(MSR_AMD_TSC_RATIO, prev);
+	/* As KVM starts it notes, in an interrupt, what is the host's. */
+	hvx_tsc_aux(vcpu, false);
 	window_end(sc);
 }
 

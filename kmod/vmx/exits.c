@@ -2,9 +2,8 @@
 /*
  * What to do about each VM exit: translate it and hand it to the shared code.
  *
- * handle_exit() runs with preemption off, for what vmx.c answers at once with interrupts off
- * and the VMCS current. A handler that needs to sleep says HVX_SLOW and is called again with
- * preemption on.
+ * handle_exit() runs with preemption off. A handler that needs to sleep says
+ * HVX_SLOW and is called again with preemption on.
  */
 #include "irq/lapic.h"
 #include "trace.h"
@@ -253,24 +252,18 @@ static const vmx_handler handlers[] = {
 /* Without the table, whose calls cost more. None of these says HVX_SLOW. */
 static enum hvx_next handle_quickly(struct hvx_vcpu *vcpu, u32 reason, unsigned int len)
 {
-	switch (reason) {
-	case EXIT_REASON_CPUID:
+	if (reason == EXIT_REASON_CPUID)
 		return hvx_exit_cpuid(vcpu, len);
-	case EXIT_REASON_MSR_READ:
-		return hvx_exit_msr(vcpu, len, false);
-	case EXIT_REASON_MSR_WRITE:
-		return hvx_exit_msr(vcpu, len, true);
-	case EXIT_REASON_IO_INSTRUCTION:
+	if (reason == EXIT_REASON_IO_INSTRUCTION)
 		return on_io(vcpu, len);
-	default:
+	if (reason == EXIT_REASON_VMCALL)
 		return hvx_exit_hypercall(vcpu, len);
-	}
+	return hvx_exit_msr(vcpu, len, reason == EXIT_REASON_MSR_WRITE);
 }
 
 /*
- * Exits that come most often, and wait for no other CPU and no interrupt, are answered in their
- * window, and the guest goes on. An interrupt that has come meanwhile, a kick's too, is
- * the next exit. True: enter again, the run loop has nothing to do for it.
+ * Exits that come often and wait for no other CPU are answered in their window. An interrupt
+ * that has come meanwhile, a kick's too, is the next exit. True: enter again.
  */
 bool vmx_answer_quickly(struct hvx_vcpu *vcpu)
 {

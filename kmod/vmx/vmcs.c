@@ -390,16 +390,17 @@ int vmcs_open(struct vmx_vcpu *v)
 	return 0;
 }
 
-void vmcs_close(struct vmx_vcpu *v)
+bool vmcs_close(struct vmx_vcpu *v)
 {
 	struct vmx_cpu *c = this_cpu_ptr(&vmx_cpus);
 
 	v->open = false;
 	if (likely(c->owned))
-		return;
+		return true;
 	vmclear(&v->vmcs_pa);
 	v->launched = false;
 	window_end(c);
+	return false;
 }
 
 static void clear_ipi(void *arg)
@@ -513,9 +514,8 @@ static const char *const error_name[] = {
 };
 
 /*
- * An entry was refused for its controls: which one it was, as its VMCS encoding
- * (0: not found), and in *bits what is wrong of it. SDM vol. 3 "Checks on VMX
- * Controls", those that can go wrong here.
+ * An entry was refused for its controls: which one it was, as its VMCS encoding (0: not found), and
+ * in *bits what is wrong of it. SDM vol. 3 "Checks on VMX Controls", those that can go wrong here.
  */
 static u32 wrong_control(u64 *bits)
 {

@@ -322,6 +322,31 @@ static void switch_msrs(const u64 *from, const u64 *to)
 }
 
 /*
+ * From the first entry to put where VMX is our own, else around each window: KVM up to 6.11 notes what
+ * the host has here in an interrupt, as its first VM starts, and goes by it for ever.
+ */
+static void load_msrs(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	switch_msrs(v->host_msr, v->msr);
+	hvx_tsc_aux(vcpu, true);
+	v->loaded = true;
+}
+
+static void put_msrs(struct hvx_vcpu *vcpu)
+{
+	struct vmx_vcpu *v = to_vmx(vcpu);
+
+	if (!v->loaded)
+		return;
+	v->loaded = false;
+	rdmsrq(MSR_KERNEL_GS_BASE, v->msr[GS_SLOT]);
+	switch_msrs(v->msr, v->host_msr);
+	hvx_tsc_aux(vcpu, false);
+}
+
+/*
  * What VM exits do not restore as it was is noted here: they leave null
  * selectors, as the host-state area takes none of a user's (RPL must be 0).
  */
@@ -344,8 +369,7 @@ static void vmx_load(struct hvx_vcpu *vcpu)
 		rdmsrq(MSR_IA32_DEBUGCTLMSR, v->debugctl);
 	for (i = 0; i < VMX_MSRS; i++)
 		rdmsrq(msrs[i].index, v->host_msr[i]);
-	switch_msrs(v->host_msr, v->msr);
-	v->loaded = v->l1d_dirty = true;
+	v->l1d_dirty = true;
 }
 
 static void put_segments(struct vmx_vcpu *v)
@@ -372,9 +396,7 @@ static void vmx_put(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	v->loaded = false;
-	rdmsrq(MSR_KERNEL_GS_BASE, v->msr[GS_SLOT]);
-	switch_msrs(v->msr, v->host_msr);
+	put_msrs(vcpu);
 	put_segments(v);
 	/* VM exits clear DEBUGCTL. */
 	if (unlikely(v->debugctl))
@@ -735,12 +757,15 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 	v->reason = EXIT_LOST;
 	if (unlikely(vmcs_open(v)))
 		return;
+	if (unlikely(!v->loaded))
+		load_msrs(vcpu);
 	prepare_window(vcpu);
 	do {
 		prepare_guest(vcpu);
 		run_vmcs(vcpu);
 	} while (vmx_answer_quickly(vcpu));
-	vmcs_close(v);
+	if (unlikely(!vmcs_close(v)))
+		put_msrs(vcpu);
 
 	/*
 	 * The host's own NMI has blocked the next ones, and is lost: unblock them with

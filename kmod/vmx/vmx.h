@@ -132,7 +132,7 @@ void vmx_free_cpus(void);
 int vmx_enable_cpu(void);
 void vmx_disable_cpu(void);
 int vmcs_open(struct vmx_vcpu *v);	/* interrupts off from open to close; -EIO: VMX is gone */
-void vmcs_close(struct vmx_vcpu *v);
+bool vmcs_close(struct vmx_vcpu *v);	/* false: VMX is not our own, others may come before the next */
 void vmcs_migrate(struct vmx_vcpu *v);	/* to this CPU; preemption off, interrupts on */
 void vmcs_release(struct vmx_vcpu *v);	/* active nowhere; may sleep */
 void vmcs_flush_tlb(struct vmx_vcpu *v);	/* in a window: flush_ept, flush_vpid */

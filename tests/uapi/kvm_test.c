@@ -171,13 +171,18 @@ static unsigned int switches(void)
 	return n ? (unsigned int)atoi(n) : 3000;
 }
 
-static void stay_on_this_cpu(void)
+static bool pin(int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
-	CPU_SET(sched_getcpu(), &set);
-	CHECK(!sched_setaffinity(0, sizeof(set), &set));
+	CPU_SET(cpu, &set);
+	return !sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void stay_on_this_cpu(void)
+{
+	CHECK(pin(sched_getcpu()));
 }
 
 static void check_turn(uint8_t *mem, uint64_t mark, unsigned int turns, int said)
@@ -308,6 +313,92 @@ static void hvx_comes_and_goes(void)
 		tg_free(&g);
 	}
 	kg_free(&k, TG_MEM);
+}
+
+/*
+ * As KVM turns the extension on it notes what each CPU has in MSRs, TSC_AUX here, for the
+ * host's, in an interrupt that finds an hvx guest on the CPU; and puts that there when a
+ * guest of its own has been on the CPU, and user mode comes.
+ */
+#define AUX	0x777
+GUEST(own_aux,
+      "mov $0xc0000103, %ecx\n"
+      "mov $0x777, %eax\n"
+      "xor %edx, %edx\n"
+      "wrmsr\n"
+      "movq $1, 0x3000\n"
+      "1: cli\n"			/* TG_SPIN says why */
+      "cmpq $0, 0x3008\n"
+      "je 1b\n"
+      "rdtscp\n"
+      "mov %ecx, %eax\n"
+      "out %eax, $0x10\n");
+
+static uint32_t aux_of_this_cpu(void)
+{
+	uint32_t aux;
+
+	asm volatile("rdtscp" : "=c" (aux) : : "eax", "edx");
+	return aux;
+}
+
+static struct tg aux_guest;
+static int aux_cpu;
+
+static void *run_with_aux(void *unused)
+{
+	(void)unused;
+	CHECK(pin(aux_cpu));
+	CHECK_EQ(tg_run_on(&aux_guest, 0), HVX_EXIT_PIO);
+	CHECK_EQ(aux_guest.v[0].run->pio.data, AUX);
+	return NULL;
+}
+
+static void kvm_starts_meanwhile(void)
+{
+	volatile uint64_t *there, *go;
+	uint32_t aux, eax = 0x80000001, edx;
+	struct tg like;
+	pthread_t thread;
+	struct kg k;
+	bool made;
+	int other;
+
+	if (!kvm_there())
+		return;
+	asm volatile("cpuid" : "+a" (eax), "=d" (edx) : : "ebx", "ecx");
+	aux_cpu = sched_getcpu();
+	for (other = 0; other < 64 && (other == aux_cpu || !pin(other)); other++)
+		;
+	if (other == 64 || !(edx & 1U << 27)) {
+		tg_skipped = other == 64 ? "one CPU only" : "the CPU has no RDTSCP";
+		return;
+	}
+	CHECK(pin(aux_cpu));
+	aux = aux_of_this_cpu();
+	CHECK(pin(other));
+
+	hvx_guest(&like);
+	tg_new(&aux_guest, 0, own_aux, GUEST_LEN(own_aux));
+	tg_set_cpuid_supported(&aux_guest, 0);
+	tg_long(&aux_guest, 0);
+	there = at(aux_guest.mem, 0x3000);
+	go = at(aux_guest.mem, 0x3008);
+	CHECK(!pthread_create(&thread, NULL, run_with_aux, NULL));
+	while (!*there && !tg_failed)
+		usleep(1000);
+	made = kvm_guest(&k, &like);
+	*go = 1;
+	pthread_join(thread, NULL);
+	if (made) {
+		CHECK(pin(aux_cpu));
+		check_turn(k.mem, KVM_MARK, 1, kg_said(&k));
+		CHECK_EQ(aux_of_this_cpu(), aux);
+	}
+	kg_free(&k, like.mem_size);
+	CHECK_EQ(aux_of_this_cpu(), aux);
+	tg_free(&aux_guest);
+	tg_free(&like);
 }
 
 /* ----------------------------------------------- a holder that nobody knows */
@@ -502,7 +593,7 @@ int main(int argc, char **argv)
 {
 	static const struct tg_test tests[] = {
 		TG_TEST(foreign_holder), TG_TEST(kvm_comes_and_goes),
-		TG_TEST(hvx_comes_and_goes), TG_TEST(agree), TG_TEST(turns_by_turns), TG_TEST(many_guests),
+		TG_TEST(hvx_comes_and_goes), TG_TEST(kvm_starts_meanwhile), TG_TEST(agree), TG_TEST(turns_by_turns), TG_TEST(many_guests),
 	};
 
 	int status = tg_main(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
