@@ -233,9 +233,8 @@ check-unit: $(unit_bin)
 # check-hosts is check-nested, with BOCHS_TESTS on Bochs' VT-x beside it.
 .PHONY: check-nested check-bochs check-hosts
 BOCHS_TESTS ?= exits boot
-BENCH	?= bochs-intel
 check-nested: bench = nested
-check-bochs: bench = $(BENCH)
+check-bochs: bench = $(or $(BENCH),bochs-intel)
 check-nested check-bochs: vmm $(uapi_bin)
 	+kver=$$(scripts/l1 --print-release) && \
 	$(MAKE) --no-print-directory module KVER=$$kver && \
@@ -251,12 +250,15 @@ check-power: vmm $(uapi_bin)
 	tests/power --build $(B) --module $(B)/module-$$kver/hvx.ko
 
 # A kernel that looks for bugs: scripts/debug-kernel. HVX_FUZZ_CALLS is for the fuzzer.
+# BENCH=bochs-intel: on Bochs' VT-x, as check-kernels.
 .PHONY: check-debug
+check-debug check-kernels check-two-hosts: bench = $(or $(BENCH),nested)
 check-debug: vmm $(uapi_bin)
 	+scripts/debug-kernel build && \
 	$(MAKE) --no-print-directory module B=$(B)/debug KVER=$$(scripts/debug-kernel release) \
 		KDIR=$$(scripts/debug-kernel headers) && \
-	HVX_LIMIT=3000 tests/nested --build $(B) --module $(B)/debug/hvx.ko --label debug \
+	HVX_LIMIT=3000 tests/nested --bench $(bench) --build $(B) --module $(B)/debug/hvx.ko \
+		--label debug-$(bench) \
 		--kernel $$(scripts/debug-kernel image) --modules $$(scripts/debug-kernel modules) \
 		$(or $(TESTS),$(patsubst tests/uapi/%_test.c,%,$(uapi_src)) initramfs)
 
@@ -265,7 +267,7 @@ check-debug: vmm $(uapi_bin)
 check-two-hosts: vmm
 	+kver=$$(scripts/l1 --print-release) && \
 	$(MAKE) --no-print-directory module KVER=$$kver && \
-	tests/two-hosts --build $(B) --module $(B)/module-$$kver/hvx.ko
+	tests/two-hosts --bench $(bench) --build $(B) --module $(B)/module-$$kver/hvx.ko
 
 # make install, DKMS and signing, in a root of their own.
 .PHONY: check-install
@@ -275,7 +277,7 @@ check-install: vmm
 # Kernels of other releases, fetched into the cache: scripts/kernels.
 .PHONY: check-kernels
 check-kernels: $(uapi_bin)
-	tests/kernels --build $(B) $(KERNELS)
+	tests/kernels --build $(B) --bench $(bench) $(KERNELS)
 
 check-hosts: vmm $(uapi_bin)
 	+kver=$$(scripts/l1 --print-release) && \
@@ -366,6 +368,7 @@ help:
 	@echo 'make check-bochs     the same under Bochs: BENCH=bochs-intel (VT-x) or bochs-amd (AMD-V)'
 	@echo 'make check-kernels   tests on kernels of other releases; KERNELS="6.12 7.3" picks some'
 	@echo 'make check-debug     tests on a kernel with KASAN, UBSAN, lockdep, kmemleak; TESTS="NAME..."'
+	@echo '                     (both of them, and check-two-hosts, on VT-x with BENCH=bochs-intel)'
 	@echo 'make check-power     suspend, kexec, reboot, crash of a host while a guest runs'
 	@echo 'make check-two-hosts a guest moves between two nested hosts that run at once'
 	@echo 'make check-install   make install, DKMS and module signing, in a root of their own'
