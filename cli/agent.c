@@ -135,10 +135,23 @@ static void drop(struct agent *a, size_t n)
 	memmove(a->buf, a->buf + n, a->len);
 }
 
+/* An object, of not too many values. False after fail(); the line is gone. */
+static bool is_bounded(struct agent *a, size_t len)
+{
+	struct qmp_frame frame = { 0 };
+	enum qmp_frame_result r = qmp_frame(&frame, a->buf, len);
+
+	if (r == FRAME_OBJECT)
+		return true;
+	fail(a, AGENT_BAD, r == FRAME_MANY ? "the agent's answer has too many values" :
+	     "the agent's answer is not a JSON object");
+	drop(a, len + 1);
+	return false;
+}
+
 /* The next line, parsed. NULL after fail(). */
 static struct json_object *next_object(struct agent *a, int64_t end)
 {
-	struct qmp_frame frame = { 0 };
 	struct json_tokener *tok;
 	struct json_object *o;
 	size_t seen = 0;
@@ -150,10 +163,8 @@ static struct json_object *next_object(struct agent *a, int64_t end)
 			return NULL;
 	}
 	/* A value of two bytes takes hundreds here: their number is bounded before there are any. */
-	if (qmp_frame(&frame, a->buf, (size_t)(nl - a->buf)) == FRAME_MANY) {
-		fail(a, AGENT_BAD, "the agent's answer has too many values");
+	if (!is_bounded(a, (size_t)(nl - a->buf)))
 		return NULL;
-	}
 	tok = json_tokener_new_ex(MAX_DEPTH);
 	if (!tok) {
 		fail(a, AGENT_BAD, "out of memory");
