@@ -56,11 +56,19 @@ static void tell(struct migration *mg)
 
 /* -------------------------------------------------- what the protocol asks for */
 
+/* A copy: the network may be slow, and a guest that lets go of a vCPU meanwhile has another XML. */
 static int source_xml(void *o, struct stream_out *out, struct state_error *err)
 {
-	struct migration *mg = o;
+	struct machine *m = ((struct migration *)o)->m;
+	struct sbuf b = { 0 };
+	int ret;
 
-	return stream_put(out, SEC_XML, mg->m->xml, mg->m->xml_len, err);
+	pthread_mutex_lock(&m->lock);
+	sbuf_put(&b, m->xml, m->xml_len);
+	pthread_mutex_unlock(&m->lock);
+	ret = b.failed ? -ENOMEM : stream_put(out, SEC_XML, b.data, b.len, err);
+	sbuf_free(&b);
+	return ret;
 }
 
 static int source_machine(void *o, struct stream_out *out, struct state_error *err)
