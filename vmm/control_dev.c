@@ -130,7 +130,8 @@ static void resize_now(struct machine *m, void *opaque)
 	int ret;
 
 	pthread_mutex_lock(&m->lock);
-	ret = virtio_blk_resize(m, r->target, r->size, why, sizeof(why));
+	/* Where it is moved the other host has its disks open, as large as they were. */
+	ret = m->devices_held ? -EBUSY : virtio_blk_resize(m, r->target, r->size, why, sizeof(why));
 	if (!ret)
 		qmp_reply(r->req, NULL);
 	else if (ret == -ENODEV)
@@ -138,7 +139,7 @@ static void resize_now(struct machine *m, void *opaque)
 	else if (ret == -EPERM)
 		qmp_fail(r->req, "%s: read only, transient, a block device, or it has snapshots (delete them first): its size cannot be changed", r->target);
 	else if (ret == -EBUSY)
-		qmp_fail(r->req, "%s: it is being copied to another host; try again afterwards", r->target);
+		qmp_fail(r->req, "%s: the guest is on its way to another host, or from one; try again afterwards", r->target);
 	else if (ret == -EINVAL)
 		qmp_fail(r->req, "%s: the size is a multiple of the disk's block size, more than 0", r->target);
 	else

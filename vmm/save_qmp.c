@@ -122,8 +122,9 @@ static void save_now(struct machine *m, void *opaque)
 	/* Memory that is not whole in one file is copied into one, once for all forks. */
 	if (r->o.form == RAM_SHARED && !guest_mem_shareable(&m->mem))
 		r->o.form = RAM_PLAIN;
-	if (!can || m->save) {
-		qmp_fail(r->req, "the guest is in state %s and cannot be saved now", run_state_name(s));
+	if (!can || m->save || m->devices_held) {
+		qmp_fail(r->req, "the guest is in state %s%s and cannot be saved now", run_state_name(s),
+			 m->devices_held ? ", on its way to another host or from one," : "");
 		request_free(r);
 		pthread_mutex_unlock(&m->lock);
 		return;

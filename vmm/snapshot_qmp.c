@@ -84,6 +84,20 @@ static bool still(enum run_state s)
 	return s == RS_PAUSED || s == RS_PRELAUNCH;
 }
 
+/* May its disks become others now? Where it is moved the other host has them open as they were. */
+static bool free_to_change(struct machine *m)
+{
+	return !m->save && !m->devices_held;
+}
+
+/* Why they may not; with the guest standing still where it could be let. NULL: they may. */
+static const char *not_now(struct machine *m)
+{
+	if (m->devices_held)
+		return "not now: the guest is on its way to another host, or from one";
+	return !still(run_state(m)) || m->save ? "not now: the guest is being saved, or has ended" : NULL;
+}
+
 static void new_xml(struct machine *m, char **xml, size_t len)
 {
 	free(m->new_xml);
@@ -96,15 +110,14 @@ static void new_xml(struct machine *m, char **xml, size_t len)
 static void put_on(struct machine *m, void *opaque)
 {
 	struct new_layers *l = opaque;
-	bool ran = l->live && run_state(m) == RS_RUNNING && !m->save;
-	const char *why = NULL;
+	bool ran = l->live && run_state(m) == RS_RUNNING && free_to_change(m);
+	const char *why;
 	unsigned int i = 0;
 
 	if (ran)
 		machine_stop(m, RS_PAUSED);
 	pthread_mutex_lock(&m->lock);
-	if (!still(run_state(m)) || m->save)
-		why = "the guest must stand still; send stop";
+	why = run_state(m) == RS_RUNNING && free_to_change(m) ? "the guest must stand still; send stop" : not_now(m);
 	for (i = 0; i < l->n && !why; i++) {
 		why = virtio_blk_layer(m, l->disk[i].device, l->disk[i].o, NULL, true);
 		for (unsigned int k = 0; k < i && !why; k++)
@@ -198,14 +211,16 @@ static void serve_free(struct serve *s)
 static void serve_now(struct machine *m, void *opaque)
 {
 	struct serve *s = opaque;
-	bool ran = run_state(m) == RS_RUNNING && !m->save;
-	char why[1100] = "not now: the guest is being saved, or has ended";
+	bool ran = run_state(m) == RS_RUNNING && free_to_change(m);
+	char why[1100];
 	int sock = -1;
 
 	if (ran)
 		machine_stop(m, RS_PAUSED);
 	pthread_mutex_lock(&m->lock);
-	if (still(run_state(m)) && !m->save)
+	if (not_now(m))
+		snprintf(why, sizeof(why), "%s", not_now(m));
+	else
 		sock = virtio_blk_merge(m, s->device, s->image, why, sizeof(why));
 	if (sock < 0)
 		qmp_fail(s->req, "%s: %s", s->device, why);
@@ -268,14 +283,13 @@ static void relink_free(struct relink *r)
 static void relink_now(struct machine *m, void *opaque)
 {
 	struct relink *r = opaque;
-	bool ran = run_state(m) == RS_RUNNING && !m->save;
+	bool ran = run_state(m) == RS_RUNNING && free_to_change(m);
 	const char *why;
 
 	if (ran)
 		machine_stop(m, RS_PAUSED);
 	pthread_mutex_lock(&m->lock);
-	why = !still(run_state(m)) || m->save ? "not now: the guest is being saved, or has ended" :
-	      virtio_blk_relink(m, r->device, (const uint8_t (*)[OVERLAY_ID])r->keep, r->nr);
+	why = not_now(m) ?: virtio_blk_relink(m, r->device, (const uint8_t (*)[OVERLAY_ID])r->keep, r->nr);
 	if (why) {
 		qmp_fail(r->req, "%s: %s", r->device, why);
 	} else {
