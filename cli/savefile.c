@@ -125,8 +125,13 @@ static void show_progress(struct json_object *data)
 		rate > 0 ? (double)(total - done) / 1048576 / rate : 0);
 }
 
-/* 0: completed. */
-static int wait_completed(struct control *c, const char *guest, bool show)
+static int number_of(struct json_object *data)
+{
+	return json_object_get_int(json_object_object_get(data, "save"));
+}
+
+/* 0: completed. Others may have it saved, too: number is ours. */
+static int wait_completed(struct control *c, const char *guest, int number, bool show)
 {
 	struct json_object *o, *data;
 	const char *name;
@@ -137,7 +142,7 @@ static int wait_completed(struct control *c, const char *guest, bool show)
 		data = json_object_object_get(o, "data");
 		if (name && !strcmp(name, "X_HVX_SAVE_PROGRESS") && show)
 			show_progress(data);
-		if (name && !strcmp(name, "X_HVX_SAVE_COMPLETED")) {
+		if (name && !strcmp(name, "X_HVX_SAVE_COMPLETED") && number_of(data) == number) {
 			const char *status = json_object_get_string(json_object_object_get(data, "status"));
 			const char *why = json_object_get_string(json_object_object_get(data, "error-desc"));
 
@@ -158,7 +163,7 @@ static int wait_completed(struct control *c, const char *guest, bool show)
 
 int save_guest(struct control *c, const char *guest, const char *path, const struct save_request *r)
 {
-	struct json_object *args = json_object_new_object();
+	struct json_object *args = json_object_new_object(), *begun = NULL;
 	struct savefile f;
 	int ret;
 
@@ -177,10 +182,11 @@ int save_guest(struct control *c, const char *guest, const char *path, const str
 		cli_error("%s: %s", guest, control_error(c));
 		json_object_put(args);
 	} else {
-		ret = control_do(c, "x-hvx-save", args, NULL);
+		ret = control_do(c, "x-hvx-save", args, &begun);
 	}
 	if (!ret)
-		ret = wait_completed(c, guest, !r->quiet && isatty(STDERR_FILENO));
+		ret = wait_completed(c, guest, number_of(begun), !r->quiet && isatty(STDERR_FILENO));
+	json_object_put(begun);
 	if (!ret) {
 		ret = savefile_commit(&f);
 		if (ret && !r->cont)
