@@ -2,20 +2,33 @@
 /* Options, help and errors, all from the table. */
 #include <getopt.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include "cli.h"
 
 #define OPTS_MAX 32
 
+/* Bytes of a control character here: of ASCII, one; of those that UTF-8 has as 0xc2 and another byte, two. */
+static unsigned int control(const unsigned char *s)
+{
+	if (*s == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0)
+		return 2;
+	return (*s < ' ' && *s != '\n' && *s != '\t') || *s == 0x7f;
+}
+
 void cli_error(const char *fmt, ...)
 {
+	char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	fputs("hvx: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
 	va_end(ap);
+	for (char *p = text; p && *p; p++)
+		memset(p, '?', control((unsigned char *)p));
+	fprintf(stderr, "hvx: %s\n", text ? text : "out of memory");
+	free(text);
 }
 
 int cli_getopt(const struct cli_cmd *cmd, int argc, char **argv, const char **value)

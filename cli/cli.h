@@ -60,7 +60,7 @@ int cli_main(int argc, char **argv);
 int cli_getopt(const struct cli_cmd *cmd, int argc, char **argv, const char **value);
 void cli_help(FILE *f, const struct cli_cmd *cmd);
 void cli_overview(FILE *f);
-/* "hvx: text" on stderr. */
+/* "hvx: text" on stderr; what is a control character in it shows as "?": a guest may have said a part of it. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- verbs --- */
