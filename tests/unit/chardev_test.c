@@ -129,50 +129,45 @@ static size_t read_all(int fd, char *buf, size_t size)
 
 /* --- files --- */
 
+static void file_is(const char *name, const char *want)
+{
+	int fd = open(name, O_RDONLY);
+	char buf[64] = "";
+
+	read_all(fd, buf, sizeof(buf) - 1);
+	ck_assert_str_eq(buf, want);
+	close(fd);
+}
+
+/* What is written is in both files without their being closed; each begins anew or goes on, as it is told. */
 START_TEST(files)
 {
+	static const struct {
+		bool append, log_append;
+		const char *word, *file, *log;
+	} step[] = {
+		{ false, false, "one\n", "one\n", "one\n" },
+		{ true, true, "two\n", "one\ntwo\n", "one\ntwo\n" },
+		{ false, true, "three\n", "three\n", "one\ntwo\nthree\n" },
+		{ true, false, "four\n", "three\nfour\n", "four\n" },
+	};
 	struct dom_chr cfg = { .type = CHR_FILE, .path = path };
-	char log[160], buf[64];
-	int fd;
+	char log[160];
 
 	snprintf(path, sizeof(path), "%s/out", dir);
 	snprintf(log, sizeof(log), "%s/log", dir);
 	cfg.log_file = log;
-	open_chr(&cfg);
-	ck_assert_uint_eq(chardev_write(chr, "one\n", 4), 4);
-	chardev_close(chr);
-	cfg.append = true;
-	cfg.log_append = true;
-	open_chr(&cfg);
-	chardev_write(chr, "two\n", 4);
-	turn();		/* written without being closed */
-	fd = open(path, O_RDONLY);
-	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 8);
-	ck_assert_int_eq(memcmp(buf, "one\ntwo\n", 8), 0);
-	close(fd);
-	fd = open(log, O_RDONLY);
-	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 8);
-	close(fd);
-	chardev_close(chr);
-	/* Each its own. */
-	cfg.append = false;
-	open_chr(&cfg);
-	chardev_close(chr);
-	chr = NULL;
-	fd = open(path, O_RDONLY);
-	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 0);
-	close(fd);
-	fd = open(log, O_RDONLY);
-	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 8);
-	close(fd);
-	cfg.append = true;
-	cfg.log_append = false;
-	open_chr(&cfg);
-	chardev_close(chr);
-	chr = NULL;
-	fd = open(log, O_RDONLY);
-	ck_assert_uint_eq(read_all(fd, buf, sizeof(buf)), 0);
-	close(fd);
+	for (size_t i = 0; i < sizeof(step) / sizeof(step[0]); i++) {
+		cfg.append = step[i].append;
+		cfg.log_append = step[i].log_append;
+		open_chr(&cfg);
+		ck_assert_uint_eq(chardev_write(chr, step[i].word, strlen(step[i].word)), strlen(step[i].word));
+		turn();
+		file_is(path, step[i].file);
+		file_is(log, step[i].log);
+		chardev_close(chr);
+		chr = NULL;
+	}
 	unlink(path);
 	unlink(log);
 }
