@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -381,22 +382,21 @@ CLI_VERB(domifaddr_verb);
 static uint64_t size_of(const struct cli_cmd *cmd, const char *s)
 {
 	static const char units[] = "KMGT";
-	const char *u = units;
-	unsigned long long n = 0;
+	size_t len = strspn(s, "0123456789");
+	const char *u = units, *unit = s + len;
+	char number[24];
 	unsigned int shift;
-	char *end;
+	long n;
 
-	if (*s >= '0' && *s <= '9') {
-		n = strtoull(s, &end, 10);
-		/* A space would become the NUL that ends units. */
-		if (*end)
-			u = isalpha((unsigned char)*end) ? strchr(units, toupper((unsigned char)*end)) : NULL;
-		if (!u || (*end && end[1] && strcasecmp(end + 1, "iB")))
-			n = 0;
+	/* A space would become the NUL that ends units. */
+	if (*unit)
+		u = isalpha((unsigned char)*unit) ? strchr(units, toupper((unsigned char)*unit)) : NULL;
+	if (u && len < sizeof(number) && (!*unit || !unit[1] || !strcasecmp(unit + 1, "iB"))) {
+		shift = 10 * (unsigned int)(u - units + 1);
+		snprintf(number, sizeof(number), "%.*s", (int)len, s);
+		if (number_parse(number, 1, LONG_MAX >> shift, &n))
+			return (uint64_t)n << shift;
 	}
-	shift = n ? 10 * (unsigned int)(u - units + 1) : 0;
-	if (n && n <= (uint64_t)INT64_MAX >> shift)
-		return (uint64_t)n << shift;
 	cli_error("%s: %s: not a size; write KiB, or a number with K, M, G or T", cmd->name, s);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 #include "cli.h"
 #include "control.h"
+#include "vmm/number.h"
 
 struct domain;
 
@@ -23,9 +24,7 @@ struct domain;
 int cli_parse(const struct cli_cmd *cmd, int argc, char **argv, const char *value[], int min, int max);
 /* "12", "1.5": seconds, as ms. -1 after a message. */
 long cli_seconds(const struct cli_cmd *cmd, const char *option, const char *text);
-/* A number from min to max, of digits alone. */
-bool number_parse(const char *text, long min, long max, long *out);
-/* The same, of an option, or of an operand (NULL). False after a message. */
+/* number_parse() of an option, or of an operand (NULL). False after a message. */
 bool cli_number(const struct cli_cmd *cmd, const char *option, const char *text, long min, long max, long *out);
 
 enum guest_state { GUEST_OFF, GUEST_RUNNING, GUEST_PAUSED, GUEST_SHUTDOWN, GUEST_CRASHED, GUEST_STARTING };

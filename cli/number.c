@@ -18,15 +18,6 @@ long cli_seconds(const struct cli_cmd *cmd, const char *option, const char *text
 	return -1;
 }
 
-bool number_parse(const char *text, long min, long max, long *out)
-{
-	char *end;
-
-	errno = 0;
-	*out = strtol(text, &end, 10);
-	return *text >= '0' && *text <= '9' && !errno && !*end && *out >= min && *out <= max;
-}
-
 bool cli_number(const struct cli_cmd *cmd, const char *option, const char *text, long min, long max, long *out)
 {
 	if (number_parse(text, min, max, out))

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "cli.h"
 #include "tls.h"
+#include "vmm/number.h"
 #include "wire.h"
 
 #define DEFAULT_PORT	"49152"
@@ -37,6 +38,7 @@ static int split_host(struct wire_uri *u, const char *s)
 {
 	const char *user = strrchr(s, '@'), *start = user ? user + 1 : s, *end, *port;
 	size_t skip = 0;
+	long number;
 
 	if (*start == '[') {
 		start++;
@@ -57,7 +59,7 @@ static int split_host(struct wire_uri *u, const char *s)
 		if (asprintf(&u->host, "%.*s%.*s", (int)skip, s, (int)(end - start), start) < 0)
 			u->host = NULL;
 	}
-	if (port && strspn(port, "0123456789") == strlen(port) && *port && strtol(port, NULL, 10) < 65536)
+	if (port && number_parse(port, 0, 65535, &number))
 		u->port = strdup(port);
 	/* What ssh would take for an option is no host. */
 	return (port && !u->port) || (u->host && u->host[0] == '-') || (user && u->kind != WIRE_SSH) ? -1 : 0;

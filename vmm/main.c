@@ -20,6 +20,7 @@
 #include "logfile.h"
 #include "machine.h"
 #include "migrate.h"
+#include "number.h"
 #include "qmp.h"
 #include "sandbox.h"
 #include "stream_ram.h"
@@ -138,12 +139,9 @@ static void list_devices(void)
 
 static bool number(const char *s, int *out)
 {
-	char *end;
 	long n;
 
-	errno = 0;
-	n = strtol(s, &end, 10);
-	if (errno || *end || end == s || n < 0 || n > 1 << 20)
+	if (!number_parse(s, 0, 1 << 20, &n))
 		return false;
 	*out = (int)n;
 	return true;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Disks that come with a guest: written to by an NBD client, before the guest has them. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 
 #include "log.h"
 #include "migrate_disks.h"
+#include "number.h"
 #include "sandbox.h"
 
 /* A file's or a block device's. */
@@ -22,13 +22,11 @@ static uint64_t size_of(int fd)
 
 bool disks_in_add(struct disks_in *d, char *text)
 {
-	char *eq = strchr(text, '='), *end;
+	char *eq = strchr(text, '=');
 	long fd;
 
-	errno = 0;
-	fd = eq ? strtol(eq + 1, &end, 10) : -1;
-	if (!eq || eq == text || (size_t)(eq - text) >= NBD_MAX_NAME || errno || end == eq + 1 || *end ||
-	    fd < 0 || fd > 1 << 20 || d->nr == MIRROR_MAX)
+	if (!eq || eq == text || (size_t)(eq - text) >= NBD_MAX_NAME || d->nr == MIRROR_MAX ||
+	    !number_parse(eq + 1, 0, 1 << 20, &fd))
 		return false;
 	*eq = '\0';
 	d->export[d->nr++] = (struct nbd_export){ .name = text, .fd = (int)fd, .size = size_of((int)fd) };

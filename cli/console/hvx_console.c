@@ -17,14 +17,15 @@
 #include "cli/rundir.h"
 #include "cli/terminal.h"
 #include "vmm/machine.h"
+#include "vmm/number.h"
 
 static bool number(const char *s, int *n)
 {
-	char *end;
-	long v = strtol(s, &end, 10);
+	long v = -1;
+	bool ok = !strcmp(s, "-1") || number_parse(s, 0, 1 << 30, &v);
 
 	*n = (int)v;
-	return end != s && !*end && v >= -1 && v <= 1 << 30;
+	return ok;
 }
 
 int main(int argc, char **argv)

@@ -32,6 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "filters.h"
+#include "vmm/number.h"
 
 #define VMM_FD		3
 #define MAX_FRAME	(65535 + 18)
@@ -322,12 +323,12 @@ static void set_network(SlirpConfig *cfg, const char *arg)
 {
 	char text[INET_ADDRSTRLEN];
 	const char *slash = strchr(arg, '/');
-	unsigned int prefix = slash ? (unsigned int)atoi(slash + 1) : 24;
+	long prefix = 24;
 	struct in_addr addr;
 	uint32_t base;
 	size_t len = slash ? (size_t)(slash - arg) : strlen(arg);
 
-	if (len >= sizeof(text) || prefix < 8 || prefix > 28)
+	if (len >= sizeof(text) || (slash && !number_parse(slash + 1, 8, 28, &prefix)))
 		die("network '%s': write ADDRESS/PREFIX with a prefix of 8 to 28", arg);
 	memcpy(text, arg, len);
 	text[len] = 0;
@@ -346,12 +347,11 @@ static void set_network(SlirpConfig *cfg, const char *arg)
 
 static unsigned int port_number(const char *text)
 {
-	char *end;
-	unsigned long v = strtoul(text, &end, 10);
+	long v;
 
-	if (!*text || *end || v > 65535)
+	if (!number_parse(text, 0, 65535, &v))
 		die("'%s' is not a port number", text);
-	return v;
+	return (unsigned int)v;
 }
 
 static void forward_one(bool udp, struct in_addr host, unsigned int hport, unsigned int gport,
