@@ -629,8 +629,12 @@ static int take_lock(const struct snap_tree *t)
 
 	if (asprintf(&path, "%s/.lock", t->dir) > 0)
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	while (fd >= 0 && flock(fd, LOCK_EX) && errno == EINTR)
-		;
+	while (fd >= 0 && flock(fd, LOCK_EX)) {
+		if (errno == EINTR)
+			continue;
+		close(fd);
+		fd = -1;
+	}
 	if (fd < 0)
 		cli_error("%s: %s", path ? path : t->dir, strerror(errno));
 	free(path);
