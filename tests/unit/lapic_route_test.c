@@ -2,6 +2,7 @@
 /* Unit tests of interrupt messages: destinations, delivery modes, many senders. */
 /* units: kmod/irq/lapic.c kmod/irq/route.c tests/unit/lapic_fixture.c */
 #include <pthread.h>
+#include <sched.h>
 
 #include "lapic_fixture.h"
 
@@ -245,14 +246,21 @@ END_TEST
 
 static unsigned int delivered[2];
 
+/* There are three that wait for each other, and maybe fewer CPUs. */
+static void wait_a_moment(unsigned int *turns)
+{
+	if (!(++*turns % 1024))
+		sched_yield();
+}
+
 static void *sender(void *arg)
 {
-	unsigned int n = (unsigned long)arg;
+	unsigned int n = (unsigned long)arg, turns = 0;
 	int i;
 
 	for (i = 0; i < ROUNDS; i++) {
 		while (__atomic_load_n(&delivered[n], __ATOMIC_ACQUIRE) != (unsigned int)i)
-			;
+			wait_a_moment(&turns);
 		/* With a change of the trigger mode now and then. */
 		hvx_lapic_accept(vcpus[1].lapic, 0x40 + 0x10 * n, i & 64);
 	}
@@ -262,6 +270,7 @@ static void *sender(void *arg)
 static void requests(bool posts)
 {
 	struct hvx_lapic *a = new_enabled(1);
+	unsigned int turns = 0;
 	pthread_t t[2];
 	unsigned long n;
 	int v;
@@ -274,8 +283,10 @@ static void requests(bool posts)
 	while (delivered[0] < ROUNDS || delivered[1] < ROUNDS) {
 		hvx_lapic_highest_irr(a);
 		v = take(a);
-		if (v < 0)
+		if (v < 0) {
+			wait_a_moment(&turns);
 			continue;
+		}
 		hvx_lapic_eoi(a);
 		n = (v - 0x40) / 0x10;
 		__atomic_store_n(&delivered[n], delivered[n] + 1, __ATOMIC_RELEASE);
