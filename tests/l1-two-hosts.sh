@@ -12,7 +12,7 @@
 
 here=/run/two
 port=1000
-tap=$HVX_RESULTS/two-hosts.tap
+tap=$HVX_TAP
 stage=two-hosts
 console=$here/console image=$here/disk.img
 . "$(dirname "$0")/l1-host.sh"
@@ -35,19 +35,19 @@ gone() { [ "$(vmms)" = "0 0" ] && ! "$hvx" domstate state > /dev/null 2>&1; }
 
 runs() { [ "$("$hvx" domstate state)" = running ] && [ "$(pgrep -cx hvx-vmm)" = 1 ]; }
 
-# begin_receive [OPTION...]: at TLS, until it waits; end_receive: how it ended.
+# begin_receive [OPTION...]: until it waits; end_receive: how it ended.
 begin_receive() {
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + patience))
 
 	rm -f $here/received
-	{ "$hvx" receive --pki "$HVX_PKI" "$@" tls://; echo $? > $here/received; } < /dev/null > $here/receive.err 2>&1 &
+	{ "$hvx" receive "${security[@]}" "$@" $scheme://; echo $? > $here/received; } < /dev/null > $here/receive.err 2>&1 &
 	until grep -q ':C000 .* 0A ' /proc/net/tcp /proc/net/tcp6; do
 		[ $SECONDS -lt $end ] && [ ! -e $here/received ] || { cat $here/receive.err; return 1; }
 		sleep 0.1
 	done
 }
 end_receive() {
-	local end=$((SECONDS + 120))
+	local end=$((SECONDS + patience))
 
 	until [ -s $here/received ]; do
 		[ $SECONDS -lt $end ] || { echo "receive does not end"; return 1; }
@@ -63,7 +63,7 @@ migrate() { # HOST [OPTION...]
 	local to=$1
 
 	shift
-	"$hvx" migrate --live --pki "$HVX_PKI" "$@" state "tls://l1-$to" 2>&1 | tr '\r' '\n' | tail -n 3
+	"$hvx" migrate --live "${security[@]}" "$@" state "$scheme://l1-$to" 2>&1 | tr '\r' '\n' | tail -n 3
 	return "${PIPESTATUS[0]}"
 }
 
@@ -88,7 +88,7 @@ at() {
 	[ "$to" != 1 ] || { "$@"; return; }
 	exec {fd}<> "/dev/tcp/l1-2/$port" || return 125
 	{ printf '%q ' "$@"; echo; } >&"$fd"
-	answer=$(timeout 600 cat <&"$fd")
+	answer=$(timeout $((2 * patience)) cat <&"$fd")
 	exec {fd}>&-
 	printf '%s' "${answer%$'\n'*}"
 	answer=${answer##*$'\n'}
@@ -102,7 +102,7 @@ round() { said | sed -n 's/^HVX-ROUND \([0-9]*\)$/\1/p' | tail -n 1 | grep . || 
 # goes_on WHAT: some more rounds, none left out and none twice, without a complaint; and it
 # runs at $where alone.
 goes_on() {
-	local want=$(($(round) + ${rounds:-2})) end=$((SECONDS + 240)) other=$((3 - where)) bad
+	local want=$(($(round) + ${rounds:-2})) end=$((SECONDS + patience)) other=$((3 - where)) bad
 
 	until [ "$(round)" -ge "$want" ]; do
 		[ $SECONDS -lt $end ] ||
@@ -137,7 +137,7 @@ move() {
 
 # broken WHAT COMMAND...: the destination does COMMAND when the disk is on its way
 broken() {
-	local what=$1 end=$((SECONDS + 120)) out mover status
+	local what=$1 end=$((SECONDS + patience)) out mover status
 
 	shift
 	out=$(at 2 begin_receive) || fail "$what: receive: $out"
@@ -174,7 +174,7 @@ begin_guest() {
 }
 
 all_moves() {
-	local end=$((SECONDS + 300)) cycle
+	local end=$((SECONDS + patience)) cycle
 
 	begin || fail "the module does not load"
 	until at 2 true 2> /dev/null; do
@@ -204,7 +204,12 @@ all_moves() {
 	end 0
 }
 
-kib=2048 disk=32M memory=128 cpus=2
+kib=2048 disk=32M memory=128 cpus=2 patience=300
+scheme=tls security=(--pki "$HVX_PKI")
+if [ "$HVX_BENCH" != nested ]; then
+	kib=256 memory=96 patience=1800
+	scheme=tcp security=(--unencrypted)
+fi
 case $1 in
 1) all_moves ;;
 2) begin && exec busybox nc -ll -p $port -e "$0" serve ;;

@@ -26,6 +26,18 @@ bochs_find() {
 	[ -r "$bochs_share/BIOS-bochs-latest" ] || bochs_die "no BIOS for Bochs: run scripts/setup"
 }
 
+# Has it the network card, and the Unix sockets of bochs.patch?
+bochs_can_link() { grep -aq 'paths of two sockets' "$bochs"; }
+
+bochs_link() {
+	local listen connect
+
+	[ -n "$link" ] || return 0
+	listen=$(realpath "${link#*:}") connect=$listen.connect
+	[ "$l1_link" = 1 ] || { connect=$listen; listen=$connect.connect; }
+	echo "e1000: enabled=1, mac=$(l1_mac "$l1_link"), ethmod=socket, ethdev=\"$listen:$connect\""
+}
+
 sectors() { # FILE
 	echo $((($(stat -Lc %s "$1") + 511) / 512))
 }
@@ -104,6 +116,7 @@ bochs_config() {
 	$(bochs_disk ata0-master "$dir/boot.img" HVX-BOOT)
 	$(bochs_disk ata0-slave "$dir/root.img" HVX-ROOT)
 	$(bochs_disk ata1-master "$dir/result.img" HVX-RESULT)
+	$(bochs_link)
 	boot: disk
 	com1: enabled=1, mode=file, dev="$ctl/console"
 	com2: enabled=1, mode=file, dev="$dir/output"
