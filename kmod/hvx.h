@@ -180,6 +180,7 @@ struct hvx_vcpu {
 	void *xsave;			/* XSAVE area, 64-byte aligned */
 	u32 host_pkru;			/* while loaded */
 	bool fpu_loaded;		/* between hvx_fpu_load() and hvx_fpu_save() */
+	bool msrs_loaded;		/* as hvx_tsc_aux() was told: the CPU has its MSRs */
 
 	/* CPUID and MSRs: x86/ */
 	struct hvx_cpuid_entry *cpuid;	/* ascending by leaf, subleaf; kvfree() */
@@ -333,6 +334,7 @@ u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu);		/* now */
 u64 hvx_guest_tsc(struct hvx_vcpu *vcpu, u64 host_tsc);
 u64 hvx_scale_tsc(const struct hvx_vcpu *vcpu, u64 host_tsc);	/* its rate, without its offset */
 void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val);
+void hvx_set_tsc_offset(struct hvx_vcpu *vcpu, u64 offset);
 
 /* x86/fpu.c */
 extern u64 hvx_xcr0_mask;	/* XCR0 bits that guests may have */

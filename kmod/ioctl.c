@@ -212,8 +212,8 @@ static const struct row rows[] = {
 	{ HVX_SET_MSR_FILTER, BIT(VM), VM, ARRAY_IN, sizeof(struct hvx_msr_range),
 	  HVX_MAX_MSR_RANGES, ZERO(hvx_msr_filter, pad) },
 	{ HVX_GET_CLOCK, BIT(VM), VM },
-	{ HVX_SET_CLOCK, BIT(VM), VM, .zero = ZERO(hvx_clock, realtime_ns) |
-	  ZERO(hvx_clock, host_tsc) | ZERO(hvx_clock, reserved) },
+	{ HVX_SET_CLOCK, BIT(VM), VM,
+	  .zero = ZERO(hvx_clock, realtime_ns) | ZERO(hvx_clock, reserved) },
 	{ HVX_CREATE_VCPU, BIT(VM), VM, .max = HVX_MAX_VCPUS - 1 },
 	{ HVX_CREATE_VM, BIT(DEV),
 	  .zero = ZERO(hvx_create_vm, pad) | ZERO(hvx_create_vm, reserved) },

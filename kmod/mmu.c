@@ -548,8 +548,7 @@ static int invalidate_start(struct mmu_notifier *mn, const struct mmu_notifier_r
 	struct hvx_vm *vm = container_of(mn, struct hvx_vm, mn);
 	int idx = srcu_read_lock(&vm->srcu);
 
-	hvx_mmu_invalidate_begin(vm, range->start, range->end,
-				 mmu_notifier_range_blockable(range));
+	hvx_mmu_invalidate_begin(vm, range->start, range->end, mmu_notifier_range_blockable(range));
 	srcu_read_unlock(&vm->srcu, idx);
 	return 0;
 }

@@ -69,7 +69,7 @@ int hvx_set_clock(struct hvx_vm *vm, const struct hvx_clock *c)
 	struct hvx_vcpu *vcpu;
 	unsigned int i;
 
-	WRITE_ONCE(vm->clock_offset, c->ns - raw_ns(vm, rdtsc_ordered()));
+	WRITE_ONCE(vm->clock_offset, c->ns - raw_ns(vm, c->host_tsc ?: rdtsc_ordered()));
 	hvx_for_each_vcpu(i, vcpu, vm)
 		hvx_request_kick(vcpu, HVX_REQ_CLOCK);
 	return 0;

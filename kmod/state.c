@@ -197,10 +197,13 @@ static int set_tsc(struct hvx_vcpu *vcpu, const void *buf)
 {
 	const struct hvx_tsc_state *t = buf;
 
-	if (t->pad || !zero(t->reserved, sizeof(t->reserved)) ||
+	if (t->flags & ~HVX_TSC_BY_OFFSET || !zero(t->reserved, sizeof(t->reserved)) ||
 	    hvx_set_guest_tsc_khz(vcpu, t->khz))
 		return -EINVAL;
-	hvx_write_guest_tsc(vcpu, t->value);
+	if (t->flags)
+		hvx_set_tsc_offset(vcpu, t->offset);
+	else
+		hvx_write_guest_tsc(vcpu, t->value);
 	return 0;
 }
 

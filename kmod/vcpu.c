@@ -325,6 +325,7 @@ void hvx_tsc_aux(struct hvx_vcpu *vcpu, bool guest)
 {
 	u64 tsc_aux = this_cpu_read(host.tsc_aux);
 
+	vcpu->msrs_loaded = guest;
 	if (boot_cpu_has(X86_FEATURE_RDTSCP) && tsc_aux != vcpu->tsc_aux)
 		wrmsrq(MSR_TSC_AUX, guest ? vcpu->tsc_aux : tsc_aux);
 }

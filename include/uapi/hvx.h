@@ -242,8 +242,9 @@ struct hvx_msr_filter {
 
 /*
  * HVX_GET_CLOCK / HVX_SET_CLOCK: the VM's paravirtual clock. ns: nanoseconds
- * the guest's kvmclock shows now. realtime_ns, host_tsc: host wall clock and
- * TSC at the same moment (out only; zero on SET).
+ * the guest's kvmclock shows now. realtime_ns: the host's wall clock at the same
+ * moment (out only; zero on SET). host_tsc: its TSC then; on SET the moment at
+ * which the clock shows ns, 0: now.
  */
 struct hvx_clock {
 	__u64 ns;
@@ -349,12 +350,18 @@ struct hvx_lapic_state {
 	__u64 reserved[6];
 };
 
-/* HVX_STATE_TSC. Writing it sets the guest TSC to `value` now. */
+/*
+ * HVX_STATE_TSC. guest TSC = scaled host TSC + offset. Scaled: as it is where the
+ * frequencies are equal, else times (khz << 32) / hvx_info.tsc_khz, >> 32, each
+ * rounded down. Writing it sets the guest TSC to value now, or, with
+ * HVX_TSC_BY_OFFSET, sets the offset, and value is ignored.
+ */
+#define HVX_TSC_BY_OFFSET	(1U << 0)
 struct hvx_tsc_state {
 	__u64 value;		/* guest TSC */
-	__u64 offset;		/* out: guest TSC = scaled host TSC + offset */
+	__u64 offset;
 	__u32 khz;		/* guest TSC frequency; 0 on SET: the host's */
-	__u32 pad;
+	__u32 flags;		/* HVX_TSC_BY_OFFSET; out: 0 */
 	__u64 reserved[4];
 };
 

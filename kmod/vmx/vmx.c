@@ -130,7 +130,7 @@ static int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
 		vmx_set(v, m->field, m->field == F_SYSENTER_CS ? (u32)*val : *val);
 	else
 		*p = *val;
-	if (write && v->loaded && m < msrs + VMX_MSRS)
+	if (write && vcpu->msrs_loaded && m < msrs + VMX_MSRS)
 		wrmsrq(index, *val);
 	return 0;
 }
@@ -331,16 +331,14 @@ static void load_msrs(struct hvx_vcpu *vcpu)
 
 	switch_msrs(v->host_msr, v->msr);
 	hvx_tsc_aux(vcpu, true);
-	v->loaded = true;
 }
 
 static void put_msrs(struct hvx_vcpu *vcpu)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
 
-	if (!v->loaded)
+	if (!vcpu->msrs_loaded)
 		return;
-	v->loaded = false;
 	rdmsrq(MSR_KERNEL_GS_BASE, v->msr[GS_SLOT]);
 	switch_msrs(v->msr, v->host_msr);
 	hvx_tsc_aux(vcpu, false);
@@ -757,7 +755,7 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 	v->reason = EXIT_LOST;
 	if (unlikely(vmcs_open(v)))
 		return;
-	if (unlikely(!v->loaded))
+	if (unlikely(!vcpu->msrs_loaded))
 		load_msrs(vcpu);
 	prepare_window(vcpu);
 	do {

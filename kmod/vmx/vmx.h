@@ -79,9 +79,8 @@ struct vmx_vcpu {
 	u64 qual, gpa;
 	u32 error;			/* VM-instruction error */
 
-	/* Guest MSRs that VM entry does not switch; what was in them, and else, while loaded. */
-	bool loaded;
 	bool l1d_dirty;		/* host data may be in the L1 cache */
+	/* Guest MSRs that VM entry does not switch; what was in them, and else, while loaded. */
 	u64 msr[VMX_MSRS + 1], host_msr[VMX_MSRS];
 	u64 fs_base, efer, debugctl;
 	u16 ds, es, fs, gs;

@@ -228,8 +228,7 @@ int hvx_vcpu_set_cpuid(struct hvx_vcpu *vcpu, struct hvx_cpuid_entry *e, unsigne
 	if (!table_ok(e, count))
 		return -EINVAL;
 	if (vcpu->launched) {
-		if (count != vcpu->cpuid_count ||
-		    memcmp(e, vcpu->cpuid, count * sizeof(*e)))
+		if (count != vcpu->cpuid_count || memcmp(e, vcpu->cpuid, count * sizeof(*e)))
 			return -EBUSY;
 		kvfree(e);
 		return 0;

@@ -34,8 +34,9 @@ u64 hvx_read_guest_tsc(struct hvx_vcpu *vcpu)
 	return hvx_guest_tsc(vcpu, rdtsc());
 }
 
-static void tsc_changed(struct hvx_vcpu *vcpu)
+void hvx_set_tsc_offset(struct hvx_vcpu *vcpu, u64 offset)
 {
+	WRITE_ONCE(vcpu->tsc_offset, offset);
 	hvx_backend->update(vcpu);
 	hvx_lapic_timer_restart(vcpu->lapic);
 	hvx_request(vcpu, HVX_REQ_CLOCK);
@@ -55,17 +56,16 @@ void hvx_write_guest_tsc(struct hvx_vcpu *vcpu, u64 val)
 	spin_lock(&tsc_lock);
 	offset = val - hvx_scale_tsc(vcpu, rdtsc());
 	hvx_for_each_vcpu(i, v, vcpu->vm) {
-		if (v == vcpu || READ_ONCE(v->tsc_ratio) != vcpu->tsc_ratio)
-			continue;
 		theirs = READ_ONCE(v->tsc_offset);
-		if (theirs - offset + window < 2 * window) {
+		if (v != vcpu && READ_ONCE(v->tsc_ratio) == vcpu->tsc_ratio &&
+		    theirs - offset + window < 2 * window) {
 			offset = theirs;
 			break;
 		}
 	}
 	WRITE_ONCE(vcpu->tsc_offset, offset);
 	spin_unlock(&tsc_lock);
-	tsc_changed(vcpu);
+	hvx_set_tsc_offset(vcpu, offset);
 }
 
 /*
@@ -106,10 +106,8 @@ static int set_tsc_adjust(struct hvx_vcpu *vcpu, u64 val, bool host)
 	u64 delta = val - vcpu->tsc_adjust;
 
 	vcpu->tsc_adjust = val;
-	if (!host && delta) {
-		WRITE_ONCE(vcpu->tsc_offset, vcpu->tsc_offset + delta);
-		tsc_changed(vcpu);
-	}
+	if (!host && delta)
+		hvx_set_tsc_offset(vcpu, vcpu->tsc_offset + delta);
 	return 0;
 }
 
@@ -118,7 +116,7 @@ static int set_tsc_adjust(struct hvx_vcpu *vcpu, u64 val, bool host)
 static int set_tsc_aux(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	/* RDTSCP reads the CPU's own: while loaded, that is the guest's. */
-	if (vcpu->fpu_loaded && boot_cpu_has(X86_FEATURE_RDTSCP))
+	if (vcpu->msrs_loaded && boot_cpu_has(X86_FEATURE_RDTSCP))
 		wrmsrq(MSR_TSC_AUX, val);
 	vcpu->tsc_aux = val;
 	return 0;
@@ -202,8 +200,7 @@ static const struct msr_row rows[] = {
 	{ MSR_LSTAR, MSR_CSTAR, .address = true },
 	{ ONE(MSR_SYSCALL_MASK) },
 	{ MSR_FS_BASE, MSR_KERNEL_GS_BASE, .address = true },
-	{ ONE(MSR_TSC_AUX), set_tsc_aux, AT(tsc_aux), HVX_CAP_RDTSCP | HVX_CAP_RDPID,
-	  ~0ULL << 32 },
+	{ ONE(MSR_TSC_AUX), set_tsc_aux, AT(tsc_aux), HVX_CAP_RDTSCP | HVX_CAP_RDPID, ~0ULL << 32 },
 };
 
 /* NULL: not there. */
@@ -220,8 +217,7 @@ static const struct msr_row *find_row(const struct hvx_vcpu *vcpu, u32 index, bo
 /* Those of the local APIC have no row: they are the ones that are in a hurry. */
 static bool is_lapic(u32 index)
 {
-	return index == MSR_IA32_TSC_DEADLINE ||
-	       index - X2APIC_FIRST <= X2APIC_LAST - X2APIC_FIRST;
+	return index == MSR_IA32_TSC_DEADLINE || index - X2APIC_FIRST <= X2APIC_LAST - X2APIC_FIRST;
 }
 
 static bool filtered(struct hvx_vm *vm, u32 index, u32 flag)

@@ -304,7 +304,7 @@ static void do_run(struct rng *r)
 
 static void do_small(struct rng *r)
 {
-	struct hvx_clock clock = { .ns = odd(r) };
+	struct hvx_clock clock = { .ns = odd(r), .host_tsc = below(r, 2) ? odd(r) : 0 };
 	struct hvx_debug d = { .flags = below(r, 8), .db = { odd(r) }, .dr7 = odd(r) };
 	struct hvx_msi m = { .address = 0xfee00000 | below(r, 1 << 20), .data = odd(r) };
 	uint64_t one = 1;

@@ -321,18 +321,22 @@ static void hvx_comes_and_goes(void)
  * guest of its own has been on the CPU, and user mode comes.
  */
 #define AUX	0x777
-GUEST(own_aux,
-      "mov $0xc0000103, %ecx\n"
-      "mov $0x777, %eax\n"
-      "xor %edx, %edx\n"
-      "wrmsr\n"
-      "movq $1, 0x3000\n"
-      "1: cli\n"			/* TG_SPIN says why */
-      "cmpq $0, 0x3008\n"
-      "je 1b\n"
-      "rdtscp\n"
-      "mov %ecx, %eax\n"
-      "out %eax, $0x10\n");
+#define OWN_AUX(name, again)						\
+	GUEST(name,							\
+	      "mov $0xc0000103, %ecx\n"					\
+	      "mov $0x777, %eax\n"					\
+	      "xor %edx, %edx\n"					\
+	      "wrmsr\n"							\
+	      "movq $1, 0x3000\n"					\
+	      "1: cli\n"		/* TG_SPIN says why */		\
+	      again							\
+	      "cmpq $0, 0x3008\n"					\
+	      "je 1b\n"							\
+	      "rdtscp\n"						\
+	      "mov %ecx, %eax\n"					\
+	      "out %eax, $0x10\n")
+OWN_AUX(own_aux, "");
+OWN_AUX(writes_aux, "wrmsr\n");		/* the interrupt finds hvx at work for it */
 
 static uint32_t aux_of_this_cpu(void)
 {
@@ -354,7 +358,7 @@ static void *run_with_aux(void *unused)
 	return NULL;
 }
 
-static void kvm_starts_meanwhile(void)
+static void starts_beside(const void *code, size_t len)
 {
 	volatile uint64_t *there, *go;
 	uint32_t aux, eax = 0x80000001, edx;
@@ -379,7 +383,7 @@ static void kvm_starts_meanwhile(void)
 	CHECK(pin(other));
 
 	hvx_guest(&like);
-	tg_new(&aux_guest, 0, own_aux, GUEST_LEN(own_aux));
+	tg_new(&aux_guest, 0, code, len);
 	tg_set_cpuid_supported(&aux_guest, 0);
 	tg_long(&aux_guest, 0);
 	there = at(aux_guest.mem, 0x3000);
@@ -399,6 +403,16 @@ static void kvm_starts_meanwhile(void)
 	CHECK_EQ(aux_of_this_cpu(), aux);
 	tg_free(&aux_guest);
 	tg_free(&like);
+}
+
+static void kvm_starts_meanwhile(void)
+{
+	starts_beside(own_aux, GUEST_LEN(own_aux));
+}
+
+static void kvm_starts_at_writes(void)
+{
+	starts_beside(writes_aux, GUEST_LEN(writes_aux));
 }
 
 /* ----------------------------------------------- a holder that nobody knows */
@@ -593,7 +607,8 @@ int main(int argc, char **argv)
 {
 	static const struct tg_test tests[] = {
 		TG_TEST(foreign_holder), TG_TEST(kvm_comes_and_goes),
-		TG_TEST(hvx_comes_and_goes), TG_TEST(kvm_starts_meanwhile), TG_TEST(agree), TG_TEST(turns_by_turns), TG_TEST(many_guests),
+		TG_TEST(hvx_comes_and_goes), TG_TEST(kvm_starts_meanwhile),
+		TG_TEST(kvm_starts_at_writes), TG_TEST(agree), TG_TEST(turns_by_turns), TG_TEST(many_guests),
 	};
 
 	int status = tg_main(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);

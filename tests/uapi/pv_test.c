@@ -53,9 +53,9 @@ static void kvmclock(void)
 	CHECK(b.realtime_ns > a.realtime_ns &&
 	      b.realtime_ns <= (uint64_t)real.tv_sec * 1000000000 + real.tv_nsec);
 
-	set.host_tsc = 1;
+	set.realtime_ns = 1;
 	CHECK_ERR(ioctl(g.vm, HVX_SET_CLOCK, &set), EINVAL);
-	set.host_tsc = 0;
+	set.realtime_ns = 0;
 	CHECK(!ioctl(g.vm, HVX_SET_CLOCK, &set));
 	old = c;
 	CHECK_EQ(tg_said(&g, 0), 3);
@@ -64,6 +64,39 @@ static void kvmclock(void)
 	CHECK_EQ(c.tsc, old.tsc);
 	ns = pv_ns(&g, &c);
 	CHECK(ns >= set.ns && ns < set.ns + 60000000000ULL);
+	tg_free(&g);
+}
+
+/* Clock and TSC are set for one moment of the host's TSC, and then move together from there. */
+static void stood_still(void)
+{
+	struct hvx_clock a, b, set = { .ns = 1000000000000ULL };
+	struct hvx_tsc_state t, u;
+	struct tg g;
+	uint64_t passed;
+
+	START(&g, g_clock, 1 << 3 | 1 << 24);
+	CHECK_EQ(tg_said(&g, 0), 1);
+	CHECK(!ioctl(g.vm, HVX_GET_CLOCK, &a));
+	CHECK(!tg_get(&g, 0, HVX_STATE_TSC, &t, sizeof(t)));
+	CHECK_EQ(t.flags, 0);
+
+	/* A thousand seconds ago, or in the future; the value does not matter. */
+	set.host_tsc = a.host_tsc;
+	CHECK(!ioctl(g.vm, HVX_SET_CLOCK, &set));
+	CHECK(!ioctl(g.vm, HVX_GET_CLOCK, &b));
+	passed = (uint64_t)((unsigned __int128)(b.host_tsc - a.host_tsc) * 1000000 / g.info.tsc_khz);
+	CHECK(b.ns - set.ns + 1000 >= passed && b.ns - set.ns <= passed + passed / 1000 + 1000);
+
+	t.flags = HVX_TSC_BY_OFFSET;
+	t.offset -= 1000ULL * 1000 * t.khz;
+	t.value = 12345;
+	CHECK(!tg_set(&g, 0, HVX_STATE_TSC, &t, sizeof(t)));
+	CHECK(!tg_get(&g, 0, HVX_STATE_TSC, &u, sizeof(u)));
+	CHECK_EQ(u.offset, t.offset);
+	CHECK(u.value - u.offset > b.host_tsc && u.value - u.offset < __rdtsc());
+	t.flags = 2;
+	CHECK_ERR(tg_set(&g, 0, HVX_STATE_TSC, &t, sizeof(t)), EINVAL);
 	tg_free(&g);
 }
 
@@ -209,6 +242,7 @@ static void steal_time(void)
 
 static const struct tg_test tests[] = {
 	TG_TEST(kvmclock),
+	TG_TEST(stood_still),
 	TG_TEST(pv_gated),
 	TG_TEST(pv_eoi),
 	TG_TEST(pv_ipi),
