@@ -109,11 +109,9 @@ static int hvx_get_clock(struct hv *hv, struct hvx_clock *c)
 	return call(hv->vm_fd, HVX_GET_CLOCK, c);
 }
 
-static int hvx_set_clock(struct hv *hv, uint64_t ns)
+static int hvx_set_clock(struct hv *hv, const struct hvx_clock *c)
 {
-	struct hvx_clock c = { .ns = ns };
-
-	return call(hv->vm_fd, HVX_SET_CLOCK, &c);
+	return call(hv->vm_fd, HVX_SET_CLOCK, (void *)c);
 }
 
 static int hvx_vm_stats(struct hv *hv, struct hvx_stats *s)

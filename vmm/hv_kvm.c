@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include "hv_kvm.h"
 
@@ -287,7 +288,7 @@ static int kvm_get_clock(struct hv *hv, struct hvx_clock *c)
 
 	memset(c, 0, sizeof(*c));
 	c->ns = d.clock;
-	c->host_tsc = d.host_tsc;
+	c->host_tsc = d.flags & KVM_CLOCK_HOST_TSC ? d.host_tsc : __rdtsc();
 	c->realtime_ns = d.realtime;
 	if (!(d.flags & KVM_CLOCK_REALTIME)) {
 		clock_gettime(CLOCK_REALTIME, &now);
@@ -296,9 +297,14 @@ static int kvm_get_clock(struct hv *hv, struct hvx_clock *c)
 	return ret;
 }
 
-static int kvm_set_clock(struct hv *hv, uint64_t ns)
+/* KVM knows only now. */
+static int kvm_set_clock(struct hv *hv, const struct hvx_clock *c)
 {
-	struct kvm_clock_data d = { .clock = ns };
+	uint32_t khz = hv->info.tsc_khz;
+	uint64_t ago = c->host_tsc && khz ? __rdtsc() - c->host_tsc : 0;
+	struct kvm_clock_data d = {
+		.clock = c->ns + (uint64_t)((unsigned __int128)ago * 1000000 / (khz ?: 1)),
+	};
 
 	return kvm_call(hv->vm_fd, KVM_SET_CLOCK, &d);
 }

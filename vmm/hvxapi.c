@@ -72,9 +72,9 @@ int hv_get_clock(struct hv *hv, struct hvx_clock *c)
 	return hv->ops->get_clock(hv, c);
 }
 
-int hv_set_clock(struct hv *hv, uint64_t ns)
+int hv_set_clock(struct hv *hv, const struct hvx_clock *c)
 {
-	return hv->ops->set_clock(hv, ns);
+	return hv->ops->set_clock(hv, c);
 }
 
 int hv_vm_stats(struct hv *hv, struct hvx_stats *s)

@@ -53,7 +53,7 @@ struct hv_ops {
 	int (*ioeventfd)(struct hv *hv, uint32_t flags, uint64_t addr, uint32_t len,
 			 uint64_t match, int fd);
 	int (*get_clock)(struct hv *hv, struct hvx_clock *c);
-	int (*set_clock)(struct hv *hv, uint64_t ns);
+	int (*set_clock)(struct hv *hv, const struct hvx_clock *c);
 	int (*vm_stats)(struct hv *hv, struct hvx_stats *s);
 
 	int (*vcpu_create)(struct hv *hv, uint32_t id, struct hv_vcpu *v);
@@ -86,7 +86,7 @@ int hv_signal_msi(struct hv *hv, uint64_t address, uint32_t data);
 int hv_irqfd(struct hv *hv, int fd, int resample_fd, uint32_t flags, uint64_t address, uint32_t data);
 int hv_ioeventfd(struct hv *hv, uint32_t flags, uint64_t addr, uint32_t len, uint64_t match, int fd);
 int hv_get_clock(struct hv *hv, struct hvx_clock *c);
-int hv_set_clock(struct hv *hv, uint64_t ns);
+int hv_set_clock(struct hv *hv, const struct hvx_clock *c);	/* HVX_SET_CLOCK */
 int hv_vm_stats(struct hv *hv, struct hvx_stats *s);
 int hv_vcpu_create(struct hv *hv, uint32_t id, struct hv_vcpu *v);
 void hv_vcpu_close(struct hv_vcpu *v);

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include "bus.h"
 #include "config.h"
+#include "guest_time.h"
 #include "hvxapi.h"
 #include "log.h"
 #include "loop.h"
@@ -71,6 +72,7 @@ struct vcpu {
 	_Atomic bool absent;		/* not plugged in: parked, whatever the guest sends it */
 	_Atomic bool held;		/* parked when others run: a debugger wants it so */
 	struct hvx_exit_debug debug;	/* the last one, under machine->lock */
+	uint64_t tsc;			/* while the guest's time stands: guest_time.h */
 };
 
 struct machine {
@@ -125,6 +127,7 @@ struct machine {
 	bool template;			/* forks share its memory: it stands still until machine_unshare() */
 	struct stream_in *load;		/* saved state to begin with, behind its XML; NULL: power-on */
 	struct run_state_data *run;	/* vmm/runstate.h */
+	struct guest_time time;		/* main thread */
 	struct gdb *gdb;		/* vmm/gdb.h; NULL: no debugger can come */
 	const char *gdb_where;		/* where it can; NULL: nowhere */
 	struct hotplug *hotplug;	/* vmm/hotplug.c; NULL: nothing was plugged yet */

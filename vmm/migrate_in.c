@@ -49,7 +49,7 @@ static void go_on(struct machine *m, void *opaque)
 {
 	struct incoming *c = opaque;
 
-	run_state_set_clock(m, c->clock_ns);
+	guest_time_loaded(m, c->clock_ns);
 	if (c->run_it && !m->start_paused)
 		machine_cont(m);
 	else

@@ -23,7 +23,6 @@ struct call {
 struct run_state_data {
 	_Atomic enum run_state state;
 	_Atomic bool quit;		/* EV_STOP came from the control socket */
-	uint64_t clock_ns;		/* the guest's, where it stands still */
 	pthread_mutex_t lock;		/* calls; innermost */
 	STAILQ_HEAD(, call) calls;
 };
@@ -118,14 +117,12 @@ static void devices_resume(struct machine *m)
 
 void machine_stop(struct machine *m, enum run_state why)
 {
-	struct hvx_clock c = { 0 };
 	bool ran = run_state(m) == RS_RUNNING;
 
 	pthread_mutex_lock(&m->lock);
 	if (ran) {
 		devices_pause(m);
-		if (!hv_get_clock(&m->hv, &c))
-			m->run->clock_ns = c.ns;
+		guest_time_stop(m);
 	}
 	atomic_store(&m->run->state, why);
 	if (ran)
@@ -138,22 +135,11 @@ void machine_cont(struct machine *m)
 	if (run_state(m) == RS_RUNNING)
 		return;
 	pthread_mutex_lock(&m->lock);
-	if (m->run->clock_ns)
-		hv_set_clock(&m->hv, m->run->clock_ns);
+	guest_time_go_on(m);
 	devices_resume(m);
 	atomic_store(&m->run->state, RS_RUNNING);
 	qmp_event(m, "RESUME", NULL);
 	pthread_mutex_unlock(&m->lock);
-}
-
-uint64_t run_state_clock(struct machine *m)
-{
-	return m->run->clock_ns;
-}
-
-void run_state_set_clock(struct machine *m, uint64_t clock_ns)
-{
-	m->run->clock_ns = clock_ns;
 }
 
 void machine_quit(struct machine *m)
@@ -356,12 +342,15 @@ static bool handle_events(struct machine *m, unsigned int bits, int *status)
 /* Begin with saved state: stopped, as machine_stop() leaves it. */
 static int load(struct machine *m)
 {
+	uint64_t clock_ns;
+
 	pthread_mutex_lock(&m->lock);
 	devices_pause(m);
 	pthread_mutex_unlock(&m->lock);
 	atomic_store(&m->run->state, RS_RESTORE_VM);
-	if (machine_load(m, &m->run->clock_ns))
+	if (machine_load(m, &clock_ns))
 		return -EINVAL;
+	guest_time_loaded(m, clock_ns);
 	atomic_store(&m->run->state, RS_PAUSED);
 	return 0;
 }

@@ -37,17 +37,12 @@ int machine_call(struct machine *m, void (*fn)(struct machine *m, void *opaque),
 
 /*
  * In a machine_call(): let the guest stand still, in this state: devices touch no
- * guest memory and the guest's clock stops; event STOP. Where it stands already,
+ * guest memory and the guest's time stands (guest_time.h); event STOP. Where it stands already,
  * only the state changes.
  */
 void machine_stop(struct machine *m, enum run_state why);
 /* In a machine_call(): the other way; event RESUME. Where it runs: nothing. */
 void machine_cont(struct machine *m);
-
-/* Saved state was loaded, in which the guest's clock showed this. Any thread, guest not running. */
-void run_state_set_clock(struct machine *m, uint64_t clock_ns);
-/* What the guest's clock shows while it stands still, ns. Main thread. */
-uint64_t run_state_clock(struct machine *m);
 
 /* The guest has begun, or arrived: whoever waits at --ready-fd hears of it. Main thread, once. */
 void machine_say_ready(struct machine *m);

@@ -109,7 +109,7 @@ int save_state(struct stream_out *out, struct machine *m, struct state_error *er
 	for (i = 0; i < m->nr_vcpus && !ret; i++)
 		ret = put(out, SEC_VCPU, &b, vcpu_save(&b, &m->vcpu[i], err), err);
 	pthread_mutex_unlock(&m->lock);
-	sbuf_put_num(&b, run_state_clock(m), 8);
+	sbuf_put_num(&b, m->time.clock_ns, 8);
 	ret = ret ?: put(out, SEC_CLOCK, &b, 0, err);
 	sbuf_free(&b);
 	return ret;

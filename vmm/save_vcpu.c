@@ -49,6 +49,8 @@ static int save_groups(struct sbuf *b, struct vcpu *v, struct state_error *err)
 		if (ret)
 			state_error(err, "vCPU %u: cannot read its %s: %s", v->id, groups[i].name,
 				    strerror(-ret));
+		else if (groups[i].group == HVX_STATE_TSC && v->m->time.stands)
+			((struct hvx_tsc_state *)data[i])->value = v->tsc;
 	}
 	sbuf_put_num(b, NR_GROUPS, 4);
 	for (i = 0; i < NR_GROUPS; i++) {
@@ -158,6 +160,8 @@ static int load_group(struct sbuf *b, struct vcpu *v, unsigned int i, struct sta
 		      state_error(err, "vCPU %u: its TSC runs at %u kHz, this host's at %u, and the CPU cannot scale it",
 				  v->id, ((struct hvx_tsc_state *)data)->khz, v->m->hv.info.tsc_khz) :
 		      state_error(err, "vCPU %u: its %s cannot be so", v->id, groups[i].name);
+	if (group == HVX_STATE_TSC)
+		v->tsc = ((struct hvx_tsc_state *)data)->value;
 	free(data);
 	return ret;
 }

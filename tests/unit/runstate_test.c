@@ -65,18 +65,20 @@ int machine_load(struct machine *mm, uint64_t *clock_ns)
 	return -1;
 }
 
-int hv_get_clock(struct hv *hv, struct hvx_clock *c)
+void guest_time_stop(struct machine *mm)
 {
-	(void)hv;
-	(void)c;
-	return -1;
+	mm->time.stands = true;
 }
 
-int hv_set_clock(struct hv *hv, uint64_t ns)
+void guest_time_go_on(struct machine *mm)
 {
-	(void)hv;
-	(void)ns;
-	return 0;
+	mm->time.stands = false;
+}
+
+void guest_time_loaded(struct machine *mm, uint64_t clock_ns)
+{
+	(void)clock_ns;
+	mm->time.stands = true;
 }
 
 int sandbox_enter_thread(enum sandbox_kind kind)
@@ -197,6 +199,7 @@ START_TEST(test_here)
 	run_machine();
 	ck_assert_int_eq(seen, RS_PAUSED);
 	ck_assert(!cpus_run);
+	ck_assert(m.time.stands);
 	ck_assert_uint_eq(resets, 2);
 }
 END_TEST
