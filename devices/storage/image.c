@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -71,13 +72,31 @@ int image_unlock(int fd)
 	return fcntl(fd, F_OFD_SETLK, &l) < 0 && errno != EOPNOTSUPP && errno != EINVAL ? -errno : 0;
 }
 
+bool image_flush_failed(struct image *img, int err)
+{
+	int none = 0;
+
+	return (img->align == 1 || img->cached) && atomic_compare_exchange_strong(&img->flush_err, &none, err);
+}
+
+static int sync_file(struct image *img)
+{
+	int ret = img->flush_err;
+
+	if (!ret && fdatasync(img->fd) < 0 && errno != EINVAL) {
+		ret = -errno;
+		image_flush_failed(img, ret);
+	}
+	return ret;
+}
+
 int image_flush(struct image *img)
 {
 	if (img->overlay)
 		return overlay_flush(img->overlay, !img->no_flush);
 	if (img->served)
 		return nbd_disk_flush(img->served);
-	return fdatasync(img->fd) < 0 && errno != EINVAL ? -errno : 0;
+	return sync_file(img);
 }
 
 int image_own(struct image *img, bool own)
@@ -92,9 +111,8 @@ int image_own(struct image *img, bool own)
 			image_unlock(img->fd);
 		return ret;
 	}
-	if (img->lock_write && fdatasync(img->fd) < 0 && errno != EINVAL)
-		return -errno;
-	return image_unlock(img->fd);
+	ret = img->lock_write ? sync_file(img) : 0;
+	return ret ?: image_unlock(img->fd);
 }
 
 /* Smallest request that O_DIRECT takes here: tried, since few file systems tell. */
@@ -416,8 +434,11 @@ void image_close(struct image *img)
 {
 	int ret = image_layered(img) && !img->readonly ? overlay_flush(img->overlay, !img->no_flush) : 0;
 
-	if (ret)
+	if (ret) {
 		log_error("a disk's last writes may be lost: %s", strerror(-ret));
+		/* Most are in the host's memory: with their bits they can be had. */
+		overlay_flush(img->overlay, false);
+	}
 	overlay_free(img->overlay);
 	nbd_disk_close(img->served);
 	img->served = NULL;

@@ -28,6 +28,8 @@ struct image {
 	bool no_flush;		/* cache='unsafe' */
 	bool unmap;		/* discard='unmap' */
 	bool lock_write, lock_shared;	/* which locks it has, or will have */
+	_Atomic bool cached;	/* with align > 1: something was written by fd_buffered */
+	_Atomic int flush_err;	/* see image_flush_failed() */
 };
 
 /* Before the sandbox. 0 or -errno after a message that names cfg's line. */
@@ -49,6 +51,12 @@ int image_adopt(struct image *img, const struct dom_disk *cfg, int fd, int fd_bu
 void image_close(struct image *img);
 /* All that was written is on stable storage (of a layer, with its bits). No I/O is in flight; not of <transient/>. 0 or -errno. */
 int image_flush(struct image *img);
+/*
+ * fdatasync() of fd said err, -errno. The kernel takes pages that it could not write for clean, so the next one
+ * would say that all is well: flush_err is what all flushes end with from now on, until the image is opened anew.
+ * What bypasses the page cache is not lost, and may be tried again. True: it is the first that is kept. Any thread.
+ */
+bool image_flush_failed(struct image *img, int err);
 /*
  * own false: all that was written is on stable storage, and the locks are let go: another
  * VMM's now. true: the other way; -EAGAIN: somebody has it. No I/O is in flight.

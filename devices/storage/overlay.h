@@ -46,6 +46,7 @@ struct overlay {
 	/* of a layer */
 	uint8_t *dirty;		/* atomic; one a 4096 bytes of the map: not in the file yet. NULL: transient */
 	pthread_mutex_t flush_lock;
+	int flush_err;		/* under flush_lock: what fdatasync() said once, see image_flush_failed() */
 	uint8_t id[OVERLAY_ID];
 };
 
@@ -101,7 +102,8 @@ struct overlay *overlay_load(int fd, const char **why);
 /*
  * All that was committed before the call stays, with its bits, whatever happens; sync
  * false: it survives the process, not the host. Any thread; waits for the disk. 0 or
- * -errno; then the bits are tried again by the next call.
+ * -errno; then the bits are tried again by the next call. Where fdatasync() failed, all that
+ * shall sync fail from then on.
  */
 int overlay_flush(struct overlay *o, bool sync);
 /*

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "devices/storage/overlay.h"
 #include "vmm/fileio.h"
+#include "vmm/log.h"
 
 #define MAGIC		"HVXLAYER"
 #define VERSION		1U
@@ -171,10 +172,21 @@ static unsigned int collect(struct overlay *o, uint64_t *page, uint64_t list[BAT
 	return n;
 }
 
+/* flush_lock held. */
+static int sync_file(struct overlay *o)
+{
+	if (!o->flush_err && fdatasync(o->fd)) {
+		o->flush_err = -errno;
+		log_error("a disk's layer cannot be put on stable storage: %s; some of what was written to it may be lost, so its guest's flushes fail until it is started anew",
+			  strerror(errno));
+	}
+	return o->flush_err;
+}
+
 /* Data first: a bit in the file says that its block is there. */
 static int write_batch(struct overlay *o, const uint64_t *list, const uint64_t *copy, unsigned int n, bool sync)
 {
-	int ret = sync && fdatasync(o->fd) ? -errno : 0;
+	int ret = sync ? sync_file(o) : 0;
 	unsigned int i;
 
 	for (i = 0; i < n && !ret; i++)
@@ -194,8 +206,8 @@ int overlay_flush(struct overlay *o, bool sync)
 	pthread_mutex_lock(&o->flush_lock);
 	while (!ret && (n = collect(o, &page, list, copy)))
 		ret = write_batch(o, list, copy, n, sync);
-	if (!ret && sync && fdatasync(o->fd))
-		ret = -errno;
+	if (!ret && sync)
+		ret = sync_file(o);
 	pthread_mutex_unlock(&o->flush_lock);
 	free(copy);
 	return ret;

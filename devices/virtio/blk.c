@@ -165,6 +165,10 @@ static struct blk_op *op_new(struct blk_req *req, enum aio_type type, int fd, ui
 
 static void op_start(struct blk_op *op)
 {
+	struct image *img = &op->req->bq->blk->img;
+
+	if (op->aio.type == AIO_WRITE && op->aio.fd == img->fd_buffered && !img->cached)
+		img->cached = true;
 	op->req->pending++;
 	aio_add(op->req->bq->aio, &op->aio);
 }
@@ -188,6 +192,9 @@ static void start_sync(struct blk_req *req)
 		req->err = overlay_flush(img->overlay, !img->no_flush);
 		return;
 	}
+	req->err = img->flush_err;
+	if (req->err)
+		return;
 	op = op_new(req, AIO_SYNC, img->fd, 0, 0, 0);
 	if (op)
 		op_start(op);
@@ -251,6 +258,9 @@ static void op_done(struct aio_op *aio, int err)
 			zero_fallback(op);
 		err = 0;
 	}
+	if (err && op->aio.type == AIO_SYNC && op->aio.fd != AIO_SERVED && image_flush_failed(&req->bq->blk->img, err))
+		log_error("%s: what the guest wrote cannot be put on stable storage: %s; some of it may be lost, so its flushes fail until it is started anew",
+			  req->bq->blk->v.dev.id, strerror(-err));
 	overlay_end(req->bq->blk->img.overlay, op->claim, written);
 	/* Behind all of the write, well or not: whoever takes the mark reads what is there now. */
 	if (log && (op->aio.type == AIO_WRITE || op->aio.type == AIO_ALLOCATE))

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include "virtio_driver.h"
-#include "devices/storage/image.h"
+#include "devices/virtio/blk_int.h"
 
 #define SECTORS	2048U		/* 1 MiB */
 #define HDR	DRV_DATA
@@ -761,6 +761,81 @@ START_TEST(flush_fails)
 }
 END_TEST
 
+/* What the kernel says of fdatasync(), where it is called and not asked of a ring. */
+static int sync_errno;
+
+int fdatasync(int fd)
+{
+	(void)fd;
+	errno = sync_errno;
+	return sync_errno ? -1 : 0;
+}
+
+static uint8_t flush_saying(int err)
+{
+	sync_errno = err;
+	return request(VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+}
+
+/*
+ * The pages that could not be written are clean ones for the kernel, and its next fdatasync() says
+ * that all is well: the guest must not hear that, but of an image that is opened anew.
+ */
+START_TEST(flush_fails_for_good)
+{
+	struct image img;
+
+	fake_sandboxed = true;
+	cfg.cache = _i ? CACHE_NONE : CACHE_DEFAULT;
+	up();
+	drv_start(FLUSH, 1);
+	ck_assert_uint_eq(flush_saying(0), VIRTIO_BLK_S_OK);
+	/* Too short for O_DIRECT, where that wants more than sectors; what is written by it alone is never in the page cache. */
+	((struct virtio_blk *)fm.devices->next)->img.align = _i ? 4096 : 1;
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 8, DATA, _i == 2 ? 4096 : 512), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(flush_saying(EIO), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(flush_saying(0), _i == 2 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	ck_assert_int_eq(image_flush(&((struct virtio_blk *)fm.devices->next)->img), _i == 2 ? 0 : -EIO);
+	/* It can be read and written as before. */
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 8, DATA, 512), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_IN, 8, DATA, 512), VIRTIO_BLK_S_OK);
+	drv_free();
+	drv_machine();
+	ck_assert_int_eq(image_open(&img, &cfg, "test.xml"), 0);
+	ck_assert_int_eq(image_flush(&img), 0);
+	/* So it is for who gives the image to another host. */
+	sync_errno = EIO;
+	ck_assert_int_eq(image_own(&img, false), -EIO);
+	sync_errno = 0;
+	ck_assert_int_eq(image_own(&img, false), _i ? 0 : -EIO);
+	image_close(&img);
+}
+END_TEST
+
+START_TEST(layer_flush_fails_for_good)
+{
+	struct overlay *o;
+	const char *why;
+
+	make_layers();
+	up();
+	drv_start(FLUSH, 1);
+	ck_assert_uint_eq(request(VIRTIO_BLK_T_OUT, 8, DATA, 4096), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(flush_saying(EIO), VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(flush_saying(0), VIRTIO_BLK_S_IOERR);
+	o = overlay_load(open(layer_path[1], O_RDONLY), &why);
+	ck_assert(!overlay_has(o, 1));
+	overlay_free(o);
+	/* What can be had is not dropped at the end. */
+	drv_free();
+	o = overlay_load(open(layer_path[1], O_RDONLY), &why);
+	ck_assert(overlay_has(o, 1));
+	overlay_free(o);
+	drv_machine();
+	unlink_layers();
+}
+END_TEST
+
 START_TEST(base_of_snapshots)
 {
 	struct image img;
@@ -985,6 +1060,8 @@ int main(void)
 	tcase_add_test(t, transient_over_layers);
 	tcase_add_test(t, bad_layers);
 	tcase_add_test(t, flush_fails);
+	tcase_add_loop_test(t, flush_fails_for_good, 0, 3);
+	tcase_add_test(t, layer_flush_fails_for_good);
 	tcase_add_test(t, base_of_snapshots);
 	tcase_add_test(t, locks);
 	tcase_add_test(t, bad_images);
