@@ -452,7 +452,7 @@ static void hang_up(struct chardev *chr)
 static void peer_arrived(void *opaque, uint32_t events)
 {
 	struct chardev *chr = opaque;
-	int fd = accept4(chr->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = loop_accept(chr->listen_watch);
 
 	(void)events;
 	if (fd < 0)

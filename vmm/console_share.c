@@ -177,7 +177,7 @@ static void client_ready(void *opaque, uint32_t events)
 static void client_arrived(void *opaque, uint32_t events)
 {
 	struct console_share *s = opaque;
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = loop_accept(s->listen_watch);
 	struct share_client *c;
 
 	(void)events;

@@ -685,7 +685,7 @@ static void attach(struct machine *m, void *opaque)
 static void peer_arrived(void *opaque, uint32_t events)
 {
 	struct gdb *g = opaque;
-	int fd = accept4(g->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = loop_accept(g->listen_watch);
 
 	(void)events;
 	if (fd < 0)

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ struct loop_fd {
 	bool dead;
 	void (*cb)(void *opaque, uint32_t events);
 	void *opaque;
+	struct loop_timer *rest;	/* of loop_accept(); NULL: never needed */
 	LIST_ENTRY(loop_fd) link;
 };
 
@@ -299,6 +301,8 @@ void loop_del_fd(struct loop_fd *lfd)
 	if (!lfd)
 		return;
 	loop = lfd->loop;
+	loop_del_timer(lfd->rest);
+	lfd->rest = NULL;
 	/* The kernel forgets a closed fd by itself: an error means no more than that. */
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, lfd->fd, NULL);
 	__atomic_store_n(&lfd->dead, true, __ATOMIC_RELEASE);
@@ -339,6 +343,26 @@ void loop_del_timer(struct loop_timer *t)
 	LIST_REMOVE(t, link);
 	pthread_mutex_unlock(&t->loop->list_lock);
 	free(t);
+}
+
+static void rested(void *opaque)
+{
+	loop_mod_fd(opaque, EPOLLIN);
+}
+
+int loop_accept(struct loop_fd *lfd)
+{
+	int fd = accept4(lfd->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd >= 0 || (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM))
+		return fd;
+	if (!lfd->rest)
+		lfd->rest = loop_add_timer(lfd->loop, rested, lfd);
+	if (lfd->rest) {
+		loop_mod_fd(lfd, 0);
+		loop_timer_set(lfd->rest, clock_now_ns() + LOOP_REST_NS);
+	}
+	return fd;
 }
 
 int loop_post(struct loop *loop, void (*fn)(void *), void *opaque)

@@ -30,6 +30,13 @@ struct loop_fd *loop_add_fd(struct loop *loop, int fd, uint32_t events,
 void loop_mod_fd(struct loop_fd *lfd, uint32_t events);
 /* After return the callback does not run again (call on the loop's thread or with it stopped, or under its lock). */
 void loop_del_fd(struct loop_fd *lfd);
+/*
+ * The next connection of a listening socket that does not block, watched for EPOLLIN by lfd: its descriptor, which
+ * does not block, either, or -1. Where descriptors or memory have run out it stays where it is, and the socket would
+ * be ready again and again: lfd rests for LOOP_REST_NS then. As loop_del_fd().
+ */
+int loop_accept(struct loop_fd *lfd);
+#define LOOP_REST_NS	200000000ULL
 
 /* One-shot timer on CLOCK_MONOTONIC; deadline in ns, 0 disarms. Callback as for fds. */
 struct loop_timer *loop_add_timer(struct loop *loop, void (*cb)(void *opaque), void *opaque);

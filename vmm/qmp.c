@@ -579,7 +579,7 @@ static void notice_gone(struct qmp_server *s)
 static void client_arrived(void *opaque, uint32_t events)
 {
 	struct qmp_server *s = opaque;
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = loop_accept(s->watch);
 	struct qmp_client *c;
 
 	(void)events;

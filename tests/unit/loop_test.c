@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "vmm/loop.h"
@@ -218,6 +221,70 @@ START_TEST(posts)
 }
 END_TEST
 
+/* --- connections --- */
+
+static struct loop_fd *listener;
+static unsigned int asked;
+
+static void accept_one(void *opaque, uint32_t events)
+{
+	int *fd = opaque;
+
+	ck_assert_uint_eq(events, EPOLLIN);
+	asked++;
+	*fd = loop_accept(listener);
+	if (*fd >= 0)
+		stop_cb(NULL);
+	else
+		ck_assert_int_eq(errno, EMFILE);
+}
+
+/* No descriptor is left for a connection that waits: the loop sleeps meanwhile, and takes it once one is. */
+START_TEST(accept_without_descriptors)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };	/* a name of the kernel's */
+	socklen_t len = sizeof(sun);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), peer, got = -1;
+	struct loop_timer *t = loop_add_timer(loop, stop_cb, NULL);
+	struct rlimit many, none;
+
+	peer = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sun, sizeof(sa_family_t)), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sun, &len), 0);
+	ck_assert_int_eq(listen(fd, 1), 0);
+	ck_assert_int_eq(connect(peer, (struct sockaddr *)&sun, len), 0);
+	listener = loop_add_fd(loop, fd, EPOLLIN, accept_one, &got);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &many), 0);
+	none = many;
+	none.rlim_cur = 0;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	/* This ends before the rest does, and is first, however late it is. */
+	loop_timer_set(t, clock_now_ns() + LOOP_REST_NS / 4);
+	loop_run(loop);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &many), 0);
+	ck_assert_uint_eq(asked, 1);
+	loop_run(loop);
+	ck_assert_uint_eq(asked, 2);
+	ck_assert_int_ge(got, 0);
+	ck_assert_int_eq(fcntl(got, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+	ck_assert_int_eq(fcntl(got, F_GETFD), FD_CLOEXEC);
+	/* What rests can be deleted. */
+	close(peer);
+	peer = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(connect(peer, (struct sockaddr *)&sun, len), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(loop_accept(listener), -1);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &many), 0);
+	loop_del_fd(listener);
+	loop_timer_set(t, clock_now_ns() + 2 * LOOP_REST_NS);
+	loop_run(loop);
+	ck_assert_uint_eq(asked, 2);
+	close(got);
+	close(peer);
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("loop");
@@ -233,6 +300,7 @@ int main(void)
 	tcase_add_test(t, greedy_timer);
 	tcase_add_test(t, timer_deletes_itself);
 	tcase_add_test(t, posts);
+	tcase_add_test(t, accept_without_descriptors);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
