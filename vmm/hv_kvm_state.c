@@ -429,6 +429,7 @@ static const struct {
 
 #define F_TSC_DEADLINE	(1U << 24)
 #define F_OSXSAVE	(1U << 27)
+#define F_HYPERVISOR	(1U << 31)
 
 static void limit(struct kvm_cpuid_entry2 *e, const struct table *host)
 {
@@ -442,8 +443,8 @@ static void limit(struct kvm_cpuid_entry2 *e, const struct table *host)
 			continue;
 		e->eax &= r & A ? (h ? h->eax : 0) : ~0U;
 		e->ebx &= r & B ? (h ? h->ebx : 0) : ~0U;
-		/* KVM's local APIC has the deadline timer, though its list lacks it. */
-		e->ecx &= r & C ? (h ? h->ecx : 0) | (e->function == 1 ? F_TSC_DEADLINE : 0) : ~0U;
+		/* KVM's local APIC has the deadline timer, and a guest may know of KVM, though its list lacks them. */
+		e->ecx &= r & C ? (h ? h->ecx : 0) | (e->function == 1 ? F_TSC_DEADLINE | F_HYPERVISOR : 0) : ~0U;
 		e->edx &= r & D ? (h ? h->edx : 0) : ~0U;
 	}
 }
