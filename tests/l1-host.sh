@@ -20,6 +20,7 @@ fail() {
 	local file
 
 	verdict "not ok" "$*"
+	! declare -F tell_all > /dev/null || tell_all
 	for file in "$work"/*.out "$work"/*.err; do
 		[ -s "$file" ] && echo "--- ${file##*/}:" && tail -n 40 "$file" | tr -d '\r'
 	done

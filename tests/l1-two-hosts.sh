@@ -56,6 +56,14 @@ end_receive() {
 	[ "$(cat $here/received)" = 0 ] || { cat $here/receive.err; return 1; }
 }
 
+# Its VMM's messages and the console's end, among what fail() shows of a host.
+tell_all() {
+	"$hvx" logs state > $here/vmm.err 2>&1
+	tail -n 20 $console > $here/console.out
+	[ "${where:-2}" != 1 ] || return 0
+	at 2 "$hvx" logs state > $here/vmm2.err 2>&1
+}
+
 # What the guest has said here since this was asked the last time.
 take_console() { cat $console && : > $console; }
 
