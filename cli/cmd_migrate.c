@@ -344,8 +344,8 @@ static int report(struct move *m, struct json_object *o)
 		fputs("\r\033[K", stderr);
 	if (!status) {
 		/* What its last word was does not tell how far it came after that. */
-		cli_error("%s: its VMM has ended before it said how the move went: see whether the guest runs at the destination before it is started here",
-			  m->g.name);
+		cli_error("%s: %s before it said how the move went: see whether the guest runs at the destination before it is started here",
+			  m->g.name, *control_error(m->c) ? control_error(m->c) : "its VMM has ended");
 		return VMM_ERR_INTERNAL;
 	}
 	if (!strcmp(status, "completed")) {

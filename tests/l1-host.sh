@@ -38,7 +38,7 @@ check() { # what, command...
 # no_klog [FILE]: neither this kernel nor the one whose console is given complained.
 no_klog() {
 	! { if [ $# -gt 0 ]; then cat "$1"; else dmesg; fi; } |
-		grep -av 'rcu_cpu_stall_suppress' | grep -aE "$complaints"
+		grep -avE 'rcu_cpu_stall_suppress|RETBleed: WARNING: Spectre|Return Stack Overflow: WARNING: See' | grep -aE "$complaints"
 }
 
 # How many CPUs are in SVM operation? EFER.SVME, bit 12 (APM 15.4).

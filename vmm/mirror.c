@@ -209,6 +209,8 @@ static int passes(struct mirror_disk *d)
 			;
 		last = m->finish;
 		pthread_mutex_unlock(&m->lock);
+		if (atomic_load(&m->stop))
+			return -ECANCELED;
 	}
 }
 

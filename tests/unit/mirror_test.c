@@ -386,6 +386,24 @@ START_TEST(test_stop)
 }
 END_TEST
 
+/* Given up where all is copied, nothing is written, and the end was not asked for. */
+START_TEST(test_stop_idle)
+{
+	struct state_error err = { .text = "" };
+
+	begin();
+	add_disk(4 << 20);
+	start_server();
+	ck_assert_int_eq(mirror_copy(&m, &err), 0);
+	mirror_stop(&m);
+	mirror_join(&m);
+	join_server();
+	ck_assert_int_eq(disk_log_count(m.disk[0].log), 0);
+	ck_assert(!export[0].complete);
+	end();
+}
+END_TEST
+
 struct cut {
 	int a, b;		/* the client's side; the server's */
 	long forward, back;	/* bytes after which the connection is gone; -1: never */
@@ -910,6 +928,7 @@ int main(void)
 	tcase_add_test(tc, test_holes);
 	tcase_add_loop_test(tc, test_refusals, 0, 4);
 	tcase_add_loop_test(tc, test_stop, 0, 2);
+	tcase_add_test(tc, test_stop_idle);
 	tcase_add_loop_test(tc, test_cut, 0, 8);
 	tcase_add_loop_test(tc, test_flips, 0, 8);
 	tcase_add_test(tc, test_requests);
