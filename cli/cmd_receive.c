@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "arrive.h"
+#include "callers.h"
 #include "guest.h"
 #include "keepdef.h"
 #include "rundir.h"
@@ -151,16 +152,16 @@ static const char *open_definition(struct arrival *a, const struct receive *r, c
 	return keepdef_open(&a->def, r->file ? r->file : "(incoming guest)", text, len, name, uuid ? uuid : "", why, room) ? why : "";
 }
 
-/* 0; 1: this one was no good; -1: no more can come. */
-static int first(struct arrival *a, int listener, const struct receive *r, char **more)
+/* 0; 1: this one was no good; -1: no more can come. callers NULL: it comes on standard input. */
+static int first(struct arrival *a, struct callers *callers, const struct receive *r, char **more)
 {
 	const char *why = "", *told;
 	char buf[PATH_MAX + 256];
-	int ret = wire_accept(listener, r->uri, &r->wire, &a->wire[0]);
 
-	if (ret)
-		return ret;
-	a->hello = wire_receive(&a->wire[0], &why);
+	if (callers ? callers_next(callers, NULL, &a->wire[0], &a->hello, &why) : wire_take(-2, r->uri, &a->wire[0]))
+		return -1;
+	if (!callers)
+		a->hello = wire_receive(&a->wire[0], &why);
 	told = a->hello ? check_hello(a->hello, r->name, buf, sizeof(buf)) : why;
 	if (!*told) {
 		snprintf(a->id, sizeof(a->id), "%s", text_of(a->hello, "id"));
@@ -197,23 +198,18 @@ static struct wire *place_of(struct arrival *a, struct json_object *hello, unsig
 	return w && w->in < 0 ? w : NULL;
 }
 
-/* Further connections, in any order; strangers are sent away. */
-static int rest(struct arrival *a, int listener, const struct wire_uri *u, const struct wire_options *o)
+/* Further connections, in any order, as long as the first is there; strangers are sent away. */
+static int rest(struct arrival *a, struct callers *callers)
 {
 	unsigned int streams = (unsigned int)json_object_get_int64(json_object_object_get(a->hello, "streams"));
-	unsigned int got = 1, want = streams + a->images.nr, tries;
+	unsigned int got = 1, want = streams + a->images.nr;
 	struct json_object *hello;
 	struct wire w, *place;
 	const char *why;
-	int ret;
 
-	for (tries = 0; got < want && tries < want + 64; tries++) {
-		ret = wire_accept(listener, u, o, &w);
-		if (ret < 0)
+	while (got < want) {
+		if (callers_next(callers, &a->wire[0], &w, &hello, &why))
 			return -1;
-		if (ret)
-			continue;
-		hello = wire_receive(&w, &why);
 		place = place_of(a, hello, streams);
 		if (!place) {
 			refuse(&w, "another migration is under way");
@@ -225,7 +221,7 @@ static int rest(struct arrival *a, int listener, const struct wire_uri *u, const
 		json_object_put(hello);
 	}
 	a->nr = streams;
-	return got == want ? 0 : -1;
+	return 0;
 }
 
 /* The VMM's ends. False after a message; then none is open. */
@@ -297,22 +293,48 @@ static int take_guest(struct arrival *a, const struct receive *r)
 	return run_incoming(r->file ? r->file : "(incoming guest)", text, len, name, r->paused, &in);
 }
 
-/* The first connection has come; the others come where it did, or, with ssh, over `receive --join`. */
-static int all_connections(struct arrival *a, int listener, const struct receive *r, const char *more)
+/* With ssh: the others come over `receive --join`. */
+static int rest_by_ssh(struct arrival *a, const struct receive *r, const char *more)
 {
 	const struct wire_uri here = { .kind = WIRE_UNIX };
-	int fd = more ? wire_listen_more(more) : listener, ret;
+	int fd = wire_listen_more(more), ret = -1;
+	struct callers *callers = fd < 0 ? NULL : callers_new(fd, &here, &r->wire);
 
-	if (more && fd < 0) {
+	if (!callers) {
 		refuse(&a->wire[0], "no further connection can come");
-		return -1;
+	} else {
+		answer(&a->wire[0], "");
+		ret = rest(a, callers);
 	}
-	answer(&a->wire[0], "");
-	ret = rest(a, fd, more ? &here : r->uri, &r->wire);
-	if (more) {
+	callers_free(callers);
+	if (fd >= 0) {
 		close(fd);
 		unlink(more);
 	}
+	return ret;
+}
+
+/* All of one migration. -1: it does not come. */
+static int all_connections(struct arrival *a, int listener, const struct receive *r)
+{
+	bool stdio = r->uri->kind == WIRE_STDIO;
+	struct callers *callers = stdio ? NULL : callers_new(listener, r->uri, &r->wire);
+	char *more = NULL;
+	int ret;
+
+	if (!stdio && !callers)
+		return -1;
+	do {
+		ret = first(a, callers, r, &more);
+	} while (ret > 0);
+	if (!ret && stdio) {
+		ret = rest_by_ssh(a, r, more);
+	} else if (!ret) {
+		answer(&a->wire[0], "");
+		ret = rest(a, callers);
+	}
+	callers_free(callers);
+	free(more);
 	return ret;
 }
 
@@ -320,7 +342,6 @@ static int receive_one(const struct receive *r)
 {
 	int listener = wire_listen(r->uri, &r->wire), ret, status = VMM_ERR_SETUP;
 	struct arrival a = { 0 };
-	char *more = NULL;
 	unsigned int i;
 
 	if (listener == -1)
@@ -329,11 +350,7 @@ static int receive_one(const struct receive *r)
 		a.wire[i] = (struct wire)WIRE_NONE;
 	for (i = 0; i < DOM_MAX_DISKS; i++)
 		a.disk[i] = (struct wire)WIRE_NONE;
-	do {
-		ret = first(&a, listener, r, &more);
-	} while (ret > 0);
-	if (!ret)
-		ret = all_connections(&a, listener, r, more);
+	ret = all_connections(&a, listener, r);
 	if (listener >= 0)
 		close(listener);
 	if (r->uri->kind == WIRE_UNIX)
@@ -350,7 +367,6 @@ static int receive_one(const struct receive *r)
 	for (i = 0; i < MIG_MAX_STREAMS; i++)
 		wire_close(&a.wire[i]);
 	json_object_put(a.hello);
-	free(more);
 	return status;
 }
 

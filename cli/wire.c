@@ -22,7 +22,6 @@
 #define DEFAULT_PORT	"49152"
 #define MAGIC		"HVXMIGR1"	/* then the length, 4 bytes, then JSON */
 #define MAX_MESSAGE	(4U << 20)
-#define PATIENCE_S	30
 #define RELAY_BUF	(256U << 10)
 
 /* --------------------------------------------------------------------- URIs */
@@ -125,7 +124,7 @@ static void set_timeouts(int fd, int seconds)
 static void set_keepalive(int fd)
 {
 	int on = 1, idle = 10, interval = 5, count = 4;
-	unsigned int user = PATIENCE_S * 1000;
+	unsigned int user = WIRE_PATIENCE_S * 1000;
 
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -169,8 +168,10 @@ static int tcp_socket(const struct wire_uri *u, bool listening)
 	}
 	for (a = list; a && fd < 0; a = a->ai_next) {
 		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-		if (fd < 0)
+		if (fd < 0) {
+			err = errno;
 			continue;
+		}
 		if (listening)
 			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 		if (listening ? bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, 16) :
@@ -247,7 +248,7 @@ int wire_connect(const struct wire_uri *u, const struct wire_options *o, struct 
 		set_keepalive(fd);
 	if (u->kind != WIRE_TLS)
 		return 0;
-	set_timeouts(fd, PATIENCE_S);
+	set_timeouts(fd, WIRE_PATIENCE_S);
 	if (start_tls(w, false, u->host, o))
 		return 0;
 	wire_close(w);
@@ -271,7 +272,7 @@ int wire_listen_more(const char *path)
 	return unix_socket(path, true);
 }
 
-int wire_accept(int listener, const struct wire_uri *u, const struct wire_options *o, struct wire *w)
+int wire_take(int listener, const struct wire_uri *u, struct wire *w)
 {
 	*w = (struct wire)WIRE_NONE;
 	if (u->kind == WIRE_STDIO) {
@@ -285,17 +286,31 @@ int wire_accept(int listener, const struct wire_uri *u, const struct wire_option
 		w->in = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	} while (w->in < 0 && (errno == EINTR || errno == ECONNABORTED));
 	if (w->in < 0) {
-		cli_error("accept: %s", strerror(errno));
+		int err = errno;
+
+		if (err != EAGAIN)
+			cli_error("accept: %s", strerror(err));
+		errno = err;
 		return -1;
 	}
 	w->out = w->in;
 	w->socket = true;
-	set_timeouts(w->in, PATIENCE_S);
+	set_timeouts(w->in, WIRE_PATIENCE_S);
 	if (u->kind != WIRE_UNIX)
 		set_keepalive(w->in);
-	if (u->kind != WIRE_TLS)
-		return 0;
-	if (start_tls(w, true, NULL, o))
+	return 0;
+}
+
+int wire_secure(const struct wire_uri *u, const struct wire_options *o, struct wire *w)
+{
+	return u->kind != WIRE_TLS || start_tls(w, true, NULL, o) ? 0 : -1;
+}
+
+int wire_accept(int listener, const struct wire_uri *u, const struct wire_options *o, struct wire *w)
+{
+	if (wire_take(listener, u, w))
+		return -1;
+	if (!wire_secure(u, o, w))
 		return 0;
 	wire_close(w);
 	return 1;
@@ -446,7 +461,7 @@ static void *relay(void *arg)
 		};
 		bool more = w->tls && !in->len && !in->eof && tls->pending(w->tls);
 		/* Once one way has ended the other has nothing to wait for. */
-		int wait = more ? 0 : in->ended || out->ended ? PATIENCE_S * 1000 : -1, n;
+		int wait = more ? 0 : in->ended || out->ended ? WIRE_PATIENCE_S * 1000 : -1, n;
 
 		/* Behind ssh, whose two pipes are one socket at the other end, only this process' end is seen there. */
 		bool told = w->socket || !out->ended;

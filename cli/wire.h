@@ -62,7 +62,14 @@ int wire_join(const char *path);
 /* The next connection. 1: this one was no good, try again; said with a message. */
 int wire_accept(int listener, const struct wire_uri *u, const struct wire_options *o, struct wire *w);
 
-/* One message each way, at most 30 s. -1 with *why (static). */
+/* That in two steps: the connection, 0, or -1 after a message, or with EAGAIN where listener does not block and none is there; */
+int wire_take(int listener, const struct wire_uri *u, struct wire *w);
+/* and what makes it secure, where that is asked for: 0, or -1 after a message; w is to be closed then. Any thread. */
+int wire_secure(const struct wire_uri *u, const struct wire_options *o, struct wire *w);
+
+#define WIRE_PATIENCE_S	30	/* for an answer, and for a host that is silent */
+
+/* One message each way; each piece at most 30 s after the last. -1 with *why (static). */
 int wire_send(struct wire *w, struct json_object *o, const char **why);
 struct json_object *wire_receive(struct wire *w, const char **why);
 
