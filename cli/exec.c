@@ -176,20 +176,8 @@ static int open_files(struct exec *x)
 
 static void write_out(struct exec *x, int fd, const char *buf, size_t len)
 {
-	while (len && fd >= 0) {
-		ssize_t n = write(fd, buf, len);
-
-		if (n < 0 && errno == EAGAIN)
-			poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, 1000);
-		else if (n < 0 && errno != EINTR) {
-			x->broken_pipe = true;
-			return;
-		}
-		if (n > 0) {
-			buf += n;
-			len -= (size_t)n;
-		}
-	}
+	if (fd >= 0 && !exec_write(fd, buf, len))
+		x->broken_pipe = true;
 }
 
 /* Some of what is there. The bytes read, or -1; *more: there may be more already. */

@@ -12,6 +12,10 @@
 #ifndef HVX_CLI_EXEC_H
 #define HVX_CLI_EXEC_H
 
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <unistd.h>
 #include "agent.h"
 
 /* Exit statuses, as those of docker-run, env(1) and timeout(1). */
@@ -48,6 +52,24 @@ void exec_quote(const struct exec_req *req, bool typed, char *text, size_t size,
 /* --- one with an SSH server on its vsock: exec_ssh.c --- */
 /* The same, by ssh(1) to port 22 there, as user (NULL: root). Returns only where that fails. */
 int exec_ssh(const struct guest *g, const char *user, const struct exec_req *req);
+
+/* All of it, also where fd does not block. False: nobody reads it any more, or there is no room. */
+static inline bool exec_write(int fd, const char *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, buf, len);
+
+		if (n < 0 && errno == EAGAIN)
+			poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, 1000);
+		else if (n < 0 && errno != EINTR)
+			return false;
+		if (n > 0) {
+			buf += n;
+			len -= (size_t)n;
+		}
+	}
+	return true;
+}
 
 /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2: blocked, and read from this descriptor; -1. */
 int exec_signals(void);

@@ -31,7 +31,8 @@ struct session {
 	bool begun;		/* the output has */
 	unsigned int signals;
 	int64_t deadline;	/* ms; 0: none */
-	bool timed_out;
+	bool timed_out, broken_pipe;	/* the latter: nobody reads our output */
+	bool stopping;		/* Ctrl-C was pressed for one of them */
 	char buf[KEEP + 1];	/* not yet looked through, or not yet known to be output */
 	size_t len;
 };
@@ -204,17 +205,10 @@ static void put(struct session *s, const char *p, size_t len)
 	for (i = 0; s->crlf && i + 1 < len; i++) {
 		if (p[i] != '\r' || p[i + 1] != '\n')
 			continue;
-		if (i > from && write(s->req->out, p + from, i - from) < 0)
-			return;
+		s->broken_pipe |= !s->broken_pipe && !exec_write(s->req->out, p + from, i - from);
 		from = i + 1;
 	}
-	while (from < len) {
-		ssize_t n = write(s->req->out, p + from, len - from);
-
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			return;
-		from += n > 0 ? (size_t)n : 0;
-	}
+	s->broken_pipe |= !s->broken_pipe && !exec_write(s->req->out, p + from, len - from);
 }
 
 /* Pass on what cannot be the beginning of mark. True: mark stands at the beginning of what is left. */
@@ -255,20 +249,28 @@ static void press(struct session *s, const char *key)
 static bool interrupt(struct session *s)
 {
 	struct signalfd_siginfo si;
+	bool late;
 
 	while (s->req->signals >= 0 && read(s->req->signals, &si, sizeof(si)) == sizeof(si)) {
 		press(s, si.ssi_signo == SIGQUIT ? "\034" : "\003");
 		if (++s->signals >= 3)
 			return true;
 	}
-	if (s->deadline && now_ms() >= s->deadline) {
-		if (s->timed_out)
-			return true;
+	late = s->deadline && now_ms() >= s->deadline;
+	if (late && s->stopping)
+		return true;
+	s->timed_out |= late;
+	if ((late || s->broken_pipe) && !s->stopping) {
 		press(s, "\003");
-		s->timed_out = true;
+		s->stopping = true;
 		s->deadline = now_ms() + GIVE_UP_MS;
 	}
 	return false;
+}
+
+static int outcome(const struct session *s, int status)
+{
+	return s->broken_pipe ? 128 + SIGPIPE : s->timed_out ? EXEC_TIMED_OUT : status;
 }
 
 static int follow(struct session *s)
@@ -282,10 +284,10 @@ static int follow(struct session *s)
 			char *at = strstr(s->buf, mark);
 
 			if (at && strchr(at + 1, '\n') && sscanf(at + strlen(mark), "%d", &status) == 1)
-				return s->timed_out ? EXEC_TIMED_OUT : status & 0xff;
+				return outcome(s, status & 0xff);
 		}
 		if (interrupt(s))
-			return s->timed_out ? EXEC_TIMED_OUT : 128 + SIGKILL;
+			return outcome(s, 128 + SIGKILL);
 		left = s->deadline ? (int)(s->deadline - now_ms()) : -1;
 		if (listen_for(s, s->deadline && left < 0 ? 0 : left) < 0) {
 			cli_error("exec: the guest has ended");
@@ -320,15 +322,22 @@ static const char *prompt(struct session *s)
 	}
 }
 
+static const char restore[] = " stty \"$hvx_s\" 2>/dev/null; unset hvx_s\r";
+
 static int find_shell(struct session *s, const char *guest)
 {
 	char text[160], mark[32];
+	bool asked;
 
 	snprintf(mark, sizeof(mark), "hvx-%s", s->tag);
 	/* What is typed comes back as an echo: the mark is written in two parts. */
 	snprintf(text, sizeof(text), " hvx_s=$(stty -g 2>/dev/null); stty -echo -opost 2>/dev/null; echo hvx'-%s'\r", s->tag);
-	if (!asks_login(prompt(s)) && last_line(s) && !type(s, text, strlen(text)) && heard(s, mark, ANSWER_MS))
+	asked = !asks_login(prompt(s)) && last_line(s);
+	if (asked && !type(s, text, strlen(text)) && heard(s, mark, ANSWER_MS))
 		return 0;
+	/* A shell that is only slow would keep its terminal without an echo. */
+	if (asked && !asks_login(last_line(s)))
+		type(s, restore, sizeof(restore) - 1);
 	if (asks_login(last_line(s)))
 		cli_error("exec: the console of %s asks for a login; log in with `hvx console %s`, leave it, and try again",
 			  guest, guest);
@@ -339,7 +348,6 @@ static int find_shell(struct session *s, const char *guest)
 
 static int run(struct session *s, const char *guest)
 {
-	static const char restore[] = " stty \"$hvx_s\" 2>/dev/null; unset hvx_s\r";
 	char command[LINE_MAX_BYTES], text[LINE_MAX_BYTES + 256], mark[48];
 	int status = EXEC_FAILED, n;
 	bool bad;

@@ -5,6 +5,7 @@
  * shell. Whatever they say comes byte by byte, as from a slow guest's serial port.
  */
 #include <check.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <poll.h>
 #include <pty.h>
@@ -80,6 +81,23 @@ static void *secret_program(void *opaque)
 			continue;
 		say(sock[1], text, strlen(text));
 		text = "\r\nPassword: ";
+	}
+	return opaque;
+}
+
+static char typed[1024];
+
+/* A prompt, and no more: the shell behind it is slow. */
+static void *slow_program(void *opaque)
+{
+	size_t len = 0;
+	char c;
+
+	while (read(sock[1], &c, 1) == 1) {
+		if (!len)
+			say(sock[1], "\r\n# ", 4);
+		if (len + 1 < sizeof(typed))
+			typed[len++] = c;
 	}
 	return opaque;
 }
@@ -185,6 +203,18 @@ START_TEST(nobody)
 }
 END_TEST
 
+/* It shows again what is typed, once it has come to all of this. */
+START_TEST(slow)
+{
+	struct exec_req req = { .argv = ARGV("true"), .signals = -1 };
+
+	memset(typed, 0, sizeof(typed));
+	ck_assert_int_eq(on(slow_program, &req, NULL, 0), EXEC_FAILED);
+	ck_assert_ptr_nonnull(strstr(typed, "stty -echo"));
+	ck_assert_msg(strstr(strstr(typed, "stty -echo"), "stty \"$hvx_s\"") != NULL, "%s", typed);
+}
+END_TEST
+
 START_TEST(somebody_else)
 {
 	struct exec_req req = { .argv = ARGV("true"), .signals = -1 };
@@ -255,6 +285,96 @@ START_TEST(a_signal)
 }
 END_TEST
 
+/* Nobody reads what the command says: it ends, as it would with a signal here. */
+START_TEST(nobody_reads)
+{
+	struct exec_req req = { .argv = ARGV((char *)"sh", (char *)"-c", (char *)"echo text; exec sleep 1000"), .signals = -1 };
+	struct guest g = { .name = "guest", .dir = (char *)"/nowhere" };
+	pthread_t thread;
+
+	signal(SIGPIPE, SIG_IGN);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock), 0);
+	ck_assert_int_eq(pipe(output), 0);
+	close(output[0]);
+	ck_assert_int_eq(pthread_create(&thread, NULL, shell, NULL), 0);
+	req.in = -1;
+	req.out = req.err = output[1];
+	ck_assert_int_eq(exec_console(&g, NULL, &req), 128 + SIGPIPE);
+	pthread_join(thread, NULL);
+	close(sock[1]);
+	close(output[1]);
+}
+END_TEST
+
+#define MANY	300
+
+/* A shell without stty(1), whose terminal ends lines by CR and LF, and a command that says much. */
+static void *verbose_program(void *opaque)
+{
+	char line[1024] = "", out[256], tag[17] = "", c, *at;
+	size_t len = 0;
+
+	while (read(sock[1], &c, 1) == 1) {
+		if (c != '\r') {
+			line[len++ % (sizeof(line) - 1)] = c;
+			continue;
+		}
+		at = strstr(line, "hvx'-");
+		if (at)
+			memcpy(tag, at + 5, 16);
+		snprintf(out, sizeof(out), "\r\nhvx-%s%s\r\n", tag, strstr(line, "-begin") ? "-begin" : "");
+		send(sock[1], out, at ? strlen(out) : 2, MSG_NOSIGNAL);
+		for (int i = 0; at && strstr(line, "-begin") && i < MANY; i++) {
+			snprintf(out, sizeof(out), "%0100d\r\n", i);
+			send(sock[1], out, strlen(out), MSG_NOSIGNAL);
+		}
+		snprintf(out, sizeof(out), strstr(line, "-begin") ? "\r\nhvx-%s-end 0\r\n# " : "# ", tag);
+		send(sock[1], out, strlen(out), MSG_NOSIGNAL);
+		memset(line, 0, sizeof(line));
+		len = 0;
+	}
+	return opaque;
+}
+
+static char heard[2 * MANY * 102];
+
+/* Once there is no room. */
+static void *read_late(void *opaque)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (poll(&(struct pollfd){ .fd = output[1], .events = POLLOUT }, 1, 0) > 0)
+		usleep(1000);
+	while ((n = read(output[0], heard + len, sizeof(heard) - 1 - len)) > 0)
+		len += (size_t)n;
+	return opaque;
+}
+
+/* An output that does not block, and is full: what is said waits, and all of it comes, but for the CRs. */
+START_TEST(full_output)
+{
+	struct exec_req req = { .argv = ARGV("true"), .signals = -1, .in = -1 };
+	struct guest g = { .name = "guest", .dir = (char *)"/nowhere" };
+	pthread_t thread, reader;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock), 0);
+	ck_assert_int_eq(pipe2(output, O_NONBLOCK), 0);
+	ck_assert_int_ge(fcntl(output[1], F_SETPIPE_SZ, 4096), 4096);
+	ck_assert_int_eq(fcntl(output[0], F_SETFL, 0), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, verbose_program, NULL), 0);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_late, NULL), 0);
+	req.out = req.err = output[1];
+	ck_assert_int_eq(exec_console(&g, NULL, &req), 0);
+	pthread_join(thread, NULL);
+	close(output[1]);
+	pthread_join(reader, NULL);
+	ck_assert_uint_eq(strlen(heard), MANY * 101);
+	close(sock[1]);
+	close(output[0]);
+}
+END_TEST
+
 static void setup(void)
 {
 	role = 'w';
@@ -275,6 +395,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, not_there);
 	tcase_add_test(tc, time_is_up);
 	tcase_add_test(tc, a_signal);
+	tcase_add_test(tc, slow);
+	tcase_add_test(tc, nobody_reads);
+	tcase_add_test(tc, full_output);
 	suite_add_tcase(s, tc);
 	return s;
 }
