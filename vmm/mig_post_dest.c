@@ -32,8 +32,21 @@ void mig_dest_init(struct mig_dest *d, const struct mig_dest_ops *ops, void *opa
 	pthread_cond_init(&d->post.changed, NULL);
 }
 
+/* A connection that nobody waits for any more: whoever made it shall not wait, either. */
+static void drop_new(struct mig_dest *d)
+{
+	struct mig_post_dest *p = &d->post;
+
+	pthread_mutex_lock(&p->lock);
+	if (p->new_fd >= 0)
+		close(p->new_fd);
+	p->new_fd = -1;
+	pthread_mutex_unlock(&p->lock);
+}
+
 void mig_dest_fini(struct mig_dest *d)
 {
+	drop_new(d);
 	free((void *)d->post.missing);
 	free((void *)d->post.waited);
 	d->post.missing = d->post.waited = NULL;
@@ -353,6 +366,8 @@ static int look_after(struct mig_dest *d)
 	}
 	say(d, MIG_ARRIVED);
 	set_phase(d, MIG_COMPLETED);
+	/* From now on none is taken. */
+	drop_new(d);
 	return 0;
 }
 
@@ -467,11 +482,12 @@ bool mig_dest_pause(struct mig_dest *d)
 bool mig_dest_resume(struct mig_dest *d, int fd)
 {
 	struct mig_post_dest *p = &d->post;
-	int phase = atomic_load(&p->phase);
-	bool can = phase == MIG_POSTCOPY || phase == MIG_POST_PAUSED;
-	int old = fd;
+	int old = fd, phase;
+	bool can;
 
 	pthread_mutex_lock(&p->lock);
+	phase = atomic_load(&p->phase);
+	can = !p->over && (phase == MIG_POSTCOPY || phase == MIG_POST_PAUSED);
 	if (can) {
 		/* Whoever is here now knows better than a connection that may be dead. */
 		shutdown(d->fd[0], SHUT_RDWR);

@@ -430,7 +430,7 @@ START_TEST(test_false_source)
 	struct state_error err = { .text = "" };
 	struct stream_out out;
 	uint8_t one = 1, id[MIG_ID];
-	int pair[2], fd = lie_until_missing(&out);
+	int pair[2], late[2], fd = lie_until_missing(&out);
 	pthread_t g;
 
 	put_missing(&out, 0, 1ULL << 7 | 1ULL << 9 | 1ULL << 11, 1, 0);
@@ -512,11 +512,18 @@ START_TEST(test_false_source)
 		ck_assert_uint_eq(s.ram.map[0] & ~(1ULL << 9), 1ULL << 7 | 1ULL << 11);
 		ck_assert_int_eq(!(s.ram.map[0] & 1ULL << 9), _i == 1 || _i == 2);
 	}
-	for (int i = 7; i <= 11; i += 2)
+	/* And one that comes too late: it is told so by its end. */
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, late), 0);
+	late_fd = late[1];
+	for (int i = 11; i >= 7; i -= 2)
 		if (s.ram.map[0] >> i & 1)
 			put_ram(&out, 0, i == 11 ? -1 : i, i == 11 ? i : -1);
 	pthread_join(dest_thread, NULL);
 	ck_assert_msg(!dest_result, "%s", d.err.text);
+	ck_assert_int_eq(late_fd, -1);
+	ck_assert_int_eq(recv(late[0], &one, 1, MSG_DONTWAIT), 0);
+	close(late[0]);
+	ck_assert(!mig_dest_resume(&d, -1));
 	touch(7);
 	touch(9);
 	touch(11);

@@ -201,7 +201,6 @@ START_TEST(test_connections)
 	ck_assert_int_eq(recv(pair[1], &byte, 1, MSG_DONTWAIT), 0);
 	ck_assert_int_eq(postcopy_place(&p, 5 * RAM_PAGE, page), 0);
 	pthread_join(t, NULL);
-	close(fd);
 	close(d.fd[0]);
 	close(pair[0]);
 	close(pair[1]);
