@@ -85,10 +85,19 @@ static void set_now(struct machine *m, void *opaque)
 {
 	struct set_vcpus *s = opaque;
 	uint64_t up = 0, down = 0, have;
+	const char *why;
 	unsigned int i;
 	int ret = 0;
 
 	pthread_mutex_lock(&m->lock);
+	/* A save or a move may have begun since it was asked for. */
+	why = hotplug_not_now(m);
+	if (why) {
+		qmp_fail(s->req, "%s", why);
+		pthread_mutex_unlock(&m->lock);
+		free(s);
+		return;
+	}
 	have = m->cpus_present & present_now(m);
 	for (i = 1; i < m->nr_vcpus && count(have | up) < s->want && !ret; i++) {
 		/* One that is just being let go of is not there, and not to be had yet. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* units: vmm/hotplug.c devices/pci.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
-/* A guest that lets go of devices: of its own accord, twice, and while they are being copied. */
+/* units: vmm/hotplug.c vmm/cpuplug.c devices/pci.c devices/device.c vmm/bus.c vmm/memory.c vmm/log.c */
+/* A guest that lets go of devices: of its own accord, twice, and while they are being copied; and vCPUs that come then. */
 #define FAKE_CLOCK
 #include "fake_machine.h"
 #include <json-c/json.h>
@@ -35,11 +35,14 @@ void qmp_event(struct machine *m, const char *name, struct json_object *data)
 }
 
 const char *qmp_str(struct json_object *args, const char *name) { return NULL; }
-int64_t qmp_int(struct json_object *args, const char *name, int64_t otherwise) { return otherwise; }
+static int64_t number = 1;
+static unsigned int replies, refusals, came;
+int64_t qmp_int(struct json_object *args, const char *name, int64_t otherwise) { return number; }
 bool qmp_bool(struct json_object *args, const char *name, bool otherwise) { return otherwise; }
 int qmp_take_fd(struct qmp_req *req, const char *name) { return -1; }
-void qmp_reply(struct qmp_req *req, struct json_object *ret) { }
-void qmp_fail(struct qmp_req *req, const char *fmt, ...) { }
+void qmp_reply(struct qmp_req *req, struct json_object *ret) { replies++; }
+void qmp_fail(struct qmp_req *req, const char *fmt, ...) { refusals++; }
+void acpi_hotplug_cpus(struct machine *m, uint64_t up, uint64_t down) { came += (unsigned int)__builtin_popcountll(up); }
 void qmp_fail_class(struct qmp_req *req, const char *class, const char *fmt, ...) { }
 enum run_state run_state(struct machine *m) { return RS_RUNNING; }
 const char *run_state_name(enum run_state s) { return "running"; }
@@ -78,6 +81,17 @@ char *livexml_remove(const char *xml, size_t len, const struct xml_ref *ref, boo
 		     const char **why)
 {
 	return NULL;
+}
+
+char *livexml_vcpus(const char *xml, size_t len, unsigned int now, unsigned int max, size_t *out_len, const char **why)
+{
+	return NULL;
+}
+
+int vcpu_set_present(struct machine *m, unsigned int i, bool present)
+{
+	m->vcpu[i].absent = !present;
+	return 0;
 }
 
 /* --- a device --- */
@@ -185,6 +199,45 @@ START_TEST(fixed)
 }
 END_TEST
 
+static void set_vcpus(unsigned int n)
+{
+	const struct qmp_command *const *c = __start_hvx_qmp;
+
+	while (!*c || strcmp((*c)->name, "x-hvx-set-vcpus"))
+		c++;
+	number = n;
+	pthread_mutex_lock(&fm.lock);
+	(*c)->run(&fm, NULL, NULL);
+	pthread_mutex_unlock(&fm.lock);
+}
+
+/* Asked for while all was well; by the time that no vCPU runs a save or a move has begun, and has its list of vCPUs. */
+START_TEST(vcpus)
+{
+	up(&plug_ops);
+	fdom.features.acpi = true;
+	fm.nr_vcpus = 4;
+	fm.cpus_present = 1;
+	for (unsigned int i = 0; i < 4; i++)
+		fm.vcpu[i].absent = i > 0;
+	set_vcpus(3);
+	ck_assert_uint_eq(calls, 1);
+	fm.devices_held = _i == 0;
+	fm.template = _i == 1;
+	fm.save = _i == 2 ? (struct save_job *)&fm : NULL;
+	called[0].fn(&fm, called[0].opaque);
+	ck_assert_uint_eq(came, _i == 3 ? 2 : 0);
+	ck_assert_uint_eq(fm.cpus_present, _i == 3 ? 7 : 1);
+	ck_assert_int_eq(fm.vcpu[1].absent, _i != 3);
+	ck_assert_uint_eq(replies, _i == 3);
+	ck_assert_uint_eq(refusals, _i != 3);
+	fm.devices_held = fm.template = false;
+	fm.save = NULL;
+	hotplug_free(&fm);
+	fake_free();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("eject");
@@ -193,6 +246,7 @@ int main(void)
 	tcase_add_test(t, goes);
 	tcase_add_loop_test(t, held, 0, 3);
 	tcase_add_test(t, fixed);
+	tcase_add_loop_test(t, vcpus, 0, 4);
 	suite_add_tcase(s, t);
 	return fake_main(s);
 }
