@@ -115,7 +115,7 @@ int image_own(struct image *img, bool own)
 	return ret ?: image_unlock(img->fd);
 }
 
-/* Smallest request that O_DIRECT takes here: tried, since few file systems tell. */
+/* Smallest request that O_DIRECT takes here: tried, since few file systems tell. An empty file, which may grow, tells nothing. */
 static unsigned int probe_align(int fd)
 {
 	static const unsigned int sizes[] = { 512, 1024, 2048, 4096 };
@@ -123,7 +123,7 @@ static unsigned int probe_align(int fd)
 	void *buf = aligned_alloc(4096, 4096);
 
 	for (i = 0; buf && i < 4; i++) {
-		if (pread(fd, buf, sizes[i], 0) >= 0) {
+		if (pread(fd, buf, sizes[i], 0) > 0) {
 			align = sizes[i];
 			break;
 		}
@@ -261,8 +261,12 @@ static int open_files(struct image *img, const struct dom_disk *cfg, const char 
 	if (direct) {
 		img->align = probe_align(img->fd);
 		img->fd_buffered = open(file, flags);
-		if (img->fd_buffered < 0)
-			return -errno;
+		err = errno;
+		if (img->fd_buffered < 0) {
+			log_error("%s:%u: disk %s: cannot open '%s' once more: %s", xml, cfg->line, cfg->target,
+				  file, strerror(err));
+			return -err;
+		}
 	}
 	return 0;
 }

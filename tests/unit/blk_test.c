@@ -895,6 +895,21 @@ START_TEST(locks)
 }
 END_TEST
 
+/* What cannot be tried is not taken for possible: the disk may be made larger. */
+START_TEST(empty_image)
+{
+	struct image img;
+
+	drv_machine();
+	cfg.cache = CACHE_NONE;
+	ck_assert_int_eq(truncate(path, 0), 0);
+	ck_assert_int_eq(image_open(&img, &cfg, "test.xml"), 0);
+	ck_assert_uint_eq(img.size, 0);
+	ck_assert_uint_eq(img.align, img.fd_buffered == img.fd ? 1 : 4096);
+	image_close(&img);
+}
+END_TEST
+
 START_TEST(bad_images)
 {
 	struct dom_disk c = cfg;
@@ -1064,6 +1079,7 @@ int main(void)
 	tcase_add_test(t, layer_flush_fails_for_good);
 	tcase_add_test(t, base_of_snapshots);
 	tcase_add_test(t, locks);
+	tcase_add_test(t, empty_image);
 	tcase_add_test(t, bad_images);
 	tcase_add_test(t, format_is_never_guessed);
 	tcase_add_loop_test(t, reset_in_flight, 0, 2);
