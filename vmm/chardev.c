@@ -122,17 +122,25 @@ static void file_error(struct chardev *chr, const char *what, int err)
 		log_warn("%s: %s: %s; what does not fit is left out", chr->id, what, strerror(-err));
 }
 
+static bool files_wait(const struct chardev *chr)
+{
+	return (chr->log && logfile_pending(chr->log)) || (chr->file && logfile_pending(chr->file));
+}
+
+/* What can be written soon: the guest waits. */
 static void flush_files(struct chardev *chr)
 {
 	if (chr->log)
-		file_error(chr, "log file", logfile_flush(chr->log));
+		file_error(chr, "log file", logfile_some(chr->log));
 	if (chr->file)
-		file_error(chr, "file", logfile_flush(chr->file));
+		file_error(chr, "file", logfile_some(chr->file));
+	if (files_wait(chr))
+		loop_timer_set(chr->flush_timer, clock_now_ns() + TX_DELAY_NS);
 }
 
 static void put_files(struct chardev *chr, const void *buf, size_t len)
 {
-	bool timed = (chr->log && logfile_pending(chr->log)) || (chr->file && logfile_pending(chr->file));
+	bool timed = files_wait(chr);
 
 	if (chr->log)
 		file_error(chr, "log file", logfile_put(chr->log, buf, len));
@@ -759,8 +767,10 @@ static void drain(struct chardev *chr)
 	}
 }
 
-static void close_file(struct chardev *chr, struct logfile *f)
+static void close_file(struct chardev *chr, const char *what, struct logfile *f)
 {
+	if (f)
+		file_error(chr, what, logfile_flush(f));
 	if (f && logfile_lost(f))
 		log_warn("%s: %llu bytes of output are not in its file", chr->id,
 			 (unsigned long long)logfile_lost(f));
@@ -771,9 +781,8 @@ void chardev_close(struct chardev *chr)
 {
 	if (!chr)
 		return;
-	flush_files(chr);
-	close_file(chr, chr->log);
-	close_file(chr, chr->file);
+	close_file(chr, "log file", chr->log);
+	close_file(chr, "file", chr->file);
 	chr->log = chr->file = NULL;
 	drain(chr);
 	console_share_close(chr->share);

@@ -11,6 +11,8 @@
 
 #define BLOCK		4096U
 #define COPY_BLOCK	16384U
+#define PIECE		(16 * COPY_BLOCK)	/* of what moves, for each BLOCK that comes */
+#define WAITING		(2 * BLOCK * LOGFILE_BACKUPS * (LOGFILE_MAX / PIECE))	/* more than comes meanwhile */
 #define OPEN_FLAGS	(O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
 
 struct logfile {
@@ -19,9 +21,11 @@ struct logfile {
 	bool limited;
 	bool failed;			/* the caller knows */
 	uint64_t lost;
+	unsigned int moving;		/* backups that are to be filled yet, from the one before; 0: none moves */
+	off_t at;			/* of what goes into the last of these; -1: it has not begun */
 	size_t len;			/* in buf */
-	char buf[BLOCK];
 	char copy[COPY_BLOCK];
+	char buf[WAITING];		/* of which the kernel gives what is used */
 };
 
 char *logfile_name(const char *path, unsigned int n)
@@ -148,37 +152,50 @@ static int write_all(int fd, const char *p, size_t len, uint64_t *left)
 	return 0;
 }
 
-/* What a file has, or the last of it, into another, which has nothing else then. */
-static int move_text(struct logfile *f, int from, int to)
+/* What `from` has, or the last of it, goes into `to`, which has nothing else then. */
+static int begin_move(struct logfile *f, int from, int to)
 {
 	struct stat st;
-	off_t at, end;
-	ssize_t n;
-	int ret = 0;
 
 	if (fstat(from, &st) < 0 || ftruncate(to, 0) < 0 || lseek(to, 0, SEEK_SET) < 0)
 		return -errno;
-	end = st.st_size;
-	at = end > (off_t)LOGFILE_MAX ? end - (off_t)LOGFILE_MAX : 0;
-	while (at < end && (n = pread(from, f->copy, sizeof(f->copy), at)) > 0) {
-		ret = ret ?: write_all(to, f->copy, (size_t)n, &f->lost);
-		at += n;
-	}
-	return ret;
+	f->at = st.st_size > (off_t)LOGFILE_MAX ? st.st_size - (off_t)LOGFILE_MAX : 0;
+	return 0;
 }
 
-/* 0; *err: what became of backups. -errno: the file is as long as it was. */
-static int rotate(struct logfile *f, int *err)
+/* A block of it, to the backup that is to be filled. True: there is more. */
+static bool move_block(struct logfile *f, int *err)
 {
-	for (unsigned int i = LOGFILE_BACKUPS; i--;) {
-		int from = i ? f->backup[i - 1] : f->fd, ret;
+	unsigned int i = f->moving - 1;
+	int from = i ? f->backup[i - 1] : f->fd, to = f->backup[i], ret = 0;
+	ssize_t n = 0;
 
-		if (f->backup[i] < 0 || from < 0)
-			continue;
-		ret = move_text(f, from, f->backup[i]);
-		*err = *err ? *err : ret;
+	if (to < 0 || from < 0)
+		return false;
+	if (f->at < 0)
+		ret = begin_move(f, from, to);
+	if (!ret)
+		n = pread(from, f->copy, sizeof(f->copy), f->at);
+	if (n > 0) {
+		ret = write_all(to, f->copy, (size_t)n, &f->lost);
+		f->at += n;
 	}
-	return ftruncate(f->fd, 0) < 0 ? -errno : 0;
+	*err = *err ? *err : ret;
+	return n > 0;
+}
+
+/* At most so many bytes of all that moves. 0; *err: what became of backups. -errno: the file is as long as it was. */
+static int rotate(struct logfile *f, size_t most, int *err)
+{
+	for (size_t done = 0; f->moving && done < most;) {
+		if (move_block(f, err)) {
+			done += COPY_BLOCK;
+		} else {
+			f->moving--;
+			f->at = -1;
+		}
+	}
+	return !f->moving && ftruncate(f->fd, 0) < 0 ? -errno : 0;
 }
 
 /* How much of it the file has room for: whole lines, unless all of it. */
@@ -206,25 +223,45 @@ static int tell(struct logfile *f, int err)
 	return err;
 }
 
-int logfile_flush(struct logfile *f)
+/* Of what moves at most so many bytes: then the rest waits. */
+static int write_out(struct logfile *f, size_t most)
 {
-	const char *p = f->buf;
+	char *p = f->buf;
 	int err = 0, ret = 0;
 
 	while (f->len && !ret) {
-		size_t n = fits(f, p, f->len);
+		size_t n = f->moving ? 0 : fits(f, p, f->len);
 
 		if (n) {
 			ret = write_all(f->fd, p, n, &f->lost);
 			p += n;
 			f->len -= n;
-		} else {
-			ret = rotate(f, &err);
+			continue;
 		}
+		if (!f->moving) {
+			f->moving = LOGFILE_BACKUPS;
+			f->at = -1;
+		}
+		ret = rotate(f, most, &err);
+		if (f->moving)
+			break;
 	}
-	f->lost += f->len;
-	f->len = 0;
+	if (ret) {
+		f->lost += f->len;
+		f->len = 0;
+	}
+	memmove(f->buf, p, f->len);
 	return tell(f, ret ?: err);
+}
+
+int logfile_flush(struct logfile *f)
+{
+	return write_out(f, SIZE_MAX);
+}
+
+int logfile_some(struct logfile *f)
+{
+	return write_out(f, PIECE);
 }
 
 int logfile_put(struct logfile *f, const void *data, size_t len)
@@ -233,14 +270,16 @@ int logfile_put(struct logfile *f, const void *data, size_t len)
 	int err = 0;
 
 	while (len) {
-		size_t n = len < BLOCK - f->len ? len : BLOCK - f->len;
+		size_t room = BLOCK - f->len % BLOCK, n = len < room ? len : room;
 
 		memcpy(f->buf + f->len, p, n);
 		f->len += n;
 		p += n;
 		len -= n;
-		if (f->len == BLOCK)
+		if (f->len == WAITING)
 			err = logfile_flush(f) ?: err;
+		else if (f->len % BLOCK == 0)
+			err = logfile_some(f) ?: err;
 	}
 	return err;
 }

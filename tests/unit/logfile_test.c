@@ -145,6 +145,44 @@ START_TEST(endless)
 }
 END_TEST
 
+/* A guest that has filled its file waits for a part of what moves at a time; what it says meanwhile comes behind. */
+START_TEST(in_pieces)
+{
+	struct logfile *f = open_it(false);
+	unsigned int lines, n = 0;
+	size_t len;
+	char *text;
+
+	put_lines(f, 0, 4 * LOGFILE_MAX / LINE);
+	ck_assert_int_eq(logfile_flush(f), 0);
+	ck_assert_int_eq(size_of(FILES - 1), LOGFILE_MAX);
+	lines = 4 * LOGFILE_MAX / LINE;
+	while (size_of(FILES - 1) == LOGFILE_MAX && n++ < 1000)
+		put_lines(f, lines++, 1);
+	/* It has begun, with the oldest. */
+	ck_assert_int_lt(size_of(FILES - 1), LOGFILE_MAX / 4);
+	ck_assert_int_eq(size_of(0), LOGFILE_MAX);
+	ck_assert(logfile_pending(f));
+	if (_i) {
+		for (n = 0; logfile_pending(f) && n < 1000; n++)
+			ck_assert_int_eq(logfile_some(f), 0);
+		ck_assert_uint_gt(n, 5);
+	} else {
+		put_lines(f, lines, 2 * LOGFILE_MAX / LINE);
+		lines += 2 * LOGFILE_MAX / LINE;
+		ck_assert_int_eq(logfile_flush(f), 0);
+	}
+	ck_assert(!logfile_pending(f));
+	ck_assert(all_short());
+	text = text_of(&len);
+	are_lines(text, lines - (unsigned int)(len / LINE), (unsigned int)(len / LINE));
+	ck_assert_uint_gt(len, LOGFILE_BACKUPS * (LOGFILE_MAX - 8192));
+	ck_assert_uint_eq(logfile_lost(f), 0);
+	free(text);
+	logfile_close(f);
+}
+END_TEST
+
 START_TEST(append_or_not)
 {
 	struct logfile *f = open_it(false);
@@ -459,6 +497,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);	/* against hangs only */
 	tcase_add_test(tc, endless);
+	tcase_add_loop_test(tc, in_pieces, 0, 2);
 	tcase_add_test(tc, append_or_not);
 	tcase_add_test(tc, too_long);
 	tcase_add_test(tc, no_lines);
