@@ -246,9 +246,11 @@ int wire_connect(const struct wire_uri *u, const struct wire_options *o, struct 
 	w->socket = true;
 	if (u->kind == WIRE_TCP || u->kind == WIRE_TLS)
 		set_keepalive(fd);
+	/* ssh may have to ask for a password first. */
+	if (u->kind != WIRE_SSH)
+		set_timeouts(fd, WIRE_PATIENCE_S);
 	if (u->kind != WIRE_TLS)
 		return 0;
-	set_timeouts(fd, WIRE_PATIENCE_S);
 	if (start_tls(w, false, u->host, o))
 		return 0;
 	wire_close(w);
@@ -335,11 +337,10 @@ static int move_all(struct wire *w, void *buf, size_t len, bool sending, const c
 	while (len) {
 		ssize_t n = sending ? wire_write(w, at, len) : wire_read(w, at, len);
 
-		if (n < 0 && errno == EINTR)
-			continue;
+		/* A signal: somebody has enough of waiting. */
 		if (n <= 0) {
 			*why = !n ? "the other side has hung up" : errno == EAGAIN ? "the other side does not answer" :
-			       strerror(errno);
+			       errno == EINTR ? "interrupted" : strerror(errno);
 			return -1;
 		}
 		at += n;

@@ -69,7 +69,7 @@ int wire_secure(const struct wire_uri *u, const struct wire_options *o, struct w
 
 #define WIRE_PATIENCE_S	30	/* for an answer, and for a host that is silent */
 
-/* One message each way; each piece at most 30 s after the last. -1 with *why (static). */
+/* One message each way; each piece at most 30 s after the last, but with ssh; until a signal without SA_RESTART. -1 with *why (static). */
 int wire_send(struct wire *w, struct json_object *o, const char **why);
 struct json_object *wire_receive(struct wire *w, const char **why);
 

@@ -420,7 +420,8 @@ static void restrict_files(void)
 		syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 		close(rule.parent_fd);
 	}
-	syscall(SYS_landlock_restrict_self, set, 0);
+	if (syscall(SYS_landlock_restrict_self, set, 0))
+		die("Landlock: %s", strerror(errno));
 	close(set);
 }
 

@@ -379,6 +379,56 @@ START_TEST(test_gone)
 }
 END_TEST
 
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+static void *wait_for_word(void *arg)
+{
+	struct end *e = arg;
+
+	e->got = wire_receive(&e->w, &e->why);
+	__atomic_store_n(&e->ret, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* A destination that says nothing: `hvx migrate` gives up in time, and before that by Ctrl-C. */
+START_TEST(test_silent)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct end e = { .w = WIRE_NONE };
+	struct timeval tv;
+	socklen_t len = sizeof(tv);
+	char uri[128];
+	pthread_t t;
+	int fd;
+
+	sigaction(SIGUSR1, &sa, NULL);
+	snprintf(uri, sizeof(uri), "unix:%s/silent", dir);
+	ck_assert_int_eq(wire_uri_parse("migrate", uri, false, &e.o, &e.u), 0);
+	e.listener = wire_listen(&e.u, &e.o);
+	ck_assert_int_eq(wire_connect(&e.u, &e.o, &e.w), 0);
+	ck_assert_int_eq(getsockopt(e.w.in, SOL_SOCKET, SO_RCVTIMEO, &tv, &len), 0);
+	ck_assert_int_eq(tv.tv_sec, WIRE_PATIENCE_S);
+	pthread_create(&t, NULL, wait_for_word, &e);
+	while (!__atomic_load_n(&e.ret, __ATOMIC_ACQUIRE)) {
+		pthread_kill(t, SIGUSR1);
+		usleep(1000);
+	}
+	pthread_join(t, NULL);
+	ck_assert_ptr_null(e.got);
+	ck_assert_str_eq(e.why, "interrupted");
+	/* A VMM has other limits. */
+	fd = wire_give(&e.w);
+	ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len), 0);
+	ck_assert_int_eq(tv.tv_sec, 0);
+	close(fd);
+	close(e.listener);
+	wire_uri_free(&e.u);
+}
+END_TEST
+
 /* Greetings that are none: bad magic, lengths, JSON that is no object, too deep, cut off. */
 START_TEST(test_greetings)
 {
@@ -424,6 +474,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_gone, 0, 2);
 	tcase_add_loop_test(tc, test_join, 0, 2);
 	tcase_add_test(tc, test_greetings);
+	tcase_add_test(tc, test_silent);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
 	srunner_run_all(sr, CK_ENV);
