@@ -338,8 +338,12 @@ static bool make_socket(void)
 	if (ok)
 		q.where = open(a.sun_path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
 	ok = ok && q.where >= 0;
-	if (!ok)
+	if (!ok) {
 		fail("socket: %s", strerror(errno));
+		if (q.listen >= 0)
+			close(q.listen);
+		q.listen = -1;
+	}
 	unlink(a.sun_path);
 	rmdir(dir);
 	return ok;
