@@ -5,6 +5,7 @@
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
+#include <asm/processor-flags.h>
 
 #include "mitigate.h"
 
@@ -87,8 +88,8 @@ SYM_FUNC_END(vmx_run)
 
 /*
  * void vmx_interrupt(unsigned long handler (%rdi)): into the handler of an interrupt
- * that the CPU has acknowledged as it left the guest, by the frame that the CPU would
- * have pushed. Its IRET comes back with RSP as it is in RBP.
+ * that the CPU has acknowledged as it left the guest, as if after STI: newer kernels arm the
+ * timer again only on the way back to code with interrupts on. Its IRET takes RSP from RBP.
  */
 SYM_FUNC_START(vmx_interrupt)
 	push	%rbp
@@ -97,6 +98,7 @@ SYM_FUNC_START(vmx_interrupt)
 	push	$__KERNEL_DS
 	push	%rbp
 	pushf
+	orl	$X86_EFLAGS_IF, (%rsp)
 	push	$__KERNEL_CS
 	CALL_NOSPEC rdi
 	mov	%rbp, %rsp
