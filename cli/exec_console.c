@@ -29,6 +29,7 @@ struct session {
 	char tag[17];
 	bool crlf;		/* the guest has no stty: its terminal adds CRs */
 	bool begun;		/* the output has */
+	bool looking;		/* for a shell: a signal ends that */
 	unsigned int signals;
 	int64_t deadline;	/* ms; 0: none */
 	bool timed_out, broken_pipe;	/* the latter: nobody reads our output */
@@ -152,6 +153,14 @@ static int listen_for(struct session *s, int ms)
 	return 1;
 }
 
+/* Nothing of the command's can be interrupted yet. */
+static bool called_off(const struct session *s)
+{
+	struct pollfd p = { .fd = s->req->signals, .events = POLLIN };
+
+	return s->looking && p.fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
 static void drop(struct session *s, size_t n)
 {
 	memmove(s->buf, s->buf + n, s->len - n + 1);
@@ -193,7 +202,7 @@ static bool heard(struct session *s, const char *mark, int ms)
 			drop(s, (size_t)(nl + 1 - s->buf));
 			return true;
 		}
-		if (asks_login(last_line(s)) || now_ms() >= end || listen_for(s, (int)(end - now_ms())) < 0)
+		if (called_off(s) || asks_login(last_line(s)) || now_ms() >= end || listen_for(s, (int)(end - now_ms())) < 0)
 			return false;
 	}
 }
@@ -312,7 +321,7 @@ static const char *prompt(struct session *s)
 		return NULL;
 	for (;;) {
 		line = quiet ? last_line(s) : NULL;
-		if (asks_login(line) || now_ms() >= end)
+		if (called_off(s) || asks_login(line) || now_ms() >= end)
 			return line;
 		ret = listen_for(s, (int)(line ? quiet : end - now_ms()));
 		if (ret < 0 || (!ret && line))
@@ -332,13 +341,15 @@ static int find_shell(struct session *s, const char *guest)
 	snprintf(mark, sizeof(mark), "hvx-%s", s->tag);
 	/* What is typed comes back as an echo: the mark is written in two parts. */
 	snprintf(text, sizeof(text), " hvx_s=$(stty -g 2>/dev/null); stty -echo -opost 2>/dev/null; echo hvx'-%s'\r", s->tag);
-	asked = !asks_login(prompt(s)) && last_line(s);
+	asked = !asks_login(prompt(s)) && !called_off(s) && last_line(s);
 	if (asked && !type(s, text, strlen(text)) && heard(s, mark, ANSWER_MS))
 		return 0;
 	/* A shell that is only slow would keep its terminal without an echo. */
 	if (asked && !asks_login(last_line(s)))
 		type(s, restore, sizeof(restore) - 1);
-	if (asks_login(last_line(s)))
+	if (called_off(s))
+		cli_error("exec: interrupted before a shell on the console of %s answered", guest);
+	else if (asks_login(last_line(s)))
 		cli_error("exec: the console of %s asks for a login; log in with `hvx console %s`, leave it, and try again",
 			  guest, guest);
 	else
@@ -357,8 +368,10 @@ static int run(struct session *s, const char *guest)
 		cli_error("exec: only %d bytes, without control characters, can be typed on a console", LINE_MAX_BYTES);
 		return EXEC_FAILED;
 	}
+	s->looking = true;
 	if (find_shell(s, guest))
 		return EXEC_FAILED;
+	s->looking = false;
 	n = snprintf(text, sizeof(text), " (printf 'hvx'-%s'-begin\\n'; %s) </dev/null 2>&1; printf '\\nhvx'-%s'-end %%d\\n' $?\r",
 		     s->tag, command, s->tag);
 	snprintf(mark, sizeof(mark), "hvx-%s-begin", s->tag);

@@ -215,6 +215,23 @@ START_TEST(slow)
 }
 END_TEST
 
+/* Ctrl-C before there is a command: nothing is waited for. */
+START_TEST(called_off)
+{
+	struct exec_req req = { .argv = ARGV("true") };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	req.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	raise(SIGINT);
+	ck_assert_int_eq(on(mute_program, &req, NULL, 0), EXEC_FAILED);
+	ck_assert_msg(strstr(error, "interrupted") != NULL, "%s", error);
+	close(req.signals);
+}
+END_TEST
+
 START_TEST(somebody_else)
 {
 	struct exec_req req = { .argv = ARGV("true"), .signals = -1 };
@@ -396,6 +413,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, time_is_up);
 	tcase_add_test(tc, a_signal);
 	tcase_add_test(tc, slow);
+	tcase_add_test(tc, called_off);
 	tcase_add_test(tc, nobody_reads);
 	tcase_add_test(tc, full_output);
 	suite_add_tcase(s, tc);
