@@ -34,11 +34,13 @@ const char *snap_state_name(enum snap_state s)
 int snap_step(const char *name)
 {
 	static unsigned long n;
-	const char *die = getenv("HVX_TEST_KILL_AT"), *full = getenv("HVX_TEST_FULL_AT");
+	const char *die = getenv("HVX_TEST_KILL_AT"), *full = getenv("HVX_TEST_FULL_AT"), *stop = getenv("HVX_TEST_STOP_AT");
 
-	if (!die && !full)
+	if (!die && !full && !stop)
 		return 0;
 	n++;
+	if (stop && !strcmp(stop, name))
+		kill(getpid(), SIGSTOP);
 	if (die && (!strcmp(die, name) || strtoul(die, NULL, 10) == n))
 		kill(getpid(), SIGKILL);
 	if (full && (!strcmp(full, name) || strtoul(full, NULL, 10) == n))

@@ -123,6 +123,7 @@ struct snap_layer *snap_home(struct snap_disk *d);	/* that is called as the disk
 /*
  * For tests: the process dies, or the disk is full, at this step: HVX_TEST_KILL_AT and
  * HVX_TEST_FULL_AT are its name, or the how-manieth it is. 0, or -1 with ENOSPC.
+ * At that called HVX_TEST_STOP_AT it waits for SIGCONT.
  */
 int snap_step(const char *name);
 
