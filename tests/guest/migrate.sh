@@ -50,12 +50,29 @@ END
 
 round() { tr -d '\r' < "$work/state.out" | sed -n 's/^HVX-ROUND \([0-9]*\).*/\1/p' | tail -n 1; }
 
+# What a guest that stands still does: registers, statistics, where its VMM's threads wait.
+tell_state() { # WHERE
+	local pid n
+
+	pid=$(cat "$work/$1/hvx/state/pid")
+	for n in 1 2; do
+		kill -USR2 "$pid"
+		sleep 2
+		on "$1" domstats state
+	done
+	on "$1" logs state | tail -n 120
+	for n in /proc/"$pid"/task/*; do
+		echo "$(cat "$n/comm") $(cat "$n/wchan") $(cut -d' ' -f 14,15 "$n/stat")"
+	done
+}
+
 # goes_on WHERE: some more rounds, none of them twice, no complaint, and running there alone.
 goes_on() {
 	local want=$(($(round) + rounds)) end=$((SECONDS + 240)) other=b
 
 	[ "$1" = a ] || other=a
 	until [ "$(round)" -ge "$want" ]; do
+		[ $SECONDS -lt $end ] && ! shown state '^HVX-GUEST-DONE' || tell_state "$1" >> "$work/state.err" 2>&1
 		[ $SECONDS -lt $end ] && ! shown state '^HVX-GUEST-DONE' ||
 			fail "on $1 the guest does not go on: round $(round) of $want, $(on "$1" domstate state 2>&1), $(on "$1" domjobinfo state 2>&1 | tr -d ' \n')"
 		sleep 0.3
