@@ -45,7 +45,7 @@ struct callers *callers_new(int listener, const struct wire_uri *u, const struct
 	struct callers *all = calloc(1, sizeof(*all));
 
 	/* One that has left before accept() is not waited for. */
-	if (!all || pipe2(all->done, O_CLOEXEC) || fcntl(listener, F_SETFL, O_NONBLOCK)) {
+	if (!all || fcntl(listener, F_SETFL, O_NONBLOCK) || pipe2(all->done, O_CLOEXEC)) {
 		cli_error("receive: %s", strerror(errno));
 		free(all);
 		return NULL;
@@ -114,8 +114,12 @@ static struct caller *collect(struct callers *all)
 {
 	struct caller *c;
 	unsigned int i = 0;
+	ssize_t n;
 
-	if (read(all->done[0], &c, sizeof(c)) != sizeof(c))
+	do {
+		n = read(all->done[0], &c, sizeof(c));
+	} while (n < 0 && errno == EINTR);
+	if (n != sizeof(c))
 		return NULL;
 	pthread_join(c->thread, NULL);
 	while (all->caller[i] != c)

@@ -51,10 +51,11 @@ void guest_time_go_on(struct machine *m)
 	m->time.stands = false;
 	for (i = 0; i < m->nr_vcpus && !ret; i++) {
 		ret = get_tsc(&m->vcpu[i], &t);
+		if (ret)
+			break;
 		t.offset = m->vcpu[i].tsc - scaled(m, t.khz, now.host_tsc);
 		t.flags = HVX_TSC_BY_OFFSET;
-		if (!ret)
-			ret = hv_set_state(&m->vcpu[i].hv, HVX_STATE_TSC, &t, sizeof(t));
+		ret = hv_set_state(&m->vcpu[i].hv, HVX_STATE_TSC, &t, sizeof(t));
 	}
 	if (hv_set_clock(&m->hv, &now) || ret)
 		log_warn("the guest's clock and TSC could not be set back to where they stood: for it, time went by");
