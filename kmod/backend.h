@@ -40,6 +40,7 @@ struct hvx_backend {
 	u64 features;			/* HVX_FEAT_*, set by ->setup() */
 	const struct hvx_pte_format *pte;
 	bool hides_xsaves;		/* #UD for guests without HVX_CAP_XSAVES */
+	bool apic_page;			/* the CPU does accesses to the xAPIC where hvx_mmu.apic_page is mapped */
 	u8 notify_vector;		/* of posted interrupts, 0: guests exit for each */
 	u32 near_ns;			/* ->enter() sees to deadlines nearer than that */
 	int max_leaf_level;		/* 2 or 3 */
@@ -126,6 +127,7 @@ enum hvx_next hvx_exit_emulate_pio(struct hvx_vcpu *vcpu, bool write);
  */
 enum hvx_next hvx_exit_page_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access,
 				  const u8 *insn, int insn_len);
+enum hvx_next hvx_exit_mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len);
 enum hvx_next hvx_exit_debug(struct hvx_vcpu *vcpu, u32 vector, u64 dr6);	/* for the debugger */
 /* HVX_EXIT_FAIL_ENTRY or _INTERNAL */
 enum hvx_next hvx_exit_fail(struct hvx_vcpu *vcpu, u32 reason, u32 suberror, u64 hw_reason,

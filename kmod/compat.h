@@ -185,9 +185,7 @@ static inline void hvx_guest_ran(void)
 #include <asm/tlbflush.h>
 #if KERNEL_VERSION(6, 13, 0) <= LINUX_VERSION_CODE
 #define HVX_CAN_OWN_VMX	false
-static inline void hvx_vmxe(bool on)
-{
-}
+#define hvx_vmxe(on)	((void)(on))
 #else
 #define HVX_CAN_OWN_VMX	true
 static inline void hvx_vmxe(bool on)

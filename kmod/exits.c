@@ -404,7 +404,7 @@ static enum hvx_next lapic_mmio(struct hvx_vcpu *vcpu, const struct hvx_mov *m, 
 }
 
 /* Nothing is mapped at gpa, or it cannot be written: a device's, the LAPIC's, an ioeventfd's. */
-static enum hvx_next mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len)
+enum hvx_next hvx_exit_mmio(struct hvx_vcpu *vcpu, u64 gpa, bool write, const u8 *insn, int insn_len)
 {
 	u8 buf[HVX_INSN_MAX];
 	struct hvx_mov m;
@@ -441,7 +441,7 @@ enum hvx_next hvx_exit_page_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access,
 		return HVX_SLOW;
 	vcpu->stats.exit_page_fault++;
 	if (r == HVX_FAULT_MMIO)
-		return mmio(vcpu, gpa, write, insn, insn_len);
+		return hvx_exit_mmio(vcpu, gpa, write, insn, insn_len);
 	/* After a signal the run loop sees it. */
 	if (r == HVX_FAULT_OK || r == -EINTR || r == -ERESTARTSYS || r == -EAGAIN)
 		return HVX_REENTER;

@@ -88,8 +88,6 @@ int hvx_guest_mem(struct hvx_vm *vm, u64 gpa, void *buf, size_t len, unsigned in
 	return ret;
 }
 
-/* ----------------------------------------------------- guest page tables */
-
 #define GUEST_P		BIT_ULL(0)
 #define GUEST_PS	BIT_ULL(7)
 #define GUEST_ADDR	0x000ffffffffff000ULL

@@ -96,6 +96,7 @@ struct hvx_mmu_cache {
  */
 struct hvx_mmu {
 	u64 *root;		/* top-level table, one page, for life */
+	struct page *apic_page;	/* at BASE_DEFAULT, unless a slot is, where hvx_backend->apic_page; for life */
 	unsigned int levels;	/* 4 or 5 */
 	bool logged;		/* there is a dirty log, or was */
 	unsigned long invalidate_seq;	/* under mmu_lock; bumped by each notifier range and slot change */

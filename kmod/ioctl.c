@@ -104,11 +104,15 @@ static int create_vm(const struct hvx_create_vm *arg)
 	INIT_LIST_HEAD(&vm->irqfds);
 	spin_lock_init(&vm->irqfd_lock);
 	r = hvx_hw_get();
-	if (r)
-		goto err_free;
-	r = hvx_mmu_init(vm);
-	if (r)
-		goto err_hw;
+	if (!r) {
+		r = hvx_mmu_init(vm);
+		if (r)
+			hvx_hw_put();
+	}
+	if (r) {
+		kfree(vm);
+		return r;
+	}
 	mmgrab(vm->mm);
 	hvx_set_clock(vm, &clock);
 	snprintf(name, sizeof(name), "%d-%u", task_tgid_nr(current), vm->id);
@@ -116,12 +120,6 @@ static int create_vm(const struct hvx_create_vm *arg)
 	r = anon_inode_getfd("hvx-vm", &fops[VM], vm, O_RDWR | O_CLOEXEC);
 	if (r < 0)
 		vm_put(vm);
-	return r;
-
-err_hw:
-	hvx_hw_put();
-err_free:
-	kfree(vm);
 	return r;
 }
 

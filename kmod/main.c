@@ -221,6 +221,17 @@ static int reboot_notify(struct notifier_block *nb, unsigned long action, void *
 
 static struct notifier_block reboot_nb = { .notifier_call = reboot_notify };
 
+/* Where loading has failed, also what was not begun. */
+static void leave(void)
+{
+	debugfs_remove(hvx_debugfs);
+	unregister_reboot_notifier(&reboot_nb);
+	unregister_module_notifier(&module_nb);
+	hvx_unregister_syscore(&hvx_syscore);
+	kmem_cache_destroy(hvx_vcpu_cache);
+	hvx_backend->teardown();
+}
+
 static int __init hvx_init(void)
 {
 	int i, r = -ENODEV;
@@ -233,46 +244,26 @@ static int __init hvx_init(void)
 		hvx_err("no usable VT-x or AMD-V: this CPU has none, or the firmware has switched it off\n");
 	if (r)
 		return r;
-	r = hvx_fpu_setup();
-	if (r)
-		goto err_backend;
-	r = -ENOMEM;
-	hvx_vcpu_cache = KMEM_CACHE(hvx_vcpu, SLAB_ACCOUNT);
-	if (!hvx_vcpu_cache)
-		goto err_backend;
 	hvx_register_syscore(&hvx_syscore);
-	register_module_notifier(&module_nb);	/* cannot fail */
-	r = register_reboot_notifier(&reboot_nb);
-	if (r)
-		goto err_syscore;
+	/* Neither can fail. */
+	register_module_notifier(&module_nb);
+	register_reboot_notifier(&reboot_nb);
 	hvx_debugfs = debugfs_create_dir("hvx", NULL);
-	r = misc_register(&hvx_misc);
+	hvx_vcpu_cache = KMEM_CACHE(hvx_vcpu, SLAB_ACCOUNT);
+	r = hvx_vcpu_cache ? hvx_fpu_setup() : -ENOMEM;
+	if (!r)
+		r = misc_register(&hvx_misc);
 	if (r)
-		goto err_debugfs;
-	hvx_info("ready, %s\n", hvx_backend->name);
-	return 0;
-
-err_debugfs:
-	debugfs_remove(hvx_debugfs);
-	unregister_reboot_notifier(&reboot_nb);
-err_syscore:
-	unregister_module_notifier(&module_nb);
-	hvx_unregister_syscore(&hvx_syscore);
-	kmem_cache_destroy(hvx_vcpu_cache);
-err_backend:
-	hvx_backend->teardown();
+		leave();
+	else
+		hvx_info("ready, %s\n", hvx_backend->name);
 	return r;
 }
 
 static void __exit hvx_exit(void)
 {
 	misc_deregister(&hvx_misc);
-	debugfs_remove(hvx_debugfs);
-	unregister_reboot_notifier(&reboot_nb);
-	unregister_module_notifier(&module_nb);
-	hvx_unregister_syscore(&hvx_syscore);
-	kmem_cache_destroy(hvx_vcpu_cache);
-	hvx_backend->teardown();
+	leave();
 }
 
 module_init(hvx_init);

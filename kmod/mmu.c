@@ -15,8 +15,10 @@
  */
 #include "backend.h"
 #include "mmu.h"
+#include "irq/lapic.h"
 
 #define ENTRIES		512
+#define APIC_GFN	(BASE_DEFAULT >> PAGE_SHIFT)
 #define BATCH		4096	/* leaves, about, between looks at need_resched() */
 
 /*
@@ -361,7 +363,6 @@ static bool page_mark_dirty(struct page *page, bool can_sleep)
 static int host_level(struct mm_struct *mm, unsigned long hva)
 {
 	unsigned long flags;
-	int level = 1;
 	pgd_t pgd;
 	p4d_t p4d;
 	pud_t pud;
@@ -370,22 +371,13 @@ static int host_level(struct mm_struct *mm, unsigned long hva)
 	/* Tables are freed only after every CPU has had interrupts on. */
 	local_irq_save(flags);
 	pgd = READ_ONCE(*pgd_offset(mm, hva));
-	if (pgd_none(pgd))
-		goto out;
-	p4d = READ_ONCE(*p4d_offset(&pgd, hva));
-	if (!p4d_present(p4d))
-		goto out;
-	pud = READ_ONCE(*pud_offset(&p4d, hva));
-	if (!pud_present(pud))
-		goto out;
-	level = 3;
-	if (pud_leaf(pud))
-		goto out;
-	pmd = READ_ONCE(*pmd_offset(&pud, hva));
-	level = pmd_present(pmd) && pmd_leaf(pmd) ? 2 : 1;
-out:
+	p4d = pgd_none(pgd) ? __p4d(0) : READ_ONCE(*p4d_offset(&pgd, hva));
+	pud = p4d_present(p4d) ? READ_ONCE(*pud_offset(&p4d, hva)) : __pud(0);
+	pmd = pud_present(pud) && !pud_leaf(pud) ? READ_ONCE(*pmd_offset(&pud, hva)) : __pmd(0);
 	local_irq_restore(flags);
-	return level;
+	if (pud_present(pud) && pud_leaf(pud))
+		return 3;
+	return pmd_present(pmd) && pmd_leaf(pmd) ? 2 : 1;
 }
 
 /*
@@ -481,23 +473,30 @@ int hvx_mmu_fault(struct hvx_vcpu *vcpu, u64 gpa, u32 access, bool can_sleep)
 	struct fault f = { .vcpu = vcpu, .gfn = gpa >> PAGE_SHIFT, .access = access, .goal = 1 };
 	struct hvx_mmu *mmu = &vcpu->vm->mmu;
 	int ret = fault_begin(&f);
+	bool apic;
 
 	if (can_sleep && ret == HVX_FAULT_OK && fault_is_invalidating(&f)) {
 		if (wait_event_interruptible(mmu->invalidate_wait, !fault_is_invalidating(&f)))
 			return HVX_FAULT_OK;	/* a signal waits: the guest will fault again */
 		ret = fault_begin(&f);
 	}
-	if (ret != HVX_FAULT_OK)
+	/* A vCPU in xAPIC mode never gets to the page: by it the CPU knows such accesses. To others it is memory. */
+	apic = ret == HVX_FAULT_MMIO && mmu->apic_page && f.gfn == APIC_GFN && !f.slot.npages;
+	if (ret != HVX_FAULT_OK && !apic)
 		return ret;
 	if (f.slot.dirty && access & HVX_ACC_WRITE) {
 		f.write = true;
 		if (fault_map(&f) == HVX_FAULT_OK)
 			return HVX_FAULT_OK;
 	}
-	if (!can_sleep)
-		ret = fault_page_fast(&f) ? 0 : -EAGAIN;
-	else
-		ret = cache_fill(&mmu->caches[vcpu->id], mmu->levels - 1) ?: fault_page_slow(&f);
+	ret = can_sleep ? cache_fill(&mmu->caches[vcpu->id], mmu->levels - 1) : 0;
+	if (apic && !ret) {
+		f.write = true;
+		f.page = mmu->apic_page;
+		return fault_map(&f);
+	}
+	if (!ret)
+		ret = can_sleep ? fault_page_slow(&f) : fault_page_fast(&f) ? 0 : -EAGAIN;
 	if (!ret) {
 		ret = -EAGAIN;
 		if (!f.write || page_mark_dirty(f.page, can_sleep)) {
@@ -532,8 +531,12 @@ void hvx_mmu_invalidate_begin(struct hvx_vm *vm, unsigned long start, unsigned l
 void hvx_mmu_invalidate_end(struct hvx_vm *vm, struct hvx_memslots *slots)
 {
 	spin_lock(&vm->mmu_lock);
-	if (slots)
+	if (slots) {
 		rcu_assign_pointer(vm->slots, slots);
+		/* Where the APIC's page was mapped a slot may lie now. */
+		walk_run(&(struct leaf_walk) { .vm = vm, .op = LEAF_ZAP, .pos = APIC_GFN,
+					       .end = APIC_GFN + 1 });
+	}
 	smp_wmb();	/* pairs with fault_begin() */
 	vm->mmu.invalidate_seq++;
 	vm->mmu.invalidate_count--;
@@ -620,8 +623,10 @@ int hvx_mmu_init(struct hvx_vm *vm)
 	slots = kzalloc(struct_size(slots, slot, 1), GFP_KERNEL_ACCOUNT);
 	RCU_INIT_POINTER(vm->slots, slots);
 	vm->mmu.root = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (hvx_backend->apic_page)
+		vm->mmu.apic_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	ret = -ENOMEM;
-	if (slots && vm->mmu.root) {
+	if (slots && vm->mmu.root && (vm->mmu.apic_page || !hvx_backend->apic_page)) {
 		set_page_private(virt_to_page(vm->mmu.root), 0);
 		vm->stats.table_pages = 1;
 		vm->mn.ops = &mn_ops;
@@ -639,6 +644,8 @@ void hvx_mmu_destroy(struct hvx_vm *vm)
 
 	WARN_ON_ONCE(vm->stats.table_pages > 1);	/* release() has left the root */
 	free_page((unsigned long)vm->mmu.root);
+	if (vm->mmu.apic_page)
+		__free_page(vm->mmu.apic_page);
 	for (i = 0; i < HVX_MAX_VCPUS; i++)
 		while (vm->mmu.caches[i].count)
 			free_page((unsigned long)vm->mmu.caches[i].table[--vm->mmu.caches[i].count]);

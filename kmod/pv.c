@@ -20,8 +20,6 @@ static bool has_feature(struct hvx_vcpu *vcpu, unsigned int bit)
 	return vcpu->caps & BIT_ULL(bit);
 }
 
-/* ------------------------------------------------------------------- clock */
-
 /*
  * The guest's clock is its TSC in nanoseconds, counted from host TSC 0, plus
  * vm->clock_offset. Nothing in it moves between HVX_SET_CLOCKs: all vCPUs have
@@ -110,8 +108,6 @@ void hvx_pv_update_clock(struct hvx_vcpu *vcpu)
 			sizeof(t) - start);
 }
 
-/* -------------------------------------------------------------- steal time */
-
 #define STEAL_UNKNOWN	(~0ULL)
 
 void hvx_pv_update_steal(struct hvx_vcpu *vcpu)
@@ -133,8 +129,6 @@ void hvx_pv_update_steal(struct hvx_vcpu *vcpu)
 	vcpu->pv.steal_last = waited;
 	write_versioned(vcpu->vm, version_gpa, &version, value_gpa, &steal, sizeof(steal));
 }
-
-/* --------------------------------------------------------------------- EOI */
 
 /*
  * Bit 0 of a byte in guest memory, set: the guest may clear it instead of
@@ -194,8 +188,6 @@ void hvx_pv_eoi_settle(struct hvx_vcpu *vcpu, unsigned int how)
 	vcpu->pv.eoi_set = false;
 }
 
-/* ------------------------------------------------------------ registration */
-
 int hvx_pv_set_clock(struct hvx_vcpu *vcpu, u64 val, bool host)
 {
 	vcpu->pv.system_time_msr = val;
@@ -217,8 +209,6 @@ int hvx_pv_set_eoi(struct hvx_vcpu *vcpu, u64 val, bool host)
 	vcpu->pv.eoi_msr = val;
 	return 0;
 }
-
-/* -------------------------------------------------------------- hypercalls */
 
 int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
 {

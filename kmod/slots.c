@@ -25,8 +25,6 @@ struct hvx_memslot *hvx_slot_search(struct hvx_memslots *slots, u64 gfn)
 	return NULL;
 }
 
-/* ------------------------------------------------------------ HVX_SET_SLOT */
-
 static struct hvx_memslot *slot_by_id(struct hvx_memslots *slots, u32 id)
 {
 	unsigned int i;
@@ -137,8 +135,6 @@ int hvx_mmu_set_slot(struct hvx_vm *vm, const struct hvx_slot *arg)
 	mutex_unlock(&vm->slots_lock);
 	return ret;
 }
-
-/* ----------------------------------------------------------- HVX_GET_DIRTY */
 
 /*
  * One chunk [first, end) of HVX_GET_DIRTY; first is a multiple of 64. Bits are

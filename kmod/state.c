@@ -207,8 +207,6 @@ static int set_tsc(struct hvx_vcpu *vcpu, const void *buf)
 	return 0;
 }
 
-/* --------------------------------------------------------------- dispatch */
-
 static const struct group {
 	u16 size;
 	u16 run;	/* offset in the run page, 0: not there */
@@ -282,8 +280,6 @@ int hvx_state_from_run(struct hvx_vcpu *vcpu, u32 mask)
 	}
 	return r;
 }
-
-/* --------------------------------------------------- power-up, INIT, SIPI */
 
 /* SDM vol. 3 table 9-1, APM vol. 2 table 14-1. Attributes: present, accessed, and what it is. */
 #define RESET_DATA	{ .limit = 0xffff, .attr = 0x93 }

@@ -9,8 +9,6 @@
 
 #include "lapic.h"
 
-/* ------------------------------------------------------------------- irqfd */
-
 /*
  * Fixed once it is on the list. It holds the eventfd's file, so that the wait
  * queue is there for as long as the irqfd is on it.
@@ -151,8 +149,6 @@ void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector)
 			hvx_eventfd_signal(f->resample);
 	spin_unlock_irqrestore(&vm->irqfd_lock, flags);
 }
-
-/* --------------------------------------------------------------- ioeventfd */
 
 /* In a hash table under RCU, so that look-ups do not sleep. Fixed once it is there. */
 struct ioev {

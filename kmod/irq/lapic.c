@@ -61,7 +61,13 @@ static const struct areg {
 
 static unsigned int timer_mode(struct hvx_lapic *l)
 {
-	return LVT_TIMER_MODE(REG(l, AREG_LVT + LVT_TIMER));
+	return LVT_TIMER_MODE(l->timer_lvt);
+}
+
+static void timer_follow(struct hvx_lapic *l)
+{
+	l->timer_lvt = REG(l, AREG_LVT + LVT_TIMER);
+	l->tdcr = REG(l, AREG_TDCR);
 }
 
 static u64 timer_now(struct hvx_lapic *l)
@@ -77,7 +83,7 @@ static unsigned int divide_shift(u32 tdcr)
 
 static u64 timer_ns(struct hvx_lapic *l, u32 count)
 {
-	u64 ns = (u64)count << divide_shift(REG(l, AREG_TDCR));
+	u64 ns = (u64)count << divide_shift(l->tdcr);
 	u64 shortest = (u64)READ_ONCE(min_timer_period_us) * NSEC_PER_USEC;
 
 	return timer_mode(l) == LVT_PERIODIC ? max(ns, shortest) : ns;
@@ -154,7 +160,7 @@ static void timer_set(struct hvx_lapic *l, u32 count)
 /* Ticks left, the one that has begun among them: 0 only when the timer does not run. */
 static u32 timer_count(struct hvx_lapic *l)
 {
-	unsigned int shift = divide_shift(REG(l, AREG_TDCR));
+	unsigned int shift = divide_shift(l->tdcr);
 	u64 now = timer_now(l), left;
 
 	if (timer_mode(l) == LVT_DEADLINE)
@@ -324,6 +330,7 @@ static void reset_registers(struct hvx_lapic *l)
 	WRITE_ONCE(l->esr_pending, 0);
 	forget_posted(l);
 	hvx_lapic_recount(l);
+	timer_follow(l);
 	timer_set(l, 0);
 	mode_changed(l);
 }
@@ -377,10 +384,13 @@ static int read_reg(struct hvx_lapic *l, u32 reg, u64 *val)
 	return 0;
 }
 
-/* Those that nobody is in a hurry about. v has no bits that the register does not hold. */
+/*
+ * Those that nobody is in a hurry about. v has no bits that the register does not hold. Where
+ * the CPU has written to the page already, what is there may have.
+ */
 static noinline void write_other(struct hvx_lapic *l, u32 reg, u32 v)
 {
-	u32 old = REG(l, reg), count = 0, i;
+	u32 old = l->timer_lvt, count = 0, i;
 
 	if (reg == AREG_DFR)
 		v |= 0x0fffffff;
@@ -389,14 +399,16 @@ static noinline void write_other(struct hvx_lapic *l, u32 reg, u32 v)
 	else if (reg == AREG_TDCR)
 		count = timer_count(l);
 	else if (reg == AREG_TMICT && timer_mode(l) == LVT_DEADLINE)
-		return;
+		v = 0;		/* is ignored */
 	else if (reg - AREG_LVT < HVX_LVT_NR && !(REG(l, AREG_SVR) & SVR_ENABLE))
 		v |= LVT_MASKED;
 	if (aregs[reg].holds)
 		SET_REG(l, reg, v);
+	timer_follow(l);
 	switch (reg) {
+	case AREG_ID:
 	case AREG_SVR:
-		for (i = AREG_LVT; !(v & SVR_ENABLE) && i < AREG_LVT + HVX_LVT_NR; i++)
+		for (i = AREG_LVT; !(REG(l, AREG_SVR) & SVR_ENABLE) && i < AREG_LVT + HVX_LVT_NR; i++)
 			SET_REG(l, i, REG(l, i) | LVT_MASKED);
 		mode_changed(l);
 		break;
@@ -408,7 +420,8 @@ static noinline void write_other(struct hvx_lapic *l, u32 reg, u32 v)
 		}
 		break;
 	case AREG_TMICT:
-		timer_set(l, v);
+		if (timer_mode(l) != LVT_DEADLINE)
+			timer_set(l, v);
 		break;
 	case AREG_TDCR:
 		/* The count goes on from where it is. */
@@ -561,6 +574,7 @@ int hvx_lapic_set(struct hvx_vcpu *vcpu, const void *buf)
 	forget_posted(l);
 	hvx_lapic_recount(l);
 	mode_changed(l);
+	timer_follow(l);
 	l->eoi_exit = -1;
 	if (timer_mode(l) == LVT_DEADLINE)
 		l->expires = s->tsc_deadline;

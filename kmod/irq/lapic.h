@@ -90,6 +90,7 @@ struct hvx_lapic {
 	 * expiry leaves it alone: guests move their deadline away far more
 	 * often than it is reached.
 	 */
+	u32 timer_lvt, tdcr;	/* that it goes by: where the CPU writes to the page for the guest, that has the next */
 	u64 expires;		/* guest TSC in TSC-deadline mode, else CLOCK_MONOTONIC ns; 0 = stopped */
 	u64 near;		/* the `expires` that the backend sees to, instead of the hrtimer; else none */
 	u64 armed;		/* the `expires` that the hrtimer runs for, 0 = none; the callback clears it */

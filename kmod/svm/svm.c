@@ -326,12 +326,8 @@ u64 svm_get_cr(struct hvx_vcpu *vcpu, int cr)
 {
 	const struct vmcb *v = to_vmcb(vcpu);
 
-	switch (cr) {
-	case 0: return v->cr0 | to_svm(vcpu)->cr0_cache;
-	case 3: return v->cr3;
-	case 4: return v->cr4 & ~to_svm(vcpu)->cr4_mce;
-	}
-	return 0;
+	return cr == 0 ? v->cr0 | to_svm(vcpu)->cr0_cache :
+	       cr == 3 ? v->cr3 : v->cr4 & ~(u64)to_svm(vcpu)->cr4_mce;
 }
 
 static void svm_set_efer(struct hvx_vcpu *vcpu, u64 val)

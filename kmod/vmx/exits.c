@@ -70,15 +70,23 @@ static enum hvx_next on_eoi(struct hvx_vcpu *vcpu, unsigned int len)
 	return HVX_REENTER;
 }
 
-/* A self-IPI of no vector, which the CPU leaves to software, with the instruction done. */
+/* The instruction is done, and the page written; what that means the CPU leaves to software. */
 static enum hvx_next on_apic_write(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	u32 reg = to_vmx(vcpu)->qual >> 4 & 0xff;
-	u64 val = vcpu->lapic->regs[reg * 4];
+	u32 offset = to_vmx(vcpu)->qual & 0xff0;
 
-	vcpu->stats.exit_msr++;
-	hvx_lapic_msr(vcpu, AREG_MSR + reg, &val, true);
+	vcpu->stats.exit_mmio++;
+	hvx_lapic_mmio(vcpu->lapic, offset, true, vcpu->lapic->regs[offset / 4]);
 	return HVX_REENTER;
+}
+
+/* SDM vol. 3 "Exit Qualification for APIC-Access VM Exits": where in the xAPIC's page, and how. */
+static enum hvx_next on_apic_access(struct hvx_vcpu *vcpu, unsigned int len)
+{
+	u64 qual = to_vmx(vcpu)->qual;
+
+	return hvx_exit_mmio(vcpu, vcpu->lapic->mmio_page | (qual & 0xfff), (qual >> 12 & 15) == 1,
+			     NULL, 0);
 }
 
 static enum hvx_next on_timer(struct hvx_vcpu *vcpu, unsigned int len)
@@ -231,6 +239,7 @@ static const vmx_handler handlers[] = {
 	[EXIT_REASON_MONITOR_INSTRUCTION] = hvx_exit_ud,
 	[EXIT_REASON_PAUSE_INSTRUCTION] = hvx_exit_pause,
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = on_tpr,
+	[EXIT_REASON_APIC_ACCESS] = on_apic_access,
 	[EXIT_REASON_EOI_INDUCED] = on_eoi,
 	[EXIT_REASON_APIC_WRITE] = on_apic_write,
 	[EXIT_REASON_EPT_VIOLATION] = on_ept_violation,
@@ -278,7 +287,7 @@ bool vmx_answer_quickly(struct hvx_vcpu *vcpu)
 	/* For the run loop is all but registers and fields. Of these handlers WRMSR can do most. */
 	if (v->next != HVX_REENTER || !hvx_goes_on(vcpu) ||
 	    (reason == EXIT_REASON_MSR_WRITE &&
-	     (v->flush_ept || v->flush_vpid || vcpu->lapic->near || v->x2apic != vmx_can_x2apic(vcpu))))
+	     (v->flush_ept || v->flush_vpid || vcpu->lapic->near || v->apic != vmx_apic_controls(vcpu))))
 		return false;
 	vcpu->stats.exits++;
 	trace_hvx_entry(vcpu, vcpu->rflags, vcpu->cr2, vcpu->cpu);

@@ -2,8 +2,6 @@
 /* Guest state that lives in the VMCS, and the format of EPT entries. */
 #include "vmx/vmx.h"
 
-/* ------------------------------------------------------------ EPT entries */
-
 /*
  * SDM vol. 3 "The Extended Page Table Mechanism". Memory is write-back whatever
  * the guest's PAT says ("ignore PAT"): the host maps the same pages so.
@@ -24,8 +22,6 @@ struct hvx_pte_format vmx_pte = {
 	.large = EPT_LARGE,
 	.accessed = EPT_A,
 };
-
-/* -------------------------------------------------------------- segments */
 
 /* Access rights: bits 55:52 of a descriptor lie four bits higher than in HVX_SEG_*. */
 static u32 attr_to_rights(u16 a)
@@ -90,8 +86,6 @@ void vmx_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *i
 	vmx_set(v, 4 * seg + F_BASE, in->base);
 }
 
-/* ----------------------------------------------------- control registers */
-
 /*
  * VMX_CR0_MASK: caching is the host's affair, NE is fixed in VMX operation, and
  * PG is watched so that EFER.LMA changes with our knowledge only.
@@ -99,18 +93,12 @@ void vmx_set_segment(struct hvx_vcpu *vcpu, int seg, const struct hvx_segment *i
 u64 vmx_get_cr(struct hvx_vcpu *vcpu, int cr)
 {
 	struct vmx_vcpu *v = to_vmx(vcpu);
-	u64 mask;
+	u64 mask = v->val[F_CR4_MASK];
 
-	switch (cr) {
-	case 0:
+	if (cr == 0)
 		return (vmx_get(v, F_CR0) & ~VMX_CR0_MASK) | (v->val[F_CR0_SHADOW] & VMX_CR0_MASK);
-	case 3:
-		return vmx_get(v, F_CR3);
-	case 4:
-		mask = v->val[F_CR4_MASK];
-		return (vmx_get(v, F_CR4) & ~mask) | (v->val[F_CR4_SHADOW] & mask);
-	}
-	return 0;
+	return cr == 3 ? vmx_get(v, F_CR3) :
+			 (vmx_get(v, F_CR4) & ~mask) | (v->val[F_CR4_SHADOW] & mask);
 }
 
 bool vmx_load_pdptes(struct hvx_vcpu *vcpu, bool can_sleep)

@@ -106,13 +106,14 @@ static u32 ctl_min[NR_KINDS], ctl_max[NR_KINDS];
 #define OPTION(var, text)				\
 	module_param_named(var, vmx_##var, bool, 0444);		\
 	MODULE_PARM_DESC(var, "VT-x: use " text " where the CPU has it")
-static bool vmx_x2apic = true, vmx_apic_reads = true;
+static bool vmx_xapic = true, vmx_x2apic = true, vmx_apic_reads = true;
 bool vmx_virtual_interrupts = true, vmx_posted_interrupts = true, vmx_preemption_timer = true;
 bool vmx_ple = true, vmx_tsc_scaling = true, vmx_pml = true;
 static bool vmx_ept_ad = true;
+OPTION(xapic, "virtualisation of accesses to the xAPIC's page");
 OPTION(x2apic, "virtualisation of the x2APIC's TPR");
-OPTION(apic_reads, "virtualisation of x2APIC registers that are read (with x2apic)");
-OPTION(virtual_interrupts, "virtual-interrupt delivery (with x2apic)");
+OPTION(apic_reads, "virtualisation of APIC registers beside the TPR (with x2apic, xapic)");
+OPTION(virtual_interrupts, "virtual-interrupt delivery (with x2apic, xapic)");
 OPTION(posted_interrupts, "posted interrupts (with virtual_interrupts)");
 OPTION(ple, "PAUSE-loop exiting");
 OPTION(tsc_scaling, "TSC scaling");
@@ -141,6 +142,7 @@ static const struct {
 	{ PROC2, SECONDARY_EXEC_ENABLE_VPID, "VPID" },
 	{ PROC2, SECONDARY_EXEC_WBINVD_EXITING },
 	{ PROC2, SECONDARY_EXEC_ENCLS_EXITING },
+	{ PROC2, SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES, .option = &vmx_xapic },
 	{ PROC2, SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE, .option = &vmx_x2apic },
 	{ PROC2, SECONDARY_EXEC_APIC_REGISTER_VIRT, .option = &vmx_apic_reads },
 	{ PROC2, SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY, .option = &vmx_virtual_interrupts },
@@ -224,6 +226,7 @@ static bool setup_ept(void)
 
 int vmx_setup_caps(void)
 {
+	u32 more;
 	u64 val;
 
 	if (!boot_cpu_has(X86_FEATURE_VMX))
@@ -240,7 +243,7 @@ int vmx_setup_caps(void)
 	vmx_pml = vmx_pml && vmx_ept_ad;
 	if (!setup_controls())
 		return -ENODEV;
-	vmx_virtual_interrupts = vmx_virtual_interrupts && vmx_x2apic;
+	vmx_virtual_interrupts = vmx_virtual_interrupts && (vmx_x2apic || vmx_xapic);
 	/*
 	 * A guest that runs is told of them by the vector that the kernel has for
 	 * hypervisors, whose handler does no more than acknowledge it. With it the CPU
@@ -248,12 +251,10 @@ int vmx_setup_caps(void)
 	 */
 	vmx_posted_interrupts = vmx_posted_interrupts && vmx_virtual_interrupts &&
 				IS_ENABLED(CONFIG_KVM) && !hvx_fred();
-	vmx_caps.x2apic = vmx_caps.proc2 & (SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE |
-					    SECONDARY_EXEC_APIC_REGISTER_VIRT |
-					    SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
-	vmx_caps.proc2 &= ~vmx_caps.x2apic;
-	if (!vmx_x2apic)
-		vmx_caps.x2apic = 0;
+	more = vmx_caps.proc2 & (SECONDARY_EXEC_APIC_REGISTER_VIRT | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY);
+	vmx_caps.x2apic = vmx_x2apic ? SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | more : 0;
+	vmx_caps.xapic = vmx_xapic ? SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | more : 0;
+	vmx_caps.proc2 &= ~(vmx_caps.x2apic | vmx_caps.xapic | more);
 	/* The former is for guests whose interrupts the CPU delivers. */
 	vmx_caps.pin &= ~PIN_BASED_POSTED_INTR;
 	if (!vmx_posted_interrupts)

@@ -61,6 +61,7 @@ static int vmx_setup(void)
 	has_xsaves = boot_cpu_has(X86_FEATURE_XSAVES) &&
 		     vmx_supports_proc2(SECONDARY_EXEC_ENABLE_XSAVES);
 	hvx_vmx.hides_xsaves = true;
+	hvx_vmx.apic_page = vmx_caps.xapic;
 	/* Unless the CPU, or a hypervisor around this host, says that it need not be. */
 	has_l1tf = boot_cpu_has_bug(X86_BUG_L1TF) && boot_cpu_has(X86_FEATURE_FLUSH_L1D) &&
 		   !cpu_mitigations_off() && (rdmsrq_safe(MSR_IA32_ARCH_CAPABILITIES, &val) ||
@@ -83,7 +84,8 @@ static int vmx_setup(void)
 	hvx_vmx.features = HVX_FEAT_NRIPS |
 			   (hvx_vmx.max_leaf_level == 3 ? HVX_FEAT_NPT_1G : 0) |
 			   (vmx_tsc_scaling ? HVX_FEAT_TSC_SCALING : 0) |
-			   (vmx_virtual_interrupts ? HVX_FEAT_APIC_VIRT : 0) |
+			   (vmx_caps.x2apic & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY ?
+			    HVX_FEAT_APIC_VIRT : 0) |
 			   (has_xsaves ? HVX_FEAT_XSAVES : 0);
 	return vmx_alloc_cpus();
 }
@@ -141,15 +143,24 @@ static int vmx_msr(struct hvx_vcpu *vcpu, u32 index, u64 *val, bool write)
  * so of ICR (in two parts), of the timer's count, and of PPR unless the CPU delivers
  * interrupts by itself. Others are not for it that userspace filters. Out of x2APIC
  * mode these MSRs would be the host's. A PV EOI must be seen by the module first.
+ *
+ * Accesses to an xAPIC are known by hvx_mmu.apic_page, which all vCPUs have mapped or none. One
+ * that has it must not take it for memory: what exits is done by software, whoever delivers.
  */
-bool vmx_can_x2apic(struct hvx_vcpu *vcpu)
+u32 vmx_apic_controls(struct hvx_vcpu *vcpu)
 {
-	return vmx_caps.x2apic && vcpu->lapic->mode == LAPIC_X2APIC &&
-	       (to_vmx(vcpu)->x2apic || !vcpu->pv.eoi_set) &&
-	       !rcu_access_pointer(vcpu->vm->msr_filter);
+	const struct hvx_lapic *l = vcpu->lapic;
+	u32 now = to_vmx(vcpu)->apic;
+
+	if (l->mode == LAPIC_X2APIC && !rcu_access_pointer(vcpu->vm->msr_filter))
+		return now == vmx_caps.x2apic || !vcpu->pv.eoi_set ? vmx_caps.x2apic : 0;
+	if (l->mmio_page != BASE_DEFAULT)
+		return 0;
+	return now == vmx_caps.xapic || !vcpu->pv.eoi_set ? vmx_caps.xapic :
+	       vmx_caps.xapic & SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES;
 }
 
-static void switch_x2apic(struct hvx_vcpu *vcpu)
+static void switch_apic(struct hvx_vcpu *vcpu)
 {
 	static const struct { u8 first, last; } reads[] = {
 		{ AREG_ID, AREG_VERSION }, { AREG_LDR, AREG_LDR }, { AREG_SVR, AREG_ESR },
@@ -159,16 +170,17 @@ static void switch_x2apic(struct hvx_vcpu *vcpu)
 	struct hvx_lapic *l = vcpu->lapic;
 	int i, reg;
 
-	v->x2apic = !v->x2apic;
-	l->delivers = v->x2apic && vmx_virtual_interrupts;
+	v->apic = vmx_apic_controls(vcpu);
+	l->delivers = v->apic & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY;
+	/* Translations are kept with whether it is the APIC's page that they end in. */
+	v->flush_ept = true;
 	hvx_lapic_recount(l);
 	memset(v->msr_bitmap + AREG_MSR / 8, 0xff, 8);
 	memset(v->msr_bitmap + BITMAP_WRITE + AREG_MSR / 8, 0xff, 8);
-	vmx_set(v, F_PROC2, (v->val[F_PROC2] & ~(u64)vmx_caps.x2apic) |
-		(v->x2apic ? vmx_caps.x2apic : 0));
+	vmx_set(v, F_PROC2, (v->val[F_PROC2] & ~(u64)(vmx_caps.x2apic | vmx_caps.xapic)) | v->apic);
 	vmx_set(v, F_PIN, vmx_caps.pin |
 		(l->delivers && vmx_posted_interrupts ? PIN_BASED_POSTED_INTR : 0));
-	if (!v->x2apic)
+	if (!(v->apic & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE))
 		return;
 	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_TPR, true, true);
 	bitmap_allow(v->msr_bitmap, AREG_MSR + AREG_EOI, false, l->delivers);
@@ -223,7 +235,7 @@ static void vmx_update_cpuid(struct hvx_vcpu *vcpu)
 	if (vcpu->caps & HVX_CAP_XSAVES)	/* only where it is there */
 		proc2 |= SECONDARY_EXEC_ENABLE_XSAVES;
 	vmx_set(v, F_PROC2, proc2);
-	v->x2apic = vcpu->lapic->delivers = false;
+	v->apic = vcpu->lapic->delivers = 0;
 	/* Which CR4 bits are the guest's own depends on CPUID as well. */
 	vmx_set_cr(vcpu, 4, vmx_get_cr(vcpu, 4));
 }
@@ -466,6 +478,8 @@ static void write_constants(struct hvx_vcpu *vcpu)
 	vmcs_write(EPT_POINTER, v->eptp);
 	vmcs_write(MSR_BITMAP, __pa(v->msr_bitmap));
 	vmcs_write(VIRTUAL_APIC_PAGE_ADDR, __pa(vcpu->lapic->page));
+	if (hvx_vmx.apic_page)
+		vmcs_write(APIC_ACCESS_ADDR, page_to_phys(vcpu->vm->mmu.apic_page));
 	if (vmx_caps.proc2 & SECONDARY_EXEC_ENCLS_EXITING)
 		vmcs_write(ENCLS_EXITING_BITMAP, ~0ULL);
 	if (has_xsaves)
@@ -748,8 +762,8 @@ static void vmx_enter(struct hvx_vcpu *vcpu)
 	v->reason = EXIT_AGAIN;
 	if (unlikely(v->pdpte_stale))
 		return;
-	if (unlikely(v->x2apic != vmx_can_x2apic(vcpu))) {
-		switch_x2apic(vcpu);
+	if (unlikely(v->apic != vmx_apic_controls(vcpu))) {
+		switch_apic(vcpu);
 		return;		/* whose affair it is to deliver has changed */
 	}
 	v->reason = EXIT_LOST;

@@ -50,7 +50,7 @@ struct vmx_vcpu {
 	void *vmcs;
 	u64 vmcs_pa;
 	u8 *msr_bitmap;
-	bool x2apic;			/* the CPU does some of its accesses to the x2APIC */
+	u32 apic;			/* secondary controls: what the CPU does of its local APIC */
 	u16 intr_status;		/* in the VMCS: highest in service, in IRR; 0: none */
 	u64 *pml;			/* page-modification log: filled from its end */
 	u64 eptp;
@@ -90,7 +90,7 @@ struct vmx_vcpu {
 struct vmx_caps {
 	u32 revision;
 	u32 pin, proc, proc2, exit, entry;	/* values for every guest */
-	u32 x2apic;				/* in proc2 for guests in x2APIC mode */
+	u32 x2apic, xapic;			/* in proc2 for guests in x2APIC, in xAPIC mode */
 	u64 ept;				/* IA32_VMX_EPT_VPID_CAP */
 	u64 cr0_fixed0;				/* CR0 bits that must be 1 in a guest */
 	bool ept_ad;
@@ -177,7 +177,7 @@ enum hvx_next vmx_handle_exit(struct hvx_vcpu *vcpu);
 bool vmx_answer_quickly(struct hvx_vcpu *vcpu);	/* in a window, after an exit */
 
 /* vmx.c */
-bool vmx_can_x2apic(struct hvx_vcpu *vcpu);	/* what vmx_vcpu.x2apic should be */
+u32 vmx_apic_controls(struct hvx_vcpu *vcpu);	/* what vmx_vcpu.apic should be */
 
 /* state.c */
 extern struct hvx_pte_format vmx_pte;	/* constant after setup */

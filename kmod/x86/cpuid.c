@@ -55,8 +55,6 @@ static const struct control {
 	{ 0x80000001, EDX, false, F(LM), 0, EFER_LME | EFER_LMA },
 };
 
-/* ------------------------------------------------------------------- lookup */
-
 static u64 key(const struct hvx_cpuid_entry *e)
 {
 	return (u64)e->leaf << 32 | e->subleaf;
@@ -97,13 +95,11 @@ static noinline void dynamic_bits(struct hvx_vcpu *vcpu, u32 leaf, u32 sub)
 	u64 cr4 = hvx_backend->get_cr(vcpu, 4), *r = vcpu->regs;
 
 	if (leaf == 1) {
-		r[ECX] &= ~(u64)F(OSXSAVE);
-		r[ECX] |= cr4 & X86_CR4_OSXSAVE ? F(OSXSAVE) : 0;
+		r[ECX] = (r[ECX] & ~(u64)F(OSXSAVE)) | (cr4 & X86_CR4_OSXSAVE ? F(OSXSAVE) : 0);
 		if (!(vcpu->apic_base & BIT(11)))
 			r[EDX] &= ~(u64)F(APIC);
 	} else if (leaf == 7 && sub == 0) {
-		r[ECX] &= ~(u64)F(OSPKE);
-		r[ECX] |= cr4 & X86_CR4_PKE ? F(OSPKE) : 0;
+		r[ECX] = (r[ECX] & ~(u64)F(OSPKE)) | (cr4 & X86_CR4_PKE ? F(OSPKE) : 0);
 	} else if (leaf == 0xd && sub <= 1) {
 		/* Without XSAVEC and XSAVES nothing is compacted. */
 		r[EBX] = !sub || r[EAX] & (F(XSAVEC) | F(XSAVES)) ? hvx_xsave_bytes(vcpu, sub) : 0;
@@ -137,8 +133,6 @@ void hvx_cpuid(struct hvx_vcpu *vcpu)
 		vcpu->regs[EDX] = e->edx;
 	}
 }
-
-/* -------------------------------------------------------------- a new table */
 
 static u32 pv_features(const struct hvx_vcpu *vcpu)
 {

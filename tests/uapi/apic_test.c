@@ -4,6 +4,14 @@
 #include <time.h>
 #include "irq_guest.h"
 
+static uint64_t exits(struct tg *g)
+{
+	struct hvx_stats st;
+
+	CHECK(!ioctl(g->v[0].fd, HVX_GET_STATS, &st));
+	return st.exits;
+}
+
 /* ------------------------------------------------------------ registers, IPIs */
 
 GUEST(g_self_ipi,
@@ -76,6 +84,145 @@ static void msr_faults(void)
 
 	START(&g, g_gp, 0);
 	CHECK_EQ(tg_said(&g, 0), 10);
+	CHECK_EQ(tg_said(&g, 0), TG_DONE);
+	tg_free(&g);
+}
+
+/* ------------------------------------------------------------------- xAPIC */
+
+/* As those of irq_guest.h, with the EOI by memory. */
+extern const uint8_t xhandlers[], xhandlers_end[];
+asm(".pushsection .rodata\nxhandlers:\n"
+    "v = 0\n"
+    ".rept 256\n"
+    ".balign 64, 0x90\n"
+    "push %rax\npush %rdi\n"
+    "mov $v, %al\nout %al, $0x10\n"
+    "mov $0xfee00000, %edi\nmovl $0, 0xb0(%rdi)\n"
+    "pop %rdi\npop %rax\niretq\n"
+    "v = v + 1\n"
+    ".endr\n.balign 64, 0x90\nxhandlers_end:\n.popsection");
+
+#define XSTART(g, name) do {								\
+	START(g, name, 0);								\
+	memcpy((g)->mem + HANDLERS, xhandlers, xhandlers_end - xhandlers);		\
+} while (0)
+
+/* Each register by memory, whether software or the CPU does it: what is kept, ignored, and begun by a write. */
+GUEST(g_xapic,
+      "mov $0xfee00000, %edi\n"
+      "movl $0x1ff, 0xf0(%rdi)\n"
+      "movl $0x55000000, 0x20(%rdi)\n"		/* the id stays */
+      "mov 0x20(%rdi), %eax\nshr $24, %eax\nout %al, $0x10\n"
+      "movl $-1, 0x350(%rdi)\nmov 0x350(%rdi), %eax\ncmp $0x1a7ff, %eax\njne 9f\n"
+      "movl $0xff123456, 0xd0(%rdi)\nmov 0xd0(%rdi), %eax\ncmp $0xff000000, %eax\njne 9f\n"
+      "movl $0, 0xe0(%rdi)\nmov 0xe0(%rdi), %eax\ncmp $0x0fffffff, %eax\njne 9f\n"
+      "movl $0x40041, 0x300(%rdi)\n"		/* to itself */
+      "movl $0x50, 0x80(%rdi)\n"		/* TPR */
+      "movl $0x40061, 0x300(%rdi)\n"
+      "sti\nnop\ncli\nsay 1\n"
+      "mov %cr8, %rax\nout %al, $0x10\n"
+      "movl $0, 0x80(%rdi)\nsti\nnop\ncli\nsay 2\n"
+      "movl $0, 0x310(%rdi)\nmovl $0x42, 0x300(%rdi)\n"	/* to id 0 */
+      "mov 0x300(%rdi), %eax\ntest $0x1000, %eax\njnz 9f\n"
+      "sti\nnop\ncli\nsay 3\n"
+      "movl $0x40005, 0x300(%rdi)\n"		/* no such vector */
+      "movl $0, 0x280(%rdi)\nmov 0x280(%rdi), %eax\nout %al, $0x10\n"
+      "mov 0x3f0(%rdi), %eax\n"		/* no such register */
+      "movl $0, 0x280(%rdi)\nmov 0x280(%rdi), %eax\nout %al, $0x10\n"
+      /* The timer goes on as its divider changes; in TSC-deadline mode it has no count. */
+      "movl $0xb, 0x3e0(%rdi)\nmovl $0x50, 0x320(%rdi)\nmovl $0x40000000, 0x380(%rdi)\n"
+      "mov 0x390(%rdi), %eax\ntest %eax, %eax\njz 9f\n"
+      "movl $0, 0x3e0(%rdi)\nmov 0x390(%rdi), %ebx\ncmp %eax, %ebx\nja 9f\n"
+      "cmp $0x20000000, %ebx\njb 9f\n"
+      "movl $100000, 0x380(%rdi)\nsti\nhlt\ncli\n"
+      "movl $0x40051, 0x320(%rdi)\n"
+      "movl $77, 0x380(%rdi)\nmov 0x380(%rdi), %eax\ntest %eax, %eax\njnz 9f\n"
+      "wr 0x6e0 1\nsti\nnop\ncli\n"
+      "finish\n9: say 0xbb\nfinish\n");
+
+static void xapic(void)
+{
+	static const int want[] = { 0, 0x61, 1, 5, 0x41, 2, 0x42, 3, 1 << 5, 1 << 7, 0x50, 0x51, TG_DONE };
+	struct hvx_lapic_state s;
+	struct tg g;
+	unsigned int i;
+
+	XSTART(&g, g_xapic);
+	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		CHECK_EQ(tg_said(&g, 0), want[i]);
+	CHECK(!tg_get(&g, 0, HVX_STATE_LAPIC, &s, sizeof(s)));
+	CHECK_EQ(s.regs[0x20 / 4], 0);
+	CHECK_EQ(s.regs[0x320 / 4], 0x40051);
+	tg_free(&g);
+}
+
+static bool param(const char *name)
+{
+	char path[80];
+	bool on;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/module/hvx/parameters/%s", name);
+	f = fopen(path, "re");
+	on = f && fgetc(f) == 'Y';
+	if (f)
+		fclose(f);
+	return on;
+}
+
+/* With the CPU's help none of these exits. Then a level-triggered one, whose EOI does. */
+GUEST(g_xapic_quick,
+      "mov $0xfee00000, %edi\n"
+      "movl $0x1ff, 0xf0(%rdi)\nmovl $0x60, 0x80(%rdi)\nsay 1\n"
+      "mov $1000, %ebx\n"
+      "2: mov 0x20(%rdi), %eax\nmov %eax, 0x80(%rdi)\nmovl $0, 0xb0(%rdi)\ndec %ebx\njnz 2b\n"
+      "say 2\nsti\n3: hlt\njmp 3b\n");
+
+static void xapic_quick(void)
+{
+	uint64_t before, now;
+	struct tg g;
+
+	XSTART(&g, g_xapic_quick);
+	CHECK_EQ(tg_said(&g, 0), 1);
+	before = exits(&g);
+	CHECK_EQ(tg_said(&g, 0), 2);
+	now = exits(&g);
+	/* On AMD-V the parameters mean nothing. */
+	if (strcmp(g.info.backend, "vmx") || !param("xapic"))
+		CHECK(now - before >= 3000);
+	else if (param("apic_reads") && param("virtual_interrupts"))
+		CHECK(now - before < 500);
+	CHECK_EQ(msi(&g, TO_CPU0, 0xc047), 1);
+	CHECK_EQ(tg_said(&g, 0), 0x47);
+	tg_run_to(&g, 0, HVX_EXIT_EOI);
+	CHECK_EQ(g.v[0].run->eoi.vector, 0x47);
+	CHECK_EQ(msi(&g, TO_CPU0, 0x48), 1);
+	CHECK_EQ(tg_said(&g, 0), 0x48);
+	tg_free(&g);
+}
+
+/* The page moves away and back; where it was, there may be memory later. */
+GUEST(g_xapic_moves,
+      "mov $0xfee00000, %edi\nmov $0xfeb00000, %esi\n"
+      "mov 0x30(%rdi), %eax\nout %al, $0x10\n"
+      "wr 0x1b 0xfeb00900\nmov 0x30(%rsi), %eax\nout %al, $0x10\n"
+      "wr 0x1b 0xfee00900\nmov 0x30(%rdi), %eax\nout %al, $0x10\n"
+      "x2apic\nsay 1\nmov (%rdi), %eax\nout %al, $0x10\nfinish\n");
+
+static void xapic_moves(void)
+{
+	static uint8_t page[TG_PAGE] __attribute__((aligned(4096))) = { 0x77 };
+	struct tg g;
+	int i;
+
+	XSTART(&g, g_xapic_moves);
+	for (i = 0; i < 3; i++)
+		CHECK_EQ(tg_said(&g, 0), 0x14);
+	CHECK_EQ(tg_said(&g, 0), 1);
+	CHECK(!tg_slot(&g, 5, 0, 0xfee00000, TG_PAGE, page));
+	CHECK_EQ(tg_said(&g, 0), 0x77);
 	CHECK_EQ(tg_said(&g, 0), TG_DONE);
 	tg_free(&g);
 }
@@ -389,28 +536,17 @@ static uint32_t await(struct tg *g, uint32_t count)
 	return *word;
 }
 
-static uint64_t exits(struct tg *g)
-{
-	struct hvx_stats st;
-
-	CHECK(!ioctl(g->v[0].fd, HVX_GET_STATS, &st));
-	return st.exits;
-}
-
 /* Messages to a guest that runs all arrive, and with posted interrupts it goes on running. */
 static void messages_running(void)
 {
 	const unsigned int rounds = 2000;
-	FILE *f = fopen("/sys/module/hvx/parameters/posted_interrupts", "re");
-	bool posted = f && fgetc(f) == 'Y';
+	bool posted = param("posted_interrupts");
 	unsigned int i;
 	uint64_t before;
 	pthread_t t;
 	struct tg g;
 	void *ret;
 
-	if (f)
-		fclose(f);
 	START(&g, g_spin, 0);
 	/* On AMD-V the parameter means nothing. */
 	posted = posted && g.info.features & HVX_FEAT_APIC_VIRT;
@@ -457,6 +593,9 @@ static const struct tg_test tests[] = {
 	TG_TEST(cr8_masks),
 	TG_TEST(msr_faults),
 	TG_TEST(illegal_vector),
+	TG_TEST(xapic),
+	TG_TEST(xapic_quick),
+	TG_TEST(xapic_moves),
 	TG_TEST(init_sipi),
 	TG_TEST(init_running),
 	TG_TEST(ping_pong),
