@@ -40,6 +40,11 @@ int hvx_cpl(struct hvx_vcpu *vcpu)
 	return HVX_SEG_DPL(hvx_backend->get_attr(vcpu, HVX_SEG_SS));
 }
 
+static u64 reg_mask(struct hvx_vcpu *vcpu)
+{
+	return hvx_mode(vcpu) == HVX_MODE_64 ? ~0ULL : U32_MAX;
+}
+
 static u64 edx_eax(struct hvx_vcpu *vcpu)
 {
 	return (u32)vcpu->regs[0] | vcpu->regs[2] << 32;
@@ -134,29 +139,22 @@ enum hvx_next hvx_exit_msr(struct hvx_vcpu *vcpu, unsigned int len, bool write)
  */
 enum hvx_next hvx_exit_hypercall(struct hvx_vcpu *vcpu, unsigned int len)
 {
-	bool lm = hvx_mode(vcpu) == HVX_MODE_64;
-	u64 mask = lm ? ~0ULL : 0xffffffffULL;
-	u64 nr = vcpu->regs[0] & mask, ret;
-	u64 args[4] = { vcpu->regs[3] & mask, vcpu->regs[1] & mask,
-			vcpu->regs[2] & mask, vcpu->regs[6] & mask };
+	u64 mask = reg_mask(vcpu), *r = vcpu->regs;
+	long ret = hvx_cpl(vcpu) ? -EPERM : hvx_pv_hypercall(vcpu, mask);
 
 	vcpu->stats.exit_hypercall++;
-	if (hvx_cpl(vcpu)) {
-		ret = -EPERM;
-	} else if (hvx_pv_hypercall(vcpu, nr, args, &ret)) {
-		if (vcpu->vm->flags & HVX_VM_EXIT_HYPERCALL) {
-			vcpu->run->hypercall = (struct hvx_exit_hypercall) {
-				.nr = nr, .args = { args[0], args[1], args[2], args[3] },
-				.longmode = lm,
-			};
-			vcpu->complete_mov = (struct hvx_mov) {
-				.size = lm ? 8 : 4, .dst_size = lm ? 8 : 4,
-			};
-			return ask_user(vcpu, HVX_EXIT_HYPERCALL, vcpu->rip + len);
-		}
-		ret = -1000;	/* KVM_ENOSYS of the documented ABI */
+	if (ret == HVX_PV_UNKNOWN && vcpu->vm->flags & HVX_VM_EXIT_HYPERCALL) {
+		vcpu->run->hypercall = (struct hvx_exit_hypercall) {
+			.nr = r[0] & mask,
+			.args = { r[3] & mask, r[1] & mask, r[2] & mask, r[6] & mask },
+			.longmode = !~mask,
+		};
+		vcpu->complete_mov = (struct hvx_mov) {
+			.size = ~mask ? 4 : 8, .dst_size = ~mask ? 4 : 8,
+		};
+		return ask_user(vcpu, HVX_EXIT_HYPERCALL, vcpu->rip + len);
 	}
-	vcpu->regs[0] = ret & mask;
+	r[0] = ret & mask;
 	return hvx_skip(vcpu, vcpu->rip + len);
 }
 
@@ -216,11 +214,6 @@ enum hvx_next hvx_exit_gp(struct hvx_vcpu *vcpu, unsigned int len)
 }
 
 /* -------------------------------------------- control and debug registers */
-
-static u64 reg_mask(struct hvx_vcpu *vcpu)
-{
-	return hvx_mode(vcpu) == HVX_MODE_64 ? ~0ULL : U32_MAX;
-}
 
 /* SDM vol. 2 "MOV to/from Control Registers", APM vol. 2 14.6: what is #GP, how long mode comes and goes. */
 static bool mov_to_cr0(struct hvx_vcpu *vcpu, u64 val)

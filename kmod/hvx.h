@@ -384,7 +384,8 @@ void hvx_irqfd_eoi(struct hvx_vm *vm, u8 vector);	/* level-triggered; any contex
 int hvx_pv_set_clock(struct hvx_vcpu *vcpu, u64 val, bool host);	/* rows of x86/msr.c; never sleep */
 int hvx_pv_set_steal(struct hvx_vcpu *vcpu, u64 val, bool host);
 int hvx_pv_set_eoi(struct hvx_vcpu *vcpu, u64 val, bool host);
-int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret);	/* 0 done; 1 unknown; never sleeps */
+#define HVX_PV_UNKNOWN	(-1000)	/* KVM_ENOSYS of the documented ABI */
+long hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 mask);	/* of registers' bits; what the guest gets; never sleeps */
 void hvx_pv_update_clock(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_update_steal(struct hvx_vcpu *vcpu);	/* may sleep */
 void hvx_pv_eoi_set(struct hvx_vcpu *vcpu);	/* before entry, preemption off */

@@ -210,27 +210,24 @@ int hvx_pv_set_eoi(struct hvx_vcpu *vcpu, u64 val, bool host)
 	return 0;
 }
 
-int hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 nr, const u64 args[4], u64 *ret)
+long hvx_pv_hypercall(struct hvx_vcpu *vcpu, u64 mask)
 {
+	u64 nr = vcpu->regs[0] & mask, a1 = vcpu->regs[1] & mask;
 	struct hvx_vcpu *target;
-	u64 id;
 
-	*ret = 0;
 	if (nr == KVM_HC_VAPIC_POLL_IRQ && (u32)vcpu->caps)
 		return 0;	/* the exit is all that is wanted */
-	if (nr == KVM_HC_SEND_IPI && has_feature(vcpu, KVM_FEATURE_PV_SEND_IPI)) {
-		*ret = hvx_pv_send_ipi(vcpu, args[0], args[1], args[2], args[3],
-				       hvx_mode(vcpu) == HVX_MODE_64);
-		return 0;
-	}
+	if (nr == KVM_HC_SEND_IPI && has_feature(vcpu, KVM_FEATURE_PV_SEND_IPI))
+		return hvx_pv_send_ipi(vcpu, vcpu->regs[3] & mask, a1, vcpu->regs[2] & mask,
+				       vcpu->regs[6] & mask, !~mask);
 	if (nr == KVM_HC_KICK_CPU && has_feature(vcpu, KVM_FEATURE_PV_UNHALT)) {
-		id = array_index_nospec(args[1], HVX_MAX_VCPUS);
-		target = args[1] < HVX_MAX_VCPUS ? smp_load_acquire(&vcpu->vm->vcpus[id]) : NULL;
+		target = a1 < HVX_MAX_VCPUS ?
+			 smp_load_acquire(&vcpu->vm->vcpus[array_index_nospec(a1, HVX_MAX_VCPUS)]) : NULL;
 		if (target) {
 			WRITE_ONCE(target->pv.unhalted, true);
 			hvx_request_kick(target, HVX_REQ_EVENT);
 		}
 		return 0;
 	}
-	return 1;
+	return HVX_PV_UNKNOWN;
 }

@@ -459,29 +459,27 @@ const u16 vmx_encoding[F_NR] = {
 };
 
 /* Read a field that the cache does not have, and where a window is dear, all. All zero when VMX is gone. */
-void vmcs_fetch(struct vmx_vcpu *v, enum vmx_field f)
+u64 vmcs_fetch(struct vmx_vcpu *v, enum vmx_field f)
 {
 	u64 want = BIT_ULL(f);
 	unsigned long flags;
-	bool open;
 
 	preempt_disable();
 	if (!irqs_disabled())
 		vmcs_migrate(v);
 	local_irq_save(flags);
-	open = v->open;
-	if (!open && !__this_cpu_read(vmx_cpus.owned))
+	if (!__this_cpu_read(vmx_cpus.owned))
 		want = GENMASK_ULL(F_OURS - 1, 0);
 	want &= ~v->valid;
-	if (open || !vmcs_open(v)) {
+	if (!vmcs_open(v)) {
 		v->valid |= want;
 		for (; want; want &= want - 1)
 			v->val[__ffs64(want)] = vmcs_read(vmx_encoding[__ffs64(want)]);
-		if (!open)
-			vmcs_close(v);
+		vmcs_close(v);
 	}
 	local_irq_restore(flags);
 	preempt_enable();
+	return v->val[f];
 }
 
 void vmcs_write_dirty(struct vmx_vcpu *v)

@@ -139,14 +139,17 @@ void vmcs_write_dirty(struct vmx_vcpu *v);	/* in a window */
 /* In a window, after a failed entry: log why. The former sets qual: field << 32 | wrong bits. */
 void vmcs_explain(struct vmx_vcpu *v);
 void vmcs_explain_state(struct vmx_vcpu *v);
-void vmcs_fetch(struct vmx_vcpu *v, enum vmx_field f);
+u64 vmcs_fetch(struct vmx_vcpu *v, enum vmx_field f);	/* out of a window */
 extern const u16 vmx_encoding[F_NR];
 
 static inline u64 vmx_get(struct vmx_vcpu *v, enum vmx_field f)
 {
-	if (unlikely(!(v->valid & BIT_ULL(f))))
-		vmcs_fetch(v, f);
-	return v->val[f];
+	if (likely(v->valid & BIT_ULL(f)))
+		return v->val[f];
+	if (unlikely(!v->open))
+		return vmcs_fetch(v, f);
+	v->valid |= BIT_ULL(f);
+	return v->val[f] = vmcs_read(vmx_encoding[f]);
 }
 
 /* Of what each exit collects, and what the CPU never changes. */

@@ -142,7 +142,13 @@ static const struct op ops[] = {
 
 static uint8_t *put(uint8_t *p, const uint8_t *code, const uint8_t *end)
 {
+	uint8_t *call;
+
 	memcpy(p, code, end - code);
+	/* VT-x has the instruction as VMCALL. KVM would put it there. */
+	call = memmem(p, end - code, "\x0f\x01\xd9", 3);
+	if (call && __builtin_cpu_is("intel"))
+		call[2] = 0xc1;
 	return p + (end - code);
 }
 

@@ -99,7 +99,9 @@ asm(".pushsection .rodata\nxhandlers:\n"
     "push %rax\npush %rdi\n"
     "mov $v, %al\nout %al, $0x10\n"
     "mov $0xfee00000, %edi\nmovl $0, 0xb0(%rdi)\n"
-    "pop %rdi\npop %rax\niretq\n"
+    "pop %rdi\npop %rax\n"
+    ".if v == 8 || (v >= 10 && v <= 14) || v == 17\nadd $8, %rsp\n.endif\n"
+    "iretq\n"
     "v = v + 1\n"
     ".endr\n.balign 64, 0x90\nxhandlers_end:\n.popsection");
 
