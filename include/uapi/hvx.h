@@ -138,7 +138,9 @@ struct hvx_create_vm {
  * HVX_EXIT_MEMORY_FAULT. size 0 deletes the slot. A slot may be moved (new gpa,
  * same size and hva) and its flags changed while vCPUs run; changing size or
  * hva needs delete and add: EINVAL. Overlap with another slot: EEXIST. Accesses
- * after the call returns see the new layout.
+ * after the call returns see the new layout. Where no slot is, accesses exit with
+ * HVX_EXIT_MMIO, but for those to the xAPIC's page; where the CPU does these
+ * (VT-x) a page of the VM's own is at 0xfee00000 for vCPUs whose xAPIC is not.
  */
 struct hvx_slot {
 	__u32 slot;		/* 0..HVX_MAX_SLOTS-1 */
