@@ -232,7 +232,7 @@ check-unit: $(unit_bin)
 # BENCH=bochs-amd, its AMD-V).
 # check-hosts is check-nested, with BOCHS_TESTS on Bochs' VT-x beside it.
 .PHONY: check-nested check-bochs check-hosts
-BOCHS_TESTS ?= exits boot
+BOCHS_TESTS ?= exits insn apic eventfd pv events task hostile races memory boot
 check-nested: bench = nested
 check-bochs: bench = $(or $(BENCH),bochs-intel)
 check-nested check-bochs: vmm $(uapi_bin)

@@ -3,9 +3,9 @@
 #
 # GDB on a stock kernel with two vCPUs: threads, software and hardware
 # breakpoints, a watchpoint, single steps, registers, memory, interrupt, leaving.
-# QEMU's TCG intercepts no INT3 and sets no breakpoints from the VMCB: for a CPU with
-# AMD-V or VT-x, by name.
-# bench: named
+# QEMU's TCG intercepts no INT3 and sets no breakpoints from the VMCB: by name, for Bochs' VT-x
+# or a CPU.
+# bench: named, bochs-named
 # limit: 900
 
 . "$(dirname "$0")/lib.sh"
