@@ -406,10 +406,11 @@ static noinline void write_other(struct hvx_lapic *l, u32 reg, u32 v)
 		SET_REG(l, reg, v);
 	timer_follow(l);
 	switch (reg) {
-	case AREG_ID:
 	case AREG_SVR:
-		for (i = AREG_LVT; !(REG(l, AREG_SVR) & SVR_ENABLE) && i < AREG_LVT + HVX_LVT_NR; i++)
+		for (i = AREG_LVT; !(v & SVR_ENABLE) && i < AREG_LVT + HVX_LVT_NR; i++)
 			SET_REG(l, i, REG(l, i) | LVT_MASKED);
+		fallthrough;
+	case AREG_ID:
 		mode_changed(l);
 		break;
 	case AREG_LVT + LVT_TIMER:

@@ -113,8 +113,9 @@ asm(".pushsection .rodata\nxhandlers:\n"
 /* Each register by memory, whether software or the CPU does it: what is kept, ignored, and begun by a write. */
 GUEST(g_xapic,
       "mov $0xfee00000, %edi\n"
+      "movl $0x55000000, 0x20(%rdi)\n"		/* the id stays, and LINT0 as it was */
+      "mov 0x350(%rdi), %eax\ncmp $0x700, %eax\njne 9f\n"
       "movl $0x1ff, 0xf0(%rdi)\n"
-      "movl $0x55000000, 0x20(%rdi)\n"		/* the id stays */
       "mov 0x20(%rdi), %eax\nshr $24, %eax\nout %al, $0x10\n"
       "movl $-1, 0x350(%rdi)\nmov 0x350(%rdi), %eax\ncmp $0x1a7ff, %eax\njne 9f\n"
       "movl $0xff123456, 0xd0(%rdi)\nmov 0xd0(%rdi), %eax\ncmp $0xff000000, %eax\njne 9f\n"

@@ -18,6 +18,7 @@ typedef struct { int counter; } atomic_t;
 #define likely(x)		__builtin_expect(!!(x), 1)
 #define unlikely(x)		__builtin_expect(!!(x), 0)
 #define noinline		__attribute__((noinline))
+#define fallthrough		__attribute__((fallthrough))
 #define __aligned(n)		__attribute__((aligned(n)))
 #define READ_ONCE(x)		(*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v)	(*(volatile __typeof__(x) *)&(x) = (v))
