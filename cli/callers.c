@@ -30,6 +30,7 @@ struct callers {
 	int done[2];			/* a pipe for pointers to those that have been heard */
 	struct caller *caller[MAX_CALLERS];	/* the oldest first */
 	unsigned int nr;
+	int64_t rests_until;		/* ms: nobody is let in before */
 };
 
 static int64_t now_ms(void)
@@ -76,6 +77,22 @@ static void send_away(struct caller *c)
 	c->dropped = true;
 }
 
+/* What this process or the host has run out of may be there again in a while. -1: it is something else. */
+static int rest(struct callers *all, int err)
+{
+	switch (err) {
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		all->rests_until = now_ms() + 1000;
+		return 0;
+	case EAGAIN:
+		return 0;
+	}
+	return -1;
+}
+
 /* Who waits at the door; where all places are taken the oldest makes room first. -1 after a message: none can come. */
 static int take(struct callers *all)
 {
@@ -91,10 +108,10 @@ static int take(struct callers *all)
 		return -1;
 	}
 	if (wire_take(all->listener, all->u, &c->wire)) {
-		int ret = errno == EAGAIN ? 0 : -1;
+		int err = errno;
 
 		free(c);
-		return ret;
+		return rest(all, err);
 	}
 	c->all = all;
 	c->fd = c->wire.in;
@@ -130,9 +147,9 @@ static struct caller *collect(struct callers *all)
 }
 
 /* Who is late goes. How long to wait for the next, in ms; -1: for ever. */
-static int look_after(struct callers *all)
+static int look_after(struct callers *all, int64_t now)
 {
-	int64_t now = now_ms(), left = -1;
+	int64_t left = -1;
 
 	for (unsigned int i = 0; i < all->nr; i++) {
 		if (all->caller[i]->deadline <= now)
@@ -140,6 +157,8 @@ static int look_after(struct callers *all)
 		else if (left < 0 && !all->caller[i]->dropped)
 			left = all->caller[i]->deadline - now;
 	}
+	if (all->rests_until > now && (left < 0 || left > all->rests_until - now))
+		left = all->rests_until - now;
 	return (int)left;
 }
 
@@ -147,8 +166,10 @@ int callers_next(struct callers *all, const struct wire *until, struct wire *w, 
 		 const char **why)
 {
 	for (;;) {
-		int wait = look_after(all);
-		bool room = all->nr < MAX_CALLERS || !all->caller[0]->dropped;	/* or there is soon */
+		int64_t now = now_ms();
+		int wait = look_after(all, now);
+		bool room = now >= all->rests_until &&
+			    (all->nr < MAX_CALLERS || !all->caller[0]->dropped);	/* or there is soon */
 		struct pollfd p[] = {
 			{ .fd = all->done[0], .events = POLLIN },
 			{ .fd = room ? all->listener : -1, .events = POLLIN },

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "cli/callers.h"
@@ -20,6 +21,7 @@ static struct wire_uri uri = { .kind = WIRE_UNIX };
 static struct callers *callers;
 static char path[64], said[4096];
 static int listener;
+static struct rlimit files;	/* set again at the first message, if it was taken away */
 
 void cli_error(const char *fmt, ...)
 {
@@ -28,6 +30,8 @@ void cli_error(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(said, sizeof(said), fmt, ap);
 	va_end(ap);
+	if (files.rlim_cur)
+		setrlimit(RLIMIT_NOFILE, &files);
 }
 
 const struct tls_ops *tls_load(void)
@@ -151,6 +155,24 @@ START_TEST(nonsense)
 }
 END_TEST
 
+/* Descriptors have run out as one comes: it is heard when there are some again. */
+START_TEST(no_descriptors)
+{
+	struct wire w = call();
+	struct rlimit few;
+	int next = dup(listener);
+
+	say(&w, "patient");
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+	few = (struct rlimit){ next, files.rlim_max };
+	close(next);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_next("patient");
+	ck_assert_ptr_nonnull(strstr(said, strerror(EMFILE)));
+	wire_close(&w);
+}
+END_TEST
+
 /* Further connections of one that has gone do not come. */
 START_TEST(first_has_gone)
 {
@@ -179,6 +201,7 @@ int main(void)
 	tcase_add_test(tc, silent);
 	tcase_add_test(tc, too_many);
 	tcase_add_test(tc, nonsense);
+	tcase_add_test(tc, no_descriptors);
 	tcase_add_test(tc, first_has_gone);
 	suite_add_tcase(suite, tc);
 	sr = srunner_create(suite);
