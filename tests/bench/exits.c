@@ -28,6 +28,7 @@
 #define MEM		(16UL << 20)
 #define CODE		0x1000
 #define RESULT		0x3000	/* TSC ticks of the loop */
+#define READY		0x3010	/* a byte: the second vCPU takes interrupts */
 #define IDT		0x7000
 #define GDT		0x8000
 #define STACK		0x9000
@@ -79,6 +80,7 @@ CODE_BLOCK(idle, "mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr\n" WRMSR(0x80f,
 /* Ping: wake the other vCPU, sleep until it answers. */
 CODE_BLOCK(op_ping, "mov $0x830, %ecx; mov $0x40, %eax; mov $1, %edx; wrmsr; sti; hlt; cli");
 CODE_BLOCK(pong, "mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr\n" WRMSR(0x80f, 0x1ff)
+	   "movb $1, 0x3010\n"
 	   "1: sti; hlt; cli; mov $0x830, %ecx; mov $0x40, %eax; xor %edx, %edx; wrmsr; jmp 1b");
 /* Switch to x2APIC, enable it, timer in TSC-deadline mode on vector 0x40. */
 CODE_BLOCK(setup, "mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr\n" WRMSR(0x80f, 0x1ff)
@@ -472,7 +474,8 @@ static uint64_t run_guest(const struct hypervisor *h, const struct op *op, bool 
 		if (op->peer == PEER_IDLE)
 			pthread_join(thread, NULL);
 		else
-			usleep(1000);	/* it gets to its HLT */
+			while (!((volatile uint8_t *)vm.mem)[READY])
+				usleep(100);
 	}
 	h->run(&vm, 0);
 	memcpy(&ticks, vm.mem + RESULT, 8);
